@@ -1,0 +1,92 @@
+"""Number formats and precisions.
+
+A *dtype* is how one tensor is stored. A *precision* is what a user asks a run for: everything in one dtype, or
+``amp_*``: fp32 weights and activations with the per-op cast lists of autocast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from roofline.names import lookup
+
+
+@dataclass(frozen=True, kw_only=True)
+class DType:
+    """A storage format of `bits` bits per element."""
+
+    name: str
+    bits: int
+    kind: Literal["float", "int", "bool"]
+
+    @property
+    def bytes(self) -> float:
+        """Bytes per element; int4 has half a byte."""
+        return self.bits / 8
+
+
+DTYPES: dict[str, DType] = {
+    d.name: d
+    for d in (
+        DType(name="fp64", bits=64, kind="float"),
+        DType(name="fp32", bits=32, kind="float"),
+        DType(name="tf32", bits=32, kind="float"),  # stored as fp32, multiplied with a 10-bit mantissa
+        DType(name="bf16", bits=16, kind="float"),
+        DType(name="fp16", bits=16, kind="float"),
+        DType(name="fp8", bits=8, kind="float"),
+        DType(name="int8", bits=8, kind="int"),
+        DType(name="int4", bits=4, kind="int"),
+        DType(name="int32", bits=32, kind="int"),
+        DType(name="int64", bits=64, kind="int"),
+        DType(name="bool", bits=8, kind="bool"),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """What a run computes in: `compute` everywhere, or with `autocast` only in the ops of the cast list."""
+
+    name: str
+    compute: DType
+    autocast: bool = False
+
+    @property
+    def storage(self) -> DType:
+        """The dtype of weights and of activations that no cast touches."""
+        return DTYPES["fp32"] if self.autocast else self.compute
+
+
+PRECISIONS: dict[str, Precision] = {
+    **{n: Precision(name=n, compute=DTYPES[n]) for n in ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4")},
+    **{f"amp_{n}": Precision(name=f"amp_{n}", compute=DTYPES[n], autocast=True) for n in ("fp16", "bf16")},
+}
+_SPELLINGS = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "half": "fp16", "bfloat16": "bf16"}
+
+
+def dtype(name: str) -> DType:
+    """Return a dtype by name (``"bf16"``, also ``"bfloat16"``).
+
+    Raises
+    ------
+    UnknownNameError
+        No such dtype.
+    """
+    return lookup(_SPELLINGS.get(name.lower(), name), DTYPES, "dtype")
+
+
+def precision(name: str) -> Precision:
+    """Return a precision by name: a float or integer dtype, ``amp_fp16`` or ``amp_bf16``.
+
+    Raises
+    ------
+    UnknownNameError
+        No such precision.
+
+    Examples
+    --------
+    >>> precision("amp-bf16").storage.name, precision("bfloat16").compute.bits
+    ('fp32', 16)
+    """
+    return lookup(_SPELLINGS.get(name.lower(), name), PRECISIONS, "dtype")

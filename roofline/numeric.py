@@ -1,0 +1,74 @@
+"""A number or a column of numbers: every formula is written once for both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.float64]
+Numeric: TypeAlias = int | float | NDArray[np.float64] | NDArray[np.int64]
+
+
+def ceil_div(a: Numeric, b: Numeric) -> Numeric:
+    """Return ``ceil(a / b)``; exact for integers below 2**53.
+
+    Examples
+    --------
+    >>> ceil_div(9, 8)
+    2
+    """
+    if isinstance(a, int) and isinstance(b, int):
+        return -(-a // b)
+    return np.ceil(a / b)
+
+
+def round_up(a: Numeric, multiple: Numeric) -> Numeric:
+    """Return the smallest multiple of `multiple` that is not below `a`.
+
+    Examples
+    --------
+    >>> round_up(129, 128)
+    256
+    """
+    return ceil_div(a, multiple) * multiple
+
+
+def floor_div(a: Numeric, b: Numeric) -> Numeric:
+    """Return ``floor(a / b)``."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    return np.floor(a / b)
+
+
+def product(values: Iterable[Numeric]) -> Numeric:
+    """Return the float product of the values: integer columns would wrap silently.
+
+    Examples
+    --------
+    >>> product([2, 3, 4])
+    24.0
+    """
+    total: Numeric = 1.0
+    for value in values:
+        total = total * value
+    return total
+
+
+def same(a: Numeric, b: Numeric) -> bool:
+    """Return whether two numbers, or all rows of two columns, are equal."""
+    if a is b:
+        return True
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return a == b
+    return bool(np.all(a == b))
+
+
+def positive(a: Numeric) -> bool:
+    """Return whether a number, or every row of a column, is positive and finite."""
+    if isinstance(a, (int, float)):
+        return 0 < a < math.inf
+    return bool(np.all(a > 0) and np.all(np.isfinite(a)))
