@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float64]
-Numeric: TypeAlias = int | float | NDArray[np.float64] | NDArray[np.int64]
+Numeric: TypeAlias = int | float | NDArray[Any]
 
 
 def ceil_div(a: Numeric, b: Numeric) -> Numeric:
