@@ -1,0 +1,53 @@
+# make tour    compare EfficientNet and EfficientNet-X on four accelerators and draw their roofline (tour/roofline.png)
+# make test    the whole test suite
+# make check   formatting, lint, types, tests: what a change must pass
+# Every target sets itself up in .venv; stamp files keep it from doing so twice.
+# PYTHON=/path/to/python picks the interpreter.
+
+ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	if "$$p" -c '$(ENOUGH)' >/dev/null 2>&1; then echo "$$p"; break; fi; done)
+BIN := .venv/bin
+
+TOUR_MODELS := efficientnet-b0 efficientnet-x-b0 efficientnet-b3 efficientnet-x-b3 efficientnet-b5 efficientnet-x-b5 \
+	efficientnet-b7 efficientnet-x-b7
+TOUR_DEVICES := tpu-v2 tpu-v3 tpu-v4i v100
+
+.PHONY: help tour test check format clean
+help:
+	@sed -n '1,5s/^# //p' Makefile
+
+tour: .venv/installed
+	@mkdir -p tour
+	@$(BIN)/roofline compare $(TOUR_MODELS) $(TOUR_DEVICES:%=--device %) --batch 128 --output tour/roofline.png
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest
+
+check: .venv/installed-test
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy --strict
+	$(BIN)/python -m pytest
+
+format: .venv/installed-test
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:
+	rm -rf .venv build dist tour .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/created:
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c '$(ENOUGH)' || { \
+		echo "error: Python 3.11 or newer is needed and none was found; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -m venv .venv || { \
+		echo "error: $(PYTHON) cannot make a virtual environment (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@touch $@
+
+.venv/installed: .venv/created pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@touch $@

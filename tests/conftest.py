@@ -1,0 +1,17 @@
+"""What every test shares: the checkout's path and reproducible property tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("roofline", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("roofline")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The root of the checkout under test."""
+    return Path(__file__).resolve().parent.parent
