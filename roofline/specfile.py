@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from roofline.errors import SpecError, nearest
-from roofline.quantity import Quantity
+from roofline.quantity import Quantity, SpecFile
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -47,12 +47,14 @@ def parse_spec(tables: Mapping[str, Any], model: type[M], where: str) -> M:
     try:
         spec = model.model_validate(tables)
     except ValidationError as error:
-        raise SpecError(_one_line(error, model, where)) from None
+        raise SpecError(one_line(error, model, where)) from None
     known = getattr(spec, "sources", None)
     if known is not None:
         for path, quantity in quantities(spec):
             if quantity.source is not None and quantity.source not in known:
-                raise SpecError(f"{where}: [{path}]: unknown source {quantity.source!r}{nearest(quantity.source, known)}")
+                raise SpecError(
+                    f"{where}: [{path}]: unknown source {quantity.source!r}{nearest(quantity.source, known)}"
+                )
     return spec
 
 
@@ -63,6 +65,9 @@ def quantities(value: Any, path: str = "") -> Iterator[tuple[str, Quantity]]:
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
             yield from quantities(getattr(value, name), f"{path}.{name}" if path else name)
+        if isinstance(value, SpecFile):
+            for name, quantity in value.short_quantities().items():
+                yield f"{path}.{name}" if path else name, quantity
     elif isinstance(value, dict):
         for name, inner in value.items():
             yield from quantities(inner, f"{path}.{name}" if path else str(name))
@@ -72,7 +77,7 @@ def quantities(value: Any, path: str = "") -> Iterator[tuple[str, Quantity]]:
             yield from quantities(inner, f"{path}.{label}")
 
 
-def _one_line(error: ValidationError, model: type[BaseModel], where: str) -> str:
+def one_line(error: ValidationError, model: type[BaseModel], where: str) -> str:
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
     place = ".".join(location[:-1])
@@ -81,6 +86,9 @@ def _one_line(error: ValidationError, model: type[BaseModel], where: str) -> str
         text = f"unknown key {field!r}{nearest(field, _allowed(model, first['loc'][:-1]))}"
     elif first["type"] == "missing":
         text = f"missing key {field!r}"
+    elif first["type"] == "model_type" and first["ctx"]["class_name"] == "Quantity":
+        place = ".".join(location)
+        text = f"a number needs its source: {{ value = ..., unit = ..., source = ... }}, got {first['input']!r}"
     else:
         place = ".".join(location)
         text = first["msg"].removeprefix("Value error, ")

@@ -1,0 +1,133 @@
+"""Blocks: the unit of topology. Whole networks are millions of shapes; blocks are a few dozen, with sizes as columns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import numpy as np
+
+from roofline.dtypes import DTYPES, DType
+from roofline.errors import RooflineError
+from roofline.graph.builder import GraphBuilder
+from roofline.graph.tensor import Shape, Tensor
+from roofline.names import lookup
+from roofline.quantity import SpecFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """A tensor that enters or leaves a block."""
+
+    shape: Shape
+    dtype: DType = DTYPES["fp32"]
+
+
+Ports: TypeAlias = tuple[Port, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block(ABC):
+    """One block of a network. Fields annotated ``Numeric`` are sizes (a number or a column); all others are structure."""
+
+    @abstractmethod
+    def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Add the block's ops to `b` and return its outputs."""
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def size_fields(cls) -> tuple[str, ...]:
+        """Names of the fields that hold sizes."""
+        return tuple(f.name for f in fields(cls) if f.type == "Numeric")
+
+    def structure(self) -> tuple[Any, ...]:
+        """Return the block's class and every field that is not a size: blocks of equal structure share a template."""
+        sizes = self.size_fields()
+        return (type(self), *(getattr(self, f.name) for f in fields(self) if f.name not in sizes))
+
+
+B = TypeVar("B", bound=Block)
+
+
+def stack(blocks: Sequence[B]) -> B:
+    """Return one block whose sizes are columns with a row per block; all must be of one structure."""
+    first = blocks[0]
+    values = {f.name: getattr(first, f.name) for f in fields(first)}
+    for name in first.size_fields():
+        values[name] = np.array([getattr(block, name) for block in blocks], dtype=np.float64)
+    return type(first)(**values)
+
+
+def stack_ports(rows: Sequence[Ports]) -> Ports:
+    """Return ports whose dimensions are columns with a row per block."""
+    return tuple(
+        Port(
+            shape=tuple(np.array(column, dtype=np.float64) for column in zip(*(p.shape for p in ports), strict=True)),
+            dtype=ports[0].dtype,
+        )
+        for ports in zip(*rows, strict=True)
+    )
+
+
+def build_block(block: Block, ports: Ports, b: GraphBuilder, *, role: str = "input") -> tuple[Tensor, ...]:
+    """Add `block` to an empty builder with its ports as graph inputs; return its outputs."""
+    inputs = [b.tensor(f"in{i}", port.shape, "input", port.dtype) for i, port in enumerate(ports)]
+    return block.build(b, *inputs)
+
+
+@lru_cache(maxsize=1 << 16)
+def out_ports(block: Block, ports: Ports) -> Ports:
+    """Return what leaves a block of numbers (not columns), by building it: shapes have one source of truth."""
+    outputs = build_block(block, ports, GraphBuilder())
+    return tuple(Port(shape=t.shape, dtype=t.dtype) for t in outputs)
+
+
+class Stage(SpecFile):
+    """A stage of an architecture file: `repeats` blocks of one kind. Each block file derives its own."""
+
+    kind: ClassVar[str] = ""
+    #: fields that a width multiplier scales
+    width_fields: ClassVar[tuple[str, ...]] = ()
+
+    name: str
+    block: str
+    repeats: int = 1
+    scale_width: bool = True
+    scale_depth: bool = True
+
+    def make(self, index: int, ports: Ports) -> Block:
+        """Return block number `index` of the stage for these inputs."""
+        raise RooflineError(f"stage kind {self.block!r} makes no blocks")
+
+
+STAGES: dict[str, type[Stage]] = {}
+S = TypeVar("S", bound=type[Stage])
+
+
+def stage(kind: str) -> Callable[[S], S]:
+    """Register a stage class under the name that architecture files use in ``block = "..."``."""
+
+    def register(cls: S) -> S:
+        if kind in STAGES:
+            raise RooflineError(f"block kind {kind!r} is registered twice")
+        cls.kind = kind
+        STAGES[kind] = cls
+        return cls
+
+    return register
+
+
+def stage_class(kind: str) -> type[Stage]:
+    """Return the stage class of a block kind.
+
+    Raises
+    ------
+    UnknownNameError
+        No such kind.
+    """
+    import roofline.arch.blocks  # noqa: F401  (fills the registry)
+
+    return lookup(kind, STAGES, "block kind")

@@ -1,0 +1,9 @@
+"""The blocks that architecture files are written in: one file per kind, registered by name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

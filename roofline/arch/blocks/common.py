@@ -1,0 +1,167 @@
+"""Pieces that several blocks share: convolution + norm + activation, squeeze-and-excite, stems and heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from roofline.arch.block import Block, Ports, Stage, stage
+from roofline.graph.builder import GraphBuilder
+from roofline.graph.ops import Padding
+from roofline.graph.tensor import Tensor
+from roofline.numeric import Numeric
+
+
+def conv_bn_act(
+    b: GraphBuilder,
+    x: Tensor,
+    channels: Numeric,
+    *,
+    activation: str | None,
+    kernel: Numeric = 1,
+    stride: Numeric = 1,
+    padding: Padding = "same",
+    groups: Numeric | None = None,
+    name: str = "conv",
+) -> Tensor:
+    """Convolution, batch norm, activation."""
+    x = b.conv(x, channels, kernel=kernel, stride=stride, padding=padding, groups=groups, name=name)
+    return b.activation(activation, b.batch_norm(x, name=f"{name}_bn"))
+
+
+def depthwise_bn_act(
+    b: GraphBuilder, x: Tensor, *, activation: str | None, kernel: Numeric, stride: Numeric = 1, name: str = "dw"
+) -> Tensor:
+    """Depthwise convolution, batch norm, activation."""
+    x = b.depthwise(x, kernel=kernel, stride=stride, name=name)
+    return b.activation(activation, b.batch_norm(x, name=f"{name}_bn"))
+
+
+def squeeze_excite(b: GraphBuilder, x: Tensor, squeeze: Numeric, *, activation: str, gate: str = "sigmoid") -> Tensor:
+    """Global mean, 1x1 to `squeeze`, activation, 1x1 back, gate, scale (Hu et al., arXiv 1709.01507)."""
+    with b.scope("se"):
+        pooled = b.mean(x, (1, 2))
+        reduced = b.activation(activation, b.conv(pooled, squeeze, bias=True, name="reduce"))
+        gates = b.activation(gate, b.conv(reduced, x.shape[-1], bias=True, name="expand"))
+        return b.gate(x, gates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvBlock(Block):
+    """One convolution with batch norm and activation, as in stems."""
+
+    channels: Numeric
+    kernel: Numeric
+    stride: Numeric
+    activation: str
+    padding: Literal["same", "valid"] = "same"
+
+    def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Convolution, batch norm, activation."""
+        padding: Padding = "same" if self.padding == "same" else (0, 0)
+        return (
+            conv_bn_act(
+                b, inputs[0], self.channels, kernel=self.kernel, stride=self.stride, padding=padding,
+                activation=self.activation,
+            ),
+        )  # fmt: skip
+
+
+@stage("conv")
+class ConvStage(Stage):
+    """Plain convolutions; the stride is that of the first."""
+
+    width_fields = ("channels",)
+
+    channels: int
+    kernel: int = 3
+    stride: int = 1
+    activation: str = "relu"
+    padding: Literal["same", "valid"] = "same"
+
+    def make(self, index: int, ports: Ports) -> Block:
+        """Return a convolution block."""
+        return ConvBlock(
+            channels=self.channels,
+            kernel=self.kernel,
+            stride=self.stride if index == 0 else 1,
+            activation=self.activation,
+            padding=self.padding,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolBlock(Block):
+    """Window pooling."""
+
+    function: str
+    kernel: Numeric
+    stride: Numeric
+    padding: Literal["same", "valid"] = "same"
+
+    def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """One pooling op."""
+        padding: Padding = "same" if self.padding == "same" else (0, 0)
+        return (b.pool(inputs[0], self.function, kernel=self.kernel, stride=self.stride, padding=padding),)
+
+
+@stage("pool")
+class PoolStage(Stage):
+    """Maximum or mean pooling between stages."""
+
+    function: Literal["max", "mean"] = "max"
+    kernel: int = 3
+    stride: int = 2
+    padding: Literal["same", "valid"] = "same"
+
+    def make(self, index: int, ports: Ports) -> Block:
+        """Return a pooling block."""
+        return PoolBlock(function=self.function, kernel=self.kernel, stride=self.stride, padding=self.padding)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadBlock(Block):
+    """Optional 1x1 convolution, global mean, optional hidden layer, classifier."""
+
+    channels: Numeric
+    hidden: Numeric
+    classes: Numeric
+    activation: str
+    hidden_activation: str
+    with_conv: bool
+    with_hidden: bool
+
+    def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Features, pooling, classifier."""
+        x = inputs[0]
+        if self.with_conv:
+            x = conv_bn_act(b, x, self.channels, activation=self.activation, name="conv")
+        x = b.mean(x, (1, 2), keep=False, name="pool")
+        if self.with_hidden:
+            x = b.activation(self.hidden_activation, b.linear(x, self.hidden, name="hidden"))
+        return (b.linear(x, self.classes, name="fc"),)
+
+
+@stage("head")
+class HeadStage(Stage):
+    """Classifier head: `channels` = width of the 1x1 convolution before pooling (0: none), `hidden` likewise after it."""
+
+    width_fields = ("channels",)
+
+    channels: int = 0
+    hidden: int = 0
+    classes: int = 1000
+    activation: str = "relu"
+    hidden_activation: str = "relu"
+
+    def make(self, index: int, ports: Ports) -> Block:
+        """Return the head."""
+        return HeadBlock(
+            channels=self.channels,
+            hidden=self.hidden,
+            classes=self.classes,
+            activation=self.activation if self.channels else "none",
+            hidden_activation=self.hidden_activation if self.hidden else "none",
+            with_conv=self.channels > 0,
+            with_hidden=self.hidden > 0,
+        )

@@ -1,0 +1,84 @@
+"""From an architecture to its blocks, and to one whole op graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from roofline.arch.block import Block, Port, Ports, out_ports
+from roofline.arch.spec import Arch
+from roofline.dtypes import DTYPES
+from roofline.errors import InputError, RooflineError
+from roofline.graph.builder import GraphBuilder
+from roofline.graph.opgraph import OpGraph
+
+#: a batch beyond it is a typing mistake; sizes stay exact in float64
+MAX_BATCH = 1 << 20
+#: channels of an image
+RGB = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """A block at its place in a network."""
+
+    name: str
+    stage: str
+    block: Block
+    inputs: Ports
+    outputs: Ports
+
+
+def input_port(arch: Arch, batch: int) -> Port:
+    """Return what enters the network: images (N, S, S, 3), or token ids (N, T).
+
+    Raises
+    ------
+    InputError
+        The batch is not a whole number in 1..1048576.
+    """
+    if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
+        raise InputError(f"batch must be a whole number in 1..{MAX_BATCH}, got {batch!r}")
+    size = arch.image_size
+    if arch.input == "tokens":
+        return Port(shape=(batch, size), dtype=DTYPES["int32"])
+    return Port(shape=(batch, size, size, RGB))
+
+
+@lru_cache(maxsize=512)
+def instances(arch: Arch, batch: int) -> tuple[Instance, ...]:
+    """Return the network's blocks in execution order, with the shapes that flow between them.
+
+    Raises
+    ------
+    InputError
+        The batch is out of range.
+    RooflineError
+        A block does not fit its input; a note names the block.
+    """
+    found: list[Instance] = []
+    ports: Ports = (input_port(arch, batch),)
+    for stage in arch.stages:
+        for index in range(stage.repeats):
+            name = stage.name if stage.repeats == 1 else f"{stage.name}.{index}"
+            try:
+                block = stage.make(index, ports)
+                outputs = out_ports(block, ports)
+            except RooflineError as error:
+                error.add_note(f"in block {name!r} of {arch.name!r} at input size {arch.image_size}")
+                raise
+            found.append(Instance(name=name, stage=stage.name, block=block, inputs=ports, outputs=outputs))
+            ports = outputs
+    return tuple(found)
+
+
+@lru_cache(maxsize=32)
+def build_graph(arch: Arch, batch: int = 1) -> OpGraph:
+    """Return the whole network as one op graph, in fp32 and before any pass."""
+    b = GraphBuilder(arch.name)
+    port = input_port(arch, batch)
+    tensors = (b.input("tokens" if arch.input == "tokens" else "image", port.shape, port.dtype),)
+    for instance in instances(arch, batch):
+        with b.scope(instance.name):
+            tensors = instance.block.build(b, *tensors)
+    return b.graph(list(tensors))

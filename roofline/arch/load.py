@@ -1,0 +1,160 @@
+"""From a name or a file to an `Arch`.
+
+A file of ``models/`` holds a family; its variants' names begin with the file's name, so that one network can be found
+without reading every file.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from roofline.arch.block import Stage, stage_class
+from roofline.arch.rounding import round_filters, round_repeats
+from roofline.arch.spec import Arch, FamilyFile, Variant
+from roofline.errors import RooflineError, SpecError, UnknownNameError, nearest
+from roofline.names import key, lookup
+from roofline.paths import data_files
+from roofline.specfile import load_spec, one_line
+
+
+def models() -> list[str]:
+    """Return the names of all shipped networks."""
+    return [name for path in data_files("models").values() for name in _family(path).variants]
+
+
+def model(name: str | Path | Arch) -> Arch:
+    """Return a network by name, or from a file: ``PATH.toml``, with several variants ``PATH.toml:VARIANT``.
+
+    Raises
+    ------
+    UnknownNameError
+        No such network; the message shows the nearest names.
+    SpecError
+        The file is not valid.
+    """
+    if isinstance(name, Arch):
+        return name
+    text = str(name)
+    if ".toml" in text:
+        return _from_file(text)
+    for stem, path in data_files("models").items():
+        if key(text).startswith(key(stem)):
+            try:
+                return _arch(path, lookup(text, {v: v for v in _family(path).variants}, "model"))
+            except UnknownNameError:
+                continue
+    raise UnknownNameError(f"unknown model {text!r}{nearest(text, models())}")
+
+
+def _from_file(text: str) -> Arch:
+    location, _, variant = text.partition(".toml")
+    path = Path(location + ".toml")
+    names = {v: v for v in _family(path).variants}
+    if variant.startswith(":"):
+        return _arch(path, lookup(variant[1:], names, "variant"))
+    if len(names) > 1:
+        raise SpecError(f"{path.name} holds {len(names)} networks: write {path.name}:NAME{nearest('', names)}")
+    return _arch(path, next(iter(names)))
+
+
+def _family(path: Path) -> FamilyFile:
+    return _family_at(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@lru_cache(maxsize=256)
+def _family_at(path: Path, changed_ns: int) -> FamilyFile:
+    return load_spec(path, FamilyFile)
+
+
+def _arch(path: Path, variant: str) -> Arch:
+    return _arch_of(path, variant, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _arch_of(path: Path, name: str, changed_ns: int) -> Arch:
+    family = _family(path)
+    try:
+        return build_arch(family, name)
+    except RooflineError as error:
+        raise SpecError(f"{path.name}: [variants.{name}]: {error}") from None
+
+
+def build_arch(family: FamilyFile, name: str) -> Arch:
+    """Return variant `name` of a family as a value, with overrides and multipliers applied.
+
+    Raises
+    ------
+    SpecError
+        A stage is not valid, an override names no stage, an input size is missing, a source is unknown.
+    """
+    variant = family.variants[name]
+    tables = [dict(t) for t in (variant.stages if variant.stages is not None else family.stages)]
+    if not tables:
+        raise SpecError("no stages")
+    for target, values in variant.set.items():
+        _override(tables, target, values)
+    stages = tuple(_scaled(_stage(table), variant, family.scaling.divisor) for table in tables)
+    names = [s.name for s in stages]
+    if len(set(names)) != len(names):
+        raise SpecError(f"stage names are not unique: {names!r}")
+    size = variant.image_size if family.input == "image" else variant.sequence_length
+    if size is None:
+        raise SpecError(f"missing key {'image_size' if family.input == 'image' else 'sequence_length'!r}")
+    if variant.published is not None and variant.published.source not in family.sources:
+        source = variant.published.source
+        raise SpecError(f"published: unknown source {source!r}{nearest(source, family.sources)}")
+    return Arch(
+        name=name,
+        family=family.family,
+        title=variant.title or f"{family.title} {name}",
+        image_size=size,
+        stages=stages,
+        input=family.input,
+        published=variant.published,
+        sources=tuple(family.sources.items()),
+    )
+
+
+def _override(tables: list[dict[str, Any]], target: str, values: dict[str, Any]) -> None:
+    """Set fields of the stage named `target`; ``"*"`` sets them in every stage whose kind has such a field."""
+    matched: set[str] = set()
+    for table in tables:
+        if target not in ("*", table.get("name")):
+            continue
+        fields = stage_class(str(table.get("block"))).model_fields
+        usable = {k: v for k, v in values.items() if k in fields} if target == "*" else values
+        matched.update(usable)
+        table.update(usable)
+    if missing := [k for k in values if k not in matched]:
+        stages = nearest(target, [str(t.get("name")) for t in tables])
+        raise SpecError(f"set.{target}: no stage takes {missing[0]!r}{stages}")
+
+
+def _stage(table: dict[str, Any]) -> Stage:
+    where = f"stage {table.get('name', '?')!r}"
+    if "block" not in table:
+        raise SpecError(f"{where}: missing key 'block'")
+    cls = stage_class(str(table["block"]))
+    try:
+        made = cls.model_validate(table)
+    except ValidationError as error:
+        raise SpecError(one_line(error, cls, where)) from None
+    if made.repeats < 1:
+        raise SpecError(f"{where}: repeats must be at least 1, got {made.repeats!r}")
+    return made
+
+
+def _scaled(stage: Stage, variant: Variant, divisor: int) -> Stage:
+    changes: dict[str, Any] = {}
+    if stage.scale_width and variant.width != 1.0:
+        for name in stage.width_fields:
+            width = getattr(stage, name)
+            if width:
+                changes[name] = round_filters(width * variant.width, divisor)
+    if stage.scale_depth and variant.depth != 1.0:
+        changes["repeats"] = round_repeats(stage.repeats, variant.depth)
+    return stage.model_copy(update=changes) if changes else stage

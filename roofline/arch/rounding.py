@@ -1,0 +1,28 @@
+"""Rounding of channels and repeats when a network is scaled (EfficientNet's rules, arXiv 1905.11946)."""
+
+from __future__ import annotations
+
+import math
+
+
+def round_filters(channels: float, divisor: int = 8) -> int:
+    """Return `channels` rounded to a multiple of `divisor`, not below 0.9 x `channels`.
+
+    Examples
+    --------
+    >>> round_filters(32 * 1.1), round_filters(3.0), round_filters(40 * 1.4)
+    (32, 8, 56)
+    """
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def round_repeats(repeats: int, depth: float) -> int:
+    """Return ceil(repeats x depth).
+
+    Examples
+    --------
+    >>> round_repeats(3, 1.1)
+    4
+    """
+    return math.ceil(depth * repeats)

@@ -1,0 +1,92 @@
+"""What an architecture file says, and the architecture as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from pydantic import Field
+
+from roofline.arch.block import Stage
+from roofline.errors import InputError
+from roofline.quantity import SpecFile
+
+#: pixels per side or tokens per sequence; beyond it a network is a typing mistake, not a workload
+MAX_INPUT_SIZE = 1 << 17
+
+
+class Published(SpecFile):
+    """Counts that somebody else states for the network, with where."""
+
+    params: int | None = None
+    params_million: float | None = None
+    macs_billion: float | None = None
+    source: str
+    note: str | None = None
+
+
+class Scaling(SpecFile):
+    """How width and depth multipliers round."""
+
+    divisor: int = Field(default=8, ge=1)
+
+
+class Variant(SpecFile):
+    """One network of a family: multipliers, input size, and what it changes in the family's stages."""
+
+    title: str | None = None
+    width: float = Field(default=1.0, gt=0, le=64)
+    depth: float = Field(default=1.0, gt=0, le=64)
+    image_size: int | None = Field(default=None, ge=1, le=MAX_INPUT_SIZE)
+    sequence_length: int | None = Field(default=None, ge=1, le=MAX_INPUT_SIZE)
+    stages: list[dict[str, Any]] | None = None
+    set: dict[str, dict[str, Any]] = {}
+    published: Published | None = None
+
+
+class FamilyFile(SpecFile):
+    """A file in ``models/``: the stages that its variants share, and the variants."""
+
+    family: str
+    title: str
+    input: Literal["image", "tokens"] = "image"
+    sources: dict[str, str] = Field(min_length=1)
+    scaling: Scaling = Scaling()
+    stages: list[dict[str, Any]] = []
+    variants: dict[str, Variant] = Field(min_length=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arch:
+    """A network as a value: what scaling scales, what a genome decodes to, what `simulate` accepts.
+
+    Attributes
+    ----------
+    image_size
+        Pixels per side (``input="image"``) or tokens (``input="tokens"``) of one example.
+    stages
+        In execution order.
+    """
+
+    name: str
+    family: str
+    title: str
+    image_size: int
+    stages: tuple[Stage, ...]
+    input: Literal["image", "tokens"] = "image"
+    published: Published | None = None
+    sources: tuple[tuple[str, str], ...] = ()
+
+    def with_image_size(self, image_size: int | None) -> Arch:
+        """Return the same network for another input size.
+
+        Raises
+        ------
+        InputError
+            The size is not in 1..131072.
+        """
+        if image_size is None or image_size == self.image_size:
+            return self
+        if not 1 <= image_size <= MAX_INPUT_SIZE:
+            raise InputError(f"image size must be in 1..{MAX_INPUT_SIZE}, got {image_size!r}")
+        return replace(self, image_size=image_size)

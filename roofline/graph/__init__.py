@@ -1,0 +1,1 @@
+"""The program: typed ops over tensors in a checked networkx graph."""

@@ -1,0 +1,236 @@
+"""Writing a graph op by op: shapes are inferred and checked as it grows.
+
+The same calls build one network (numbers) or a column of block rows (arrays).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from roofline.dtypes import DTYPES, DType
+from roofline.graph import movement, ops
+from roofline.graph.op import Op
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.tensor import Role, Shape, Tensor
+from roofline.numeric import Numeric, same
+
+Pair = Numeric | tuple[Numeric, ...]
+
+
+class GraphBuilder:
+    """Collects ops and tensors; `graph` returns the checked result.
+
+    Examples
+    --------
+    >>> b = GraphBuilder("tiny")
+    >>> x = b.input("image", (1, 8, 8, 3))
+    >>> b.graph([b.relu(b.conv(x, 16, kernel=3))]).macs
+    27648.0
+    """
+
+    def __init__(self, name: str = "graph") -> None:
+        self.name = name
+        self.ops: dict[str, Op] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self._scope: list[str] = []
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Prefix the names of everything added inside with `name`."""
+        self._scope.append(name)
+        try:
+            yield
+        finally:
+            self._scope.pop()
+
+    def graph(self, outputs: list[Tensor]) -> OpGraph:
+        """Return the checked graph that computes `outputs`."""
+        return OpGraph(self.ops, self.tensors, tuple(t.id for t in outputs), self.name)
+
+    # tensors -----------------------------------------------------------------
+
+    def unique(self, name: str) -> str:
+        """Return a name that neither an op nor a tensor has: ``stage/name``, ``stage/name_2`` ..."""
+        full = "/".join((*self._scope, name))
+        candidate, n = full, 1
+        while candidate in self.ops or candidate in self.tensors:
+            n += 1
+            candidate = f"{full}_{n}"
+        return candidate
+
+    def tensor(self, name: str, shape: Shape, role: Role, dtype: DType = DTYPES["fp32"], *, tied: bool = False) -> Tensor:
+        """Add a tensor and return it."""
+        made = Tensor(id=self.unique(name), shape=shape, dtype=dtype, role=role, tied=tied)
+        self.tensors[made.id] = made
+        return made
+
+    def input(self, name: str, shape: Shape, dtype: DType = DTYPES["fp32"]) -> Tensor:
+        """Add a tensor that enters the graph."""
+        return self.tensor(name, shape, "input", dtype)
+
+    def parameter(self, name: str, *shape: Numeric, tied: bool = False) -> Tensor:
+        """Add a trained parameter."""
+        return self.tensor(name, shape, "parameter", tied=tied)
+
+    def add_op(self, name: str, make: type[Op], *inputs: Tensor, dtype: DType | None = None, **fields: object) -> Tensor:
+        """Add an op with one output and return that output."""
+        op_id = self.unique(name)
+        op = make(inputs=tuple(t.id for t in inputs), outputs=(f"{op_id}:0",), **fields)
+        (shape,) = op.infer(*(t.shape for t in inputs))
+        out = Tensor(id=f"{op_id}:0", shape=shape, dtype=dtype or inputs[0].dtype)
+        self.ops[op_id], self.tensors[out.id] = op, out
+        return out
+
+    # contractions ------------------------------------------------------------
+
+    def conv(
+        self,
+        x: Tensor,
+        channels: Numeric,
+        *,
+        kernel: Pair = 1,
+        stride: Pair = 1,
+        padding: ops.Padding = "same",
+        groups: Numeric | None = None,
+        bias: bool = False,
+        name: str = "conv",
+    ) -> Tensor:
+        """Dense convolution to `channels`; grouped where `groups` is given."""
+        rank = len(x.shape) - 2
+        kernels = _each(kernel, rank)
+        per_group = x.shape[-1] if groups is None else _exact(x.shape[-1], groups)
+        weights = [self.parameter(f"{name}.weight", *kernels, per_group, channels)]
+        weights += [self.parameter(f"{name}.bias", channels)] if bias else []
+        return self.add_op(
+            name, ops.Conv, x, *weights, kernel=kernels, stride=_each(stride, rank), padding=padding,
+            groups=1 if groups is None else groups, form="dense" if groups is None else "grouped",
+        )  # fmt: skip
+
+    def depthwise(
+        self,
+        x: Tensor,
+        *,
+        kernel: Pair,
+        stride: Pair = 1,
+        padding: ops.Padding = "same",
+        bias: bool = False,
+        name: str = "depthwise",
+    ) -> Tensor:
+        """Depthwise convolution: every channel by itself."""
+        rank, channels = len(x.shape) - 2, x.shape[-1]
+        kernels = _each(kernel, rank)
+        weights = [self.parameter(f"{name}.weight", *kernels, 1, channels)]
+        weights += [self.parameter(f"{name}.bias", channels)] if bias else []
+        return self.add_op(
+            name, ops.Conv, x, *weights, kernel=kernels, stride=_each(stride, rank), padding=padding,
+            groups=channels, form="depthwise",
+        )  # fmt: skip
+
+    def linear(self, x: Tensor, features: Numeric, *, bias: bool = True, tied: bool = False, name: str = "linear") -> Tensor:
+        """Fully connected layer over the last dimension."""
+        weights = [self.parameter(f"{name}.weight", x.shape[-1], features, tied=tied)]
+        weights += [self.parameter(f"{name}.bias", features)] if bias else []
+        return self.add_op(name, ops.MatMul, x, *weights)
+
+    def attention(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        heads: Numeric,
+        kv_heads: Numeric | None = None,
+        bias: Tensor | None = None,
+        causal: bool = False,
+        name: str = "attention",
+    ) -> Tensor:
+        """Scaled dot-product attention as one op; a pass may decompose it."""
+        extra = () if bias is None else (bias,)
+        kv = heads if kv_heads is None else kv_heads
+        return self.add_op(name, ops.Attention, q, k, v, *extra, heads=heads, kv_heads=kv, causal=causal)
+
+    # element-wise ------------------------------------------------------------
+
+    def elementwise(self, function: str, *operands: Tensor, broadcast: tuple[bool, ...] | None = None, name: str = "") -> Tensor:
+        """`function` of the operands; by default parameters and operands of another shape are broadcast."""
+        if broadcast is None:
+            full = max((t for t in operands if not t.stored), key=lambda t: len(t.shape), default=operands[0]).shape
+            broadcast = tuple(
+                t.stored or len(t.shape) != len(full) or not all(map(same, t.shape, full)) for t in operands
+            )
+        return self.add_op(name or function, ops.Elementwise, *operands, function=function, broadcast=broadcast)
+
+    def activation(self, function: str | None, x: Tensor) -> Tensor:
+        """Apply an activation; ``None`` or ``"none"`` returns `x` as it is."""
+        return x if function in (None, "none") else self.elementwise(str(function), x, broadcast=(False,))
+
+    def relu(self, x: Tensor) -> Tensor:
+        """max(x, 0)."""
+        return self.activation("relu", x)
+
+    def add(self, a: Tensor, b: Tensor, *, name: str = "add") -> Tensor:
+        """a + b of one shape (a residual)."""
+        return self.elementwise("add", a, b, broadcast=(False, False), name=name)
+
+    def gate(self, x: Tensor, gate: Tensor, *, name: str = "scale") -> Tensor:
+        """x * gate, the gate broadcast over the positions of x."""
+        return self.elementwise("mul", x, gate, broadcast=(False, True), name=name)
+
+    # norms and reductions -----------------------------------------------------
+
+    def batch_norm(self, x: Tensor, *, name: str = "bn") -> Tensor:
+        """Batch norm: scale and shift are parameters, mean and variance buffers."""
+        channels = x.shape[-1]
+        stats = [self.parameter(f"{name}.{part}", channels) for part in ("scale", "shift")]
+        stats += [self.tensor(f"{name}.{part}", (channels,), "buffer") for part in ("mean", "variance")]
+        return self.add_op(name, ops.BatchNorm, x, *stats)
+
+    def layer_norm(self, x: Tensor, *, name: str = "norm") -> Tensor:
+        """Layer norm over the last dimension with scale and shift."""
+        return self.add_op(name, ops.Norm, x, *(self.parameter(f"{name}.{p}", x.shape[-1]) for p in ("scale", "shift")))
+
+    def mean(self, x: Tensor, axes: tuple[int, ...], *, keep: bool = True, name: str = "mean") -> Tensor:
+        """Mean over `axes`."""
+        return self.add_op(name, ops.Reduce, x, axes=axes, keep=keep)
+
+    def pool(
+        self, x: Tensor, function: str, *, kernel: Pair, stride: Pair = 1, padding: ops.Padding = "same", name: str = "pool"
+    ) -> Tensor:
+        """Sliding maximum or mean."""
+        rank = len(x.shape) - 2
+        return self.add_op(
+            name, ops.Pool, x, function=function, kernel=_each(kernel, rank), stride=_each(stride, rank), padding=padding
+        )
+
+    # movement ----------------------------------------------------------------
+
+    def reshape(self, x: Tensor, shape: Shape, *, name: str = "reshape") -> Tensor:
+        """View `x` in another shape, free of cost."""
+        return self.add_op(name, movement.Reshape, x, shape=shape)
+
+    def move(self, function: str, x: Tensor, shape: Shape, *, name: str = "") -> Tensor:
+        """Copy `x` in another order (transpose, roll, space_to_depth ...)."""
+        return self.add_op(name or function, movement.Move, x, function=function, shape=shape)
+
+    def concat(self, parts: list[Tensor], *, axis: int = -1, name: str = "concat") -> Tensor:
+        """Concatenate along `axis`."""
+        return self.add_op(name, movement.Concat, *parts, axis=axis)
+
+    def slice(self, x: Tensor, size: Numeric, *, axis: int = -1, name: str = "slice") -> Tensor:
+        """Copy `size` elements along `axis`."""
+        return self.add_op(name, movement.Slice, x, axis=axis, size=size)
+
+    def embedding(self, ids: Tensor, rows: Numeric, features: Numeric, *, name: str = "embedding") -> Tensor:
+        """Look up rows of a trained table."""
+        table = self.parameter(f"{name}.table", rows, features)
+        return self.add_op(name, movement.Embedding, ids, table, dtype=table.dtype)
+
+
+def _each(value: Pair, rank: int) -> tuple[Numeric, ...]:
+    return value if isinstance(value, tuple) else (value,) * rank
+
+
+def _exact(channels: Numeric, groups: Numeric) -> Numeric:
+    """Return channels / groups, an integer for integers (a remainder is found by the shape check)."""
+    return channels // groups if isinstance(channels, int) and isinstance(groups, int) else channels / groups

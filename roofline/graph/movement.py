@@ -1,0 +1,109 @@
+"""The ops that move or view data without arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from roofline.graph.op import Family, Op
+from roofline.graph.tensor import Shape, Tensor
+from roofline.numeric import Numeric, positive, product, same
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Movement(Op):
+    @property
+    def family(self) -> Family:
+        """Copies bytes, computes nothing."""
+        return "movement"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Embedding(_Movement):
+    """Rows of a table. Inputs: ids (...), table (rows, C)."""
+
+    kind: ClassVar[str] = "embedding"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return (..., C)."""
+        self.need_rank(shapes[1], 2, "table")
+        return ((*shapes[0], shapes[1][-1]),)
+
+    def touched(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> dict[str, Numeric]:
+        """Only the rows that are looked up."""
+        return {inputs[1].id: outputs[0].elements}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Concat(_Movement):
+    """Concatenation along `axis`."""
+
+    axis: int = -1
+    kind: ClassVar[str] = "concat"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the shape with the sizes along `axis` added."""
+        first, axis = shapes[0], self.axis % len(shapes[0])
+        for shape in shapes[1:]:
+            self.need_rank(shape, len(first), "operand")
+            for i, (a, b) in enumerate(zip(first, shape, strict=True)):
+                if i != axis:
+                    self.need_same(a, b, "operand shapes")
+        total: Numeric = 0
+        for shape in shapes:
+            total = total + shape[axis]
+        return ((*first[:axis], total, *first[axis + 1 :]),)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Slice(_Movement):
+    """A part of `size` elements along `axis`, copied."""
+
+    axis: int
+    size: Numeric
+    kind: ClassVar[str] = "slice"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the shape with `size` along `axis`."""
+        x, axis = shapes[0], self.axis % len(shapes[0])
+        if not positive(x[axis] - self.size + 1):
+            raise self.fail(f"slice of {self.size!r} from {x[axis]!r}")
+        return ((*x[:axis], self.size, *x[axis + 1 :]),)
+
+    def touched(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> dict[str, Numeric]:
+        """Only the part that is taken."""
+        return {inputs[0].id: outputs[0].elements}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Move(_Movement):
+    """A copy in another order (`function`: transpose, roll, space_to_depth, contiguous ...): same elements, new shape."""
+
+    function: str
+    shape: Shape
+    kind: ClassVar[str] = "move"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return `shape`; the number of elements must not change."""
+        if not same(product(shapes[0]), product(self.shape)):
+            raise self.fail(f"{self.function} cannot turn {shapes[0]!r} into {self.shape!r}")
+        return (self.shape,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reshape(Op):
+    """A view of the same bytes: free."""
+
+    shape: Shape
+    kind: ClassVar[str] = "reshape"
+
+    @property
+    def family(self) -> Family:
+        """Costs nothing; the reader reads the viewed tensor."""
+        return "free"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return `shape`; the number of elements must not change."""
+        if not same(product(shapes[0]), product(self.shape)):
+            raise self.fail(f"cannot view {shapes[0]!r} as {self.shape!r}")
+        return (self.shape,)

@@ -1,0 +1,86 @@
+"""What every op has: tensors in, tensors out, a shape rule, and the matrix products it is made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+from roofline.errors import ShapeError
+from roofline.graph.tensor import Shape, Tensor
+from roofline.numeric import Numeric, product, same
+
+#: what fusion looks at: a runtime fuses by family and topology, never by size
+Family: TypeAlias = Literal[
+    "contraction", "depthwise", "attention", "pointwise", "reduction", "pool", "movement", "free"
+]
+#: how hardware meets a product: dense ones fill a matrix unit, grouped ones are many and narrow, depthwise ones have no reuse
+ContractionForm: TypeAlias = Literal["dense", "grouped", "depthwise"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contraction:
+    """`batch` matrix products (m, k x taps) x (k x taps, n); a grouped convolution has one product per group."""
+
+    m: Numeric
+    n: Numeric
+    k: Numeric
+    batch: Numeric = 1
+    taps: Numeric = 1
+    form: ContractionForm = "dense"
+
+    @property
+    def macs(self) -> Numeric:
+        """Multiply-accumulates."""
+        return product((self.batch, self.m, self.n, self.k, self.taps))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Op(ABC):
+    """A node of the model graph. Numeric fields are numbers or columns; other fields are structure."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    kind: ClassVar[str] = "op"
+
+    @property
+    def family(self) -> Family:
+        """The fusion family of the op."""
+        return "pointwise"
+
+    @abstractmethod
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the output shapes for these input shapes.
+
+        Raises
+        ------
+        ShapeError
+            The shapes do not fit the op.
+        """
+
+    def contractions(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Contraction, ...]:
+        """Return the matrix products the op is made of; none for most ops."""
+        return ()
+
+    def touched(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> dict[str, Numeric]:
+        """Return tensor id -> elements the op really touches, where that is less than the whole tensor."""
+        return {}
+
+    def fail(self, why: str) -> ShapeError:
+        """Return the error for shapes that do not fit."""
+        return ShapeError(f"{self.kind} {self.outputs[0]!r}: {why}")
+
+    def need_rank(self, shape: Shape, rank: int, what: str = "input") -> None:
+        """Raise unless `shape` has `rank` dimensions."""
+        if len(shape) != rank:
+            raise self.fail(f"{what} needs rank {rank}, got shape {show(shape)}")
+
+    def need_same(self, a: Numeric, b: Numeric, what: str) -> None:
+        """Raise unless two dimensions agree."""
+        if not same(a, b):
+            raise self.fail(f"{what} disagree: {a!r} and {b!r}")
+
+
+def show(shape: Shape) -> str:
+    """Return a shape as ``8x224x224x3``; a column shows as ``*``."""
+    return "x".join(f"{d:.0f}" if isinstance(d, (int, float)) else "*" for d in shape) or "scalar"

@@ -1,0 +1,272 @@
+"""The ops that do the arithmetic: contractions, element-wise work, norms, reductions.
+
+Ops that only move or view data are in `roofline.graph.movement`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from roofline.graph.op import Contraction, ContractionForm, Family, Op
+from roofline.graph.tensor import Shape, Tensor
+from roofline.numeric import Numeric, ceil_div, floor_div, positive, product
+
+Padding = Literal["same"] | tuple[Numeric, ...]
+
+
+def window_size(size: Numeric, kernel: Numeric, stride: Numeric, pad: Numeric | Literal["same"]) -> Numeric:
+    """Return the output size of a sliding window; `pad` is per side, ``"same"`` gives ceil(size / stride).
+
+    Examples
+    --------
+    >>> window_size(224, 7, 2, 3), window_size(299, 3, 2, 0), window_size(15, 3, 2, "same")
+    (112, 149, 8)
+    """
+    if isinstance(pad, str):
+        return ceil_div(size, stride)
+    return floor_div(size + 2 * pad - kernel, stride) + 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Window(Op):
+    kernel: tuple[Numeric, ...]
+    stride: tuple[Numeric, ...]
+    padding: Padding = "same"
+
+    def window(self, spatial: Shape) -> Shape:
+        """Return the output's spatial shape."""
+        if len(spatial) != len(self.kernel):
+            raise self.fail(f"kernel has {len(self.kernel)} dimensions, input has {len(spatial)}")
+        pads: tuple[Numeric | Literal["same"], ...]
+        pads = ("same",) * len(spatial) if isinstance(self.padding, str) else self.padding
+        out = tuple(
+            window_size(size, kernel, stride, pad)
+            for size, kernel, stride, pad in zip(spatial, self.kernel, self.stride, pads, strict=True)
+        )
+        if not all(positive(size) for size in out):
+            raise self.fail(f"kernel {self.kernel!r} does not fit into {spatial!r}")
+        return out
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conv(_Window):
+    """Convolution of any rank. Inputs: x (N, *spatial, C), weight (*kernel, C / groups, K), optionally bias (K,)."""
+
+    groups: Numeric = 1
+    form: ContractionForm = "dense"
+    kind: ClassVar[str] = "conv"
+
+    @property
+    def family(self) -> Family:
+        """Depthwise convolutions fuse by rules of their own."""
+        return "depthwise" if self.form == "depthwise" else "contraction"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return (N, *out, K)."""
+        x, weight = shapes[0], shapes[1]
+        self.need_rank(weight, len(self.kernel) + 2, "weight")
+        self.need_rank(x, len(self.kernel) + 2)
+        self.need_same(weight[-2] * self.groups, x[-1], "input channels of weight and of x")
+        return ((x[0], *self.window(x[1:-1]), weight[-1]),)
+
+    def contractions(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Contraction, ...]:
+        """M = output positions, N = output channels per group, K = input channels per group, taps apart."""
+        weight, out = inputs[1].shape, outputs[0].shape
+        return (
+            Contraction(
+                batch=self.groups,
+                m=product(out[:-1]),
+                n=weight[-1] / self.groups,
+                k=weight[-2],
+                taps=product(self.kernel),
+                form=self.form,
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MatMul(Op):
+    """Product a (..., M, K) x b: a shared (K, N), or one (..., K, N) per leading index; optionally bias (N,)."""
+
+    kind: ClassVar[str] = "matmul"
+
+    @property
+    def family(self) -> Family:
+        """A contraction."""
+        return "contraction"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return (..., M, N)."""
+        a, b = shapes[0], shapes[1]
+        if len(a) < 2 or len(b) not in (2, len(a)):
+            raise self.fail(f"ranks {len(a)} and {len(b)} do not multiply")
+        self.need_same(a[-1], b[-2], "contracted dimensions")
+        if len(b) > 2:
+            for left, right in zip(a[:-2], b[:-2], strict=True):
+                self.need_same(left, right, "batch dimensions")
+        return ((*a[:-1], b[-1]),)
+
+    def contractions(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Contraction, ...]:
+        """One product with all rows for a shared b, else one product per leading index."""
+        a, b = inputs[0].shape, inputs[1].shape
+        if len(b) == 2:
+            return (Contraction(m=product(a[:-1]), n=b[-1], k=a[-1]),)
+        return (Contraction(batch=product(a[:-2]), m=a[-2], n=b[-1], k=a[-1]),)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Attention(Op):
+    """softmax(q k^T) v in one op. Inputs: q (N, Tq, heads x D), k and v (N, Tk, kv_heads x D), optionally a score bias."""
+
+    heads: Numeric
+    kv_heads: Numeric
+    causal: bool = False
+    kind: ClassVar[str] = "attention"
+
+    @property
+    def family(self) -> Family:
+        """Fused attention is a kernel of its own."""
+        return "attention"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return (N, Tq, heads x Dv)."""
+        q, k, v = shapes[:3]
+        for shape in (q, k, v):
+            self.need_rank(shape, 3)
+        self.need_same(q[-1] / self.heads, k[-1] / self.kv_heads, "head sizes of q and k")
+        self.need_same(k[1], v[1], "lengths of k and v")
+        return ((q[0], q[1], floor_div(v[-1] * self.heads, self.kv_heads)),)
+
+    def contractions(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Contraction, ...]:
+        """Scores (Tq, D) x (D, Tk) and context (Tq, Tk) x (Tk, D), each per head. Causal work is counted in full."""
+        q, k, v = (t.shape for t in inputs[:3])
+        batch = 1.0 * q[0] * self.heads
+        head = q[-1] / self.heads
+        return (
+            Contraction(batch=batch, m=q[1], n=k[1], k=head),
+            Contraction(batch=batch, m=q[1], n=v[-1] / self.kv_heads, k=k[1]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Elementwise(Op):
+    """`function` of each element; operands marked `broadcast` are smaller than the output."""
+
+    function: str
+    broadcast: tuple[bool, ...]
+    kind: ClassVar[str] = "elementwise"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the shape of the full operands."""
+        if len(shapes) != len(self.broadcast):
+            raise self.fail(f"{len(self.broadcast)} operands declared, {len(shapes)} given")
+        full = [s for s, small in zip(shapes, self.broadcast, strict=True) if not small]
+        if not full:
+            raise self.fail("every operand is broadcast")
+        for shape in full[1:]:
+            self.need_rank(shape, len(full[0]), "operand")
+            for a, b in zip(full[0], shape, strict=True):
+                self.need_same(a, b, "operand shapes")
+        return (full[0],)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cast(Op):
+    """Conversion to another dtype (that of its output tensor)."""
+
+    kind: ClassVar[str] = "cast"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the input's shape."""
+        return (shapes[0],)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BatchNorm(Op):
+    """Batch norm with stored statistics. Inputs: x (..., C), scale, shift, mean, variance (C,) each."""
+
+    kind: ClassVar[str] = "batch_norm"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the input's shape."""
+        for shape in shapes[1:]:
+            self.need_rank(shape, 1, "statistics")
+            self.need_same(shape[0], shapes[0][-1], "channels of statistics and x")
+        return (shapes[0],)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Norm(Op):
+    """Layer, RMS or group norm over computed statistics. Inputs: x (..., C), optionally scale and shift (C,)."""
+
+    form: Literal["layer", "rms", "group"] = "layer"
+    kind: ClassVar[str] = "norm"
+
+    @property
+    def family(self) -> Family:
+        """Needs all elements of a row before the first result."""
+        return "reduction"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the input's shape."""
+        for shape in shapes[1:]:
+            self.need_same(shape[-1], shapes[0][-1], "channels of scale and x")
+        return (shapes[0],)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Softmax(Op):
+    """Softmax over the last dimension."""
+
+    kind: ClassVar[str] = "softmax"
+
+    @property
+    def family(self) -> Family:
+        """Needs a whole row."""
+        return "reduction"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the input's shape."""
+        return (shapes[0],)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reduce(Op):
+    """Mean, sum or maximum over `axes`, kept as size 1 with `keep`."""
+
+    axes: tuple[int, ...]
+    function: Literal["mean", "sum", "max"] = "mean"
+    keep: bool = True
+    kind: ClassVar[str] = "reduce"
+
+    @property
+    def family(self) -> Family:
+        """A reduction."""
+        return "reduction"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the input's shape with the reduced axes dropped or 1."""
+        rank = len(shapes[0])
+        axes = {axis % rank for axis in self.axes if -rank <= axis < rank}
+        if len(axes) != len(self.axes):
+            raise self.fail(f"axes {self.axes!r} do not fit rank {rank}")
+        return (tuple(1 if i in axes else d for i, d in enumerate(shapes[0]) if self.keep or i not in axes),)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pool(_Window):
+    """Maximum or mean in a sliding window over (N, *spatial, C)."""
+
+    function: Literal["max", "mean"] = "max"
+    kind: ClassVar[str] = "pool"
+
+    @property
+    def family(self) -> Family:
+        """A window of its own, neither point-wise nor a full reduction."""
+        return "pool"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return (N, *out, C)."""
+        x = shapes[0]
+        return ((x[0], *self.window(x[1:-1]), x[-1]),)
