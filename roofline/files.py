@@ -1,0 +1,42 @@
+"""Writing output files: complete or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from roofline.errors import InputError
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, with its suffix, that takes its place when the block succeeds.
+
+    An interrupted or failed write leaves neither a half-written file nor a damaged older one.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with atomic(target) as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> target.read_text(), [p.name for p in target.parent.iterdir()]
+    ('whole', ['a.txt'])
+    """
+    target = Path(path)
+    try:
+        # A folder of its own: savers that pick the format from the suffix see the right name.
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as folder:
+            temporary = Path(folder) / target.name
+            yield temporary
+            os.replace(temporary, target)
+    except OSError as error:
+        raise InputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error

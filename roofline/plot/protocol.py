@@ -1,0 +1,71 @@
+"""What a picture needs of a report; `Report` of the floor above has all of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from roofline.device.spec import Device
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class RunReport(Protocol):
+    """One simulated run; units as in the names, totals of the whole batch."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+
+    @property
+    def device(self) -> str:
+        """Name of the device."""
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime."""
+
+    @property
+    def dtype(self) -> str:
+        """Name of the precision."""
+
+    @property
+    def batch(self) -> int:
+        """Examples in the run."""
+
+    @property
+    def cores(self) -> int:
+        """Program instances in use."""
+
+    @property
+    def latency_s(self) -> float:
+        """Time of the run."""
+
+    @property
+    def intensity_flops_per_byte(self) -> float:
+        """Operational intensity of the whole run."""
+
+    @property
+    def achieved_flops_per_s(self) -> float:
+        """FLOPs of the run over its latency."""
+
+    @property
+    def ridge_flops_per_byte(self) -> float:
+        """Intensity at which the roof bends."""
+
+    @property
+    def peak_flops_per_s(self) -> float:
+        """Matrix peak of the cores in use at the run's precision."""
+
+    @property
+    def kernels(self) -> pd.DataFrame:
+        """One row per kernel, in execution order."""
+
+    @property
+    def device_spec(self) -> Device:
+        """The device that was simulated."""
+
+
+def title(report: RunReport) -> str:
+    """Return the line that names a run."""
+    return f"{report.model} on {report.device}, {report.runtime}, {report.dtype}, batch {report.batch:,}"

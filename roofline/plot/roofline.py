@@ -1,0 +1,147 @@
+"""The roofline of one run: where each kernel stands under the roofs of its device, and how much time it takes there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from roofline.plot.labels import Label, place
+from roofline.plot.protocol import RunReport, title
+from roofline.plot.roofs import draw_roofs
+from roofline.plot.style import INK, KIND_COLOURS, canvas, log_log, save, shorten
+
+#: Area in square points of a bubble that takes the whole latency, and of the smallest that is drawn.
+FULL_AREA, LEAST_AREA = 9000.0, 4.0
+LABELS = 6
+
+
+def plot_roofline(
+    report: RunReport, *, ax: Axes | None = None, path: str | Path | None = None, labels: int = LABELS
+) -> Figure:
+    """Draw the kernels of a run under the roofs of its device, log-log.
+
+    A bubble is a kernel: x = operational intensity (FLOP per byte of main-memory traffic), y = achieved rate (FLOP/s),
+    area = share of the latency, colour = kind. A kernel without a matrix operation has no FLOPs of that kind; it stands
+    hollow at its vector operations per byte and per second. A kernel that computes nothing (copies) has no place on the
+    axes; its share of the time is written in the legend.
+
+    Parameters
+    ----------
+    report : Report
+        The run.
+    ax : Axes, optional
+        Where to draw; a new figure otherwise.
+    path : str or Path, optional
+        Also write the picture there (.png, .svg, .pdf).
+    labels : int
+        How many of the slowest kernels are named.
+
+    Returns
+    -------
+    Figure
+        The figure that was drawn on.
+
+    Raises
+    ------
+    InputError
+        The suffix of `path` is not that of a picture, or it cannot be written.
+    """
+    figure, ax = canvas(ax, 9.5, 6.0)
+    points = kernel_points(report)
+    log_log(ax, x_limits(points["x"], report.ridge_flops_per_byte))
+    _legend(ax, report)
+    ax.set_xlabel("Operational intensity (FLOP / byte of main-memory traffic)")
+    ax.set_ylabel("Performance")
+    ax.set_title(title(report), fontsize=10, loc="left", color=INK)
+    lines = draw_roofs(ax, report, lowest=points["y"])
+
+    area = np.maximum(points["share"] * FULL_AREA, LEAST_AREA)
+    colours = np.array([KIND_COLOURS.get(kind, INK) for kind in points["kind"]], dtype=object)
+    for hollow in (False, True):
+        chosen = points["hollow"] == hollow
+        if not chosen.any():
+            continue
+        ax.scatter(
+            points["x"][chosen],
+            points["y"][chosen],
+            s=area[chosen],
+            c="none" if hollow else list(colours[chosen]),
+            edgecolors=list(colours[chosen]) if hollow else "white",
+            alpha=0.85 if hollow else 0.7,
+            linewidths=1.2 if hollow else 0.5,
+            zorder=4,
+        )
+
+    radius = np.sqrt(area / np.pi) * figure.dpi / 72
+    bubbles = [Label(x=x, y=y, text="", radius_px=r) for x, y, r in zip(points["x"], points["y"], radius, strict=True)]
+    slowest = np.argsort(-points["share"], kind="stable")[:labels]
+    texts = [
+        Label(
+            x=points["x"][i],
+            y=points["y"][i],
+            text=f"{shorten(points['name'][i])}\n{points['share'][i]:.1%}, {points['bound'][i]} bound",
+            radius_px=radius[i],
+        )
+        for i in slowest
+    ]
+    place(ax, texts, bubbles, lines)
+    save(figure, path)
+    return figure
+
+
+def kernel_points(report: RunReport) -> dict[str, Any]:
+    """Return the coordinates of the kernels that compute something, as arrays.
+
+    Returns
+    -------
+    dict
+        ``x`` (operations per byte), ``y`` (operations per second), ``share`` (of the latency), ``hollow`` (vector
+        operations only), ``kind``, ``bound``, ``name``.
+    """
+    kernels = report.kernels
+    hollow = kernels["flops"].to_numpy(float) <= 0
+    operations = np.where(hollow, kernels["vector_ops"].to_numpy(float), kernels["flops"].to_numpy(float))
+    traffic, time_s = kernels["traffic_bytes"].to_numpy(float), kernels["time_s"].to_numpy(float)
+    drawn = (operations > 0) & (traffic > 0) & (time_s > 0)
+    return {
+        "x": operations[drawn] / traffic[drawn],
+        "y": operations[drawn] / time_s[drawn],
+        "share": kernels["share"].to_numpy(float)[drawn],
+        "hollow": hollow[drawn],
+        "kind": kernels["kind"].to_numpy(str)[drawn],
+        "bound": kernels["bound"].to_numpy(str)[drawn],
+        "name": kernels["kernel"].to_numpy(str)[drawn],
+    }
+
+
+def x_limits(intensities: np.ndarray, ridge_flops_per_byte: float) -> tuple[float, float]:
+    """Return limits that show every kernel and the ridge with some roof on either side."""
+    everything = np.append(intensities, ridge_flops_per_byte)
+    return float(everything.min()) / 2, max(float(everything.max()) * 2, ridge_flops_per_byte * 6)
+
+
+def _legend(ax: Axes, report: RunReport) -> None:
+    """List the kinds with their share of the latency, the slowest first, and say what is not on the axes."""
+    shares = report.kernels.groupby("kind", sort=False)["share"].sum().sort_values(ascending=False)
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=KIND_COLOURS.get(str(kind), INK), label=f"{kind}  {share:.1%}")
+        for kind, share in shares.items()
+    ]
+    handles.append(
+        Line2D([], [], marker="o", linestyle="", color="none", markeredgecolor=INK, label="hollow: vector only")
+    )
+    ax.legend(
+        handles=handles,
+        title="Share of latency\n(area of bubbles)",
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        fontsize=8,
+        title_fontsize=8,
+        frameon=False,
+        alignment="left",
+    )

@@ -1,0 +1,129 @@
+"""How every picture looks: a colour-blind-safe palette, sizes, and figures that belong to no window."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+
+from roofline.errors import InputError
+from roofline.files import atomic
+
+#: Okabe and Ito, "Color Universal Design", jfly.uni-koeln.de/color, 2008
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PURPLE, YELLOW, BLACK = "#56B4E9", "#CC79A7", "#F0E442", "#000000"
+INK, GREY, FAINT = "#222222", "#777777", "#DDDDDD"
+
+KIND_COLOURS = {
+    "conv": BLUE,
+    "depthwise": ORANGE,
+    "matmul": SKY,
+    "attention": PURPLE,
+    "pointwise": GREEN,
+    "reduction": VERMILION,
+    "pool": YELLOW,
+    "movement": GREY,
+}
+BOUND_COLOURS = {"matrix": BLUE, "vector": ORANGE, "memory": GREEN, "overhead": GREY}
+SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
+PICTURES = (".png", ".svg", ".pdf")
+
+
+class Picture(Figure):
+    """A figure outside pyplot's state: nothing to close, safe in threads, shown by notebooks."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, layout="constrained", **kwargs)
+        FigureCanvasAgg(self)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=110)
+        return buffer.getvalue()
+
+
+def canvas(ax: Axes | None, width_in: float, height_in: float) -> tuple[Figure, Axes]:
+    """Return `ax` and its figure, or new ones of that size in inches."""
+    if ax is None:
+        figure: Figure = Picture(figsize=(width_in, height_in))
+        return figure, figure.add_subplot()
+    figure = ax.figure if isinstance(ax.figure, Figure) else ax.figure.figure
+    return figure, ax
+
+
+def save(figure: Figure, path: str | Path | None) -> None:
+    """Write `figure` to `path`, whole or not at all; None writes nothing.
+
+    Raises
+    ------
+    InputError
+        The suffix is not that of a picture, or the file cannot be written.
+    """
+    if path is None:
+        return
+    if Path(path).suffix.lower() not in PICTURES:
+        raise InputError(f"cannot draw {str(path)!r}; allowed: {', '.join(PICTURES)}")
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=160)
+
+
+def clean(ax: Axes, grid: str = "both") -> None:
+    """Take away the frame and lay a faint grid behind the data."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(GREY)
+    ax.tick_params(colors=INK, labelsize=8)
+    ax.set_axisbelow(True)
+    ax.grid(True, axis=grid, color=FAINT, linewidth=0.6)  # type: ignore[arg-type]
+
+
+def engineering(value: float, unit: str, digits: int = 3) -> str:
+    """Return a quantity with an SI prefix and `digits` significant digits.
+
+    Examples
+    --------
+    >>> engineering(123e12, "FLOP/s"), engineering(1.2345e9, "B/s"), engineering(0, "B")
+    ('123 TFLOP/s', '1.23 GB/s', '0 B')
+    """
+    prefixes = ("", "k", "M", "G", "T", "P", "E")
+    scale = 0
+    while value >= 999.5 and scale < len(prefixes) - 1:
+        value, scale = value / 1000, scale + 1
+    return f"{value:.{digits}g} {prefixes[scale]}{unit}"
+
+
+def log_log(ax: Axes, x_limits: tuple[float, float], y_unit: str = "FLOP/s") -> None:
+    """Make both axes logarithmic, with plain numbers below and SI prefixes on the left, also within one decade."""
+    clean(ax)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlim(*x_limits)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_major_formatter(EngFormatter(unit=y_unit, sep=" "))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_minor_formatter(NullFormatter())
+
+
+def few_decades(ax: Axes) -> None:
+    """Put ticks at 1, 2, 5 where the final limits leave fewer than two decades."""
+    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        if high / low < 300:
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+
+
+def shorten(name: str, longest: int = 34) -> str:
+    """Return `name` with its middle left out when it is too long for a label.
+
+    Examples
+    --------
+    >>> shorten("stage3.block2.expand+bn+swish", 15)
+    'stage3.…n+swish'
+    """
+    if len(name) <= longest:
+        return name
+    head = longest // 2
+    return f"{name[:head]}…{name[-(longest - head - 1) :]}"
