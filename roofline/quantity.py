@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ UNITS: dict[str, tuple[str, float]] = {
     "GB/s": ("bandwidth", 1e9),
     "TB/s": ("bandwidth", 1e12),
     "GiB/s": ("bandwidth", 2.0**30),
+    "B/clk": ("bytes per clock", 1.0),
     "FLOP/s": ("rate", 1.0),
     "GFLOP/s": ("rate", 1e9),
     "TFLOP/s": ("rate", 1e12),
@@ -42,13 +44,33 @@ UNITS: dict[str, tuple[str, float]] = {
 }
 
 
+def check(
+    value: float, unit: str | None, source: str | None, estimate: str | None, recalled: bool, note: str | None = None
+) -> None:
+    """Raise ValueError unless the parts make one sourced number."""
+    if unit is not None and unit not in UNITS:
+        raise ValueError(f"unknown unit {unit!r}{nearest(unit, UNITS)}")
+    if (source is None) == (estimate is None):
+        raise ValueError("give either source (a key of [sources]) or estimate (the reasoning)")
+    for key, text in (("estimate", estimate), ("note", note)):
+        if text is not None and not text.strip():
+            raise ValueError(f"{key} may not be empty")
+    if recalled and source is None:
+        raise ValueError("recalled goes with a source, not with an estimate")
+    if not value >= 0 or value == float("inf"):
+        raise ValueError(f"value must be finite and not negative, got {value!r}")
+    if unit == "fraction" and value > 1:
+        raise ValueError(f"a fraction may not exceed 1, got {value!r}")
+
+
 class Quantity(BaseModel):
     """One sourced number as it stands in a file; `si` is the number the program computes with.
 
-    Exactly one of `source` (a key of the file's ``[sources]``) and `estimate` (the reasoning of a guess) is given.
+    Exactly one of `source` (a key of the file's ``[sources]``) and `estimate` (the reasoning of a guess) is given;
+    `recalled` marks a source that was remembered, not read.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     value: float
     unit: str | None = None
@@ -59,14 +81,7 @@ class Quantity(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Quantity:
-        if self.unit is not None and self.unit not in UNITS:
-            raise ValueError(f"unknown unit {self.unit!r}{nearest(self.unit, UNITS)}")
-        if (self.source is None) == (self.estimate is None):
-            raise ValueError("give either source (a key of [sources]) or estimate (the reasoning)")
-        if not self.value >= 0 or self.value == float("inf"):
-            raise ValueError(f"value must be finite and not negative, got {self.value!r}")
-        if self.unit == "fraction" and self.value > 1:
-            raise ValueError(f"a fraction may not exceed 1, got {self.value!r}")
+        check(self.value, self.unit, self.source, self.estimate, self.recalled, self.note)
         return self
 
     @property
@@ -80,41 +95,51 @@ class Quantity(BaseModel):
         return self.value if self.unit is None else self.value * UNITS[self.unit][1]
 
 
+def check_dimension(unit: str | None, *allowed: str) -> None:
+    """Raise ValueError unless `unit` has one of the `allowed` dimensions; a count has no unit."""
+    found = "count" if unit is None else UNITS[unit][0]
+    if found not in allowed:
+        units = ", ".join(u for u, (dimension, _) in UNITS.items() if dimension in allowed) or "no unit (it is a count)"
+        raise ValueError(f"{allowed[0]} needs {units}; found " + ("no unit" if unit is None else f"unit {unit!r}"))
+
+
 @dataclass(frozen=True)
 class _Dimension:
     """A pydantic annotation that refuses a quantity of another dimension."""
 
-    name: str
+    names: tuple[str, ...]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
 
-        def check(quantity: Quantity) -> Quantity:
-            if quantity.dimension != self.name:
-                allowed = ", ".join(u for u, (d, _) in UNITS.items() if d == self.name) or "no unit (a count)"
-                found = "no unit" if quantity.unit is None else f"unit {quantity.unit!r}"
-                raise ValueError(f"{self.name} needs {allowed}; found {found}")
+        def checked(quantity: Quantity) -> Quantity:
+            check_dimension(quantity.unit, *self.names)
             return quantity
 
-        return core_schema.no_info_after_validator_function(check, handler(source))
+        return core_schema.no_info_after_validator_function(checked, handler(source))
 
 
-Count = Annotated[Quantity, _Dimension("count")]
-Frequency = Annotated[Quantity, _Dimension("frequency")]
-Bytes = Annotated[Quantity, _Dimension("bytes")]
-Bandwidth = Annotated[Quantity, _Dimension("bandwidth")]
-Power = Annotated[Quantity, _Dimension("power")]
-Price = Annotated[Quantity, _Dimension("price")]
-Time = Annotated[Quantity, _Dimension("time")]
-Fraction = Annotated[Quantity, _Dimension("fraction")]
-Cycles = Annotated[Quantity, _Dimension("cycles")]
-Rate = Annotated[Quantity, _Dimension("rate")]
+Count = Annotated[Quantity, _Dimension(("count",))]
+Frequency = Annotated[Quantity, _Dimension(("frequency",))]
+Bytes = Annotated[Quantity, _Dimension(("bytes",))]
+Bandwidth = Annotated[Quantity, _Dimension(("bandwidth",))]
+BandwidthOrPerClock = Annotated[Quantity, _Dimension(("bandwidth", "bytes per clock"))]
+Power = Annotated[Quantity, _Dimension(("power",))]
+Price = Annotated[Quantity, _Dimension(("price",))]
+Time = Annotated[Quantity, _Dimension(("time",))]
+Fraction = Annotated[Quantity, _Dimension(("fraction",))]
+Cycles = Annotated[Quantity, _Dimension(("cycles",))]
+Rate = Annotated[Quantity, _Dimension(("rate",))]
 
 
 class SpecFile(BaseModel):
     """Base of every table in a data file: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def short_quantities(self) -> Mapping[str, Quantity]:
+        """Return the quantities that this table writes in a short form, by key; none unless a subclass has some."""
+        return {}
 
 
 Sources = Annotated[dict[str, str], Field(min_length=1)]

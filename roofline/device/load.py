@@ -1,0 +1,271 @@
+"""From a name or a TOML file to a checked `Device`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from math import isclose
+from pathlib import Path
+
+from roofline import names
+from roofline.device.spec import (
+    Device,
+    DeviceFile,
+    MatrixRate,
+    MatrixUnit,
+    MemoryLevel,
+    MemoryTable,
+    QuantityRecord,
+    VectorUnit,
+)
+from roofline.errors import SpecError, nearest
+from roofline.paths import data_files
+from roofline.quantity import Quantity
+from roofline.specfile import load_spec, quantities, read_toml
+
+PEAK_TOLERANCE = 0.01
+"""A published peak is rounded: it may differ by 1 % from units x rate x clock."""
+
+
+def devices() -> list[str]:
+    """Return the canonical names of the shipped devices."""
+    return sorted(data_files("hardware_specs"))
+
+
+def device(name_or_path: str | Path | Device) -> Device:
+    """Return a device by name in any spelling, by the path of a TOML file, or unchanged where it is one already.
+
+    Raises
+    ------
+    UnknownNameError
+        No device of that name; the message shows the nearest.
+    SpecError
+        The file cannot be read or states something impossible.
+
+    Examples
+    --------
+    >>> device("TPUv3").cores
+    2
+    """
+    if isinstance(name_or_path, Device):
+        return name_or_path
+    if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
+        return _from_file(Path(name_or_path))
+    files = data_files("hardware_specs")
+    known = {names.key(name) for name in files}
+    table = files if names.key(name_or_path) in known else {**files, **_aliases(files)}
+    return _from_file(names.lookup(name_or_path, table, "device"))
+
+
+def _aliases(files: dict[str, Path]) -> dict[str, Path]:
+    """Return alias -> file; a file that is not TOML has none here and is reported when it is asked for."""
+    found: dict[str, Path] = {}
+    for path in files.values():
+        try:
+            aliases = read_toml(path).get("aliases", [])
+        except SpecError:
+            continue
+        found.update({alias: path for alias in aliases if isinstance(alias, str)} if isinstance(aliases, list) else {})
+    return found
+
+
+def _from_file(path: Path) -> Device:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise SpecError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
+    return _cached(path.absolute(), stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)
+def _cached(path: Path, mtime_ns: int, size: int) -> Device:
+    spec = load_spec(path, DeviceFile)
+    for table, text in _mistakes(spec):
+        raise SpecError(f"{path.name}: [{table}]: {text}" if table else f"{path.name}: {text}")
+    return _device(spec)
+
+
+def _si(quantity: Quantity | None) -> float | None:
+    return None if quantity is None else quantity.si
+
+
+def _clock_hz(spec: DeviceFile, engine: str) -> float | None:
+    """Return the clock of the matrix or the vector units: their own, else that of the chip."""
+    own = spec.matrix.clock if engine == "matrix" else spec.vector.clock
+    return _si(own if own is not None else spec.chip.clock)
+
+
+def _instances(spec: DeviceFile, level: MemoryTable) -> int:
+    """Return how many memories of this scope the chip has; ``"unit"`` counts vector units (SMs, CUs)."""
+    cores = int(spec.chip.cores.value)
+    return {"chip": 1, "core": cores, "unit": cores * int(spec.vector.units.value)}[level.scope]
+
+
+def _bandwidth_bytes_per_s(spec: DeviceFile, level: MemoryTable) -> float:
+    """Return the bandwidth of one instance; bytes per clock are counted at the chip's clock."""
+    per_second = 1.0 if level.bandwidth.unit != "B/clk" else _si(spec.chip.clock) or 0.0
+    return level.bandwidth.si * per_second
+
+
+def _mistakes(spec: DeviceFile) -> Iterator[tuple[str, str]]:
+    """Yield (table, what is wrong with it) for everything that no single table can tell."""
+    for path, quantity in quantities(spec):
+        if quantity.value <= 0:
+            yield path, f"must be above 0, got {quantity.value!r}"
+    for path, count in (
+        ("chip.cores", spec.chip.cores),
+        ("matrix.units", spec.matrix.units),
+        ("matrix.rows", spec.matrix.rows),
+        ("matrix.cols", spec.matrix.cols),
+        ("vector.units", spec.vector.units),
+    ):
+        if count is not None and count.value != int(count.value):
+            yield path, f"must be a whole number, got {count.value!r}"
+    if not names.key(spec.name):
+        yield "", f"name must have letters or digits, got {spec.name!r}"
+    rates = spec.matrix.rates
+    if spec.default_dtype not in rates:
+        yield "", f"default_dtype {spec.default_dtype!r} has no rate{nearest(spec.default_dtype, rates)}"
+    runtimes = data_files("runtimes")
+    for name in spec.runtime:
+        if runtimes and name not in runtimes:
+            yield f"runtime.{name}", f"unknown runtime {name!r}{nearest(name, runtimes)}"
+    yield from _peak_mistakes(spec)
+    yield from _memory_mistakes(spec)
+
+
+def _peak_mistakes(spec: DeviceFile) -> Iterator[tuple[str, str]]:
+    """Yield each peak that is not cores x units x rate x clock and has no peak_reason."""
+    cores, matrix, vector = spec.chip.cores.value, spec.matrix, spec.vector
+    for name, rate in matrix.rates.items():
+        table = f"matrix.rates.{name}"
+        if rate.macs_per_clock is not None and matrix.rows is not None and matrix.cols is not None:
+            multiple = rate.macs_per_clock / (matrix.rows.value * matrix.cols.value)
+            if max(multiple, 1 / multiple) % 1 != 0:
+                yield table, f"macs_per_clock must be a multiple or a fraction of rows x cols, got {multiple:.4g} x"
+        if matrix.peak_reason or rate.peak_reason:
+            continue
+        clock_hz = _clock_hz(spec, rate.runs_on)
+        if clock_hz is None or rate.macs_per_clock is None:
+            lacking = "a clock" if clock_hz is None else "macs_per_clock"
+            yield table, f"the peak cannot be checked: give {lacking}, or a peak_reason"
+            return
+        units = (matrix if rate.runs_on == "matrix" else vector).units.value
+        published = rate.short_quantities()["peak"].si
+        yield from _compare(table, published, 2 * cores * units * rate.macs_per_clock * clock_hz, "macs_per_clock x 2")
+    if vector.peak_reason:
+        return
+    clock_hz = _clock_hz(spec, "vector")
+    if clock_hz is None:
+        yield "vector", "the peak cannot be checked: give a clock, or a peak_reason"
+        return
+    derived = cores * vector.units.value * vector.simple_per_clock.value * vector.flops_per_op * clock_hz
+    yield from _compare("vector.peak", vector.peak.si, derived, "simple_per_clock x flops_per_op")
+
+
+def _compare(table: str, published: float, derived: float, rate: str) -> Iterator[tuple[str, str]]:
+    if not isclose(published, derived, rel_tol=PEAK_TOLERANCE):
+        off = 100 * (published / derived - 1)
+        yield (
+            table,
+            f"peak {published / 1e12:.4g} TFLOP/s is {off:+.1f} % off cores x units x {rate} x clock = "
+            f"{derived / 1e12:.4g} TFLOP/s; correct one of them (1 % is allowed) or give a peak_reason",
+        )
+
+
+def _memory_mistakes(spec: DeviceFile) -> Iterator[tuple[str, str]]:
+    """Far to near: the whole chip's bandwidth grows, the capacity that one core or unit can address shrinks.
+
+    The capacities of a chip's local memories together may exceed the level above: 80 x 128 KiB against 6 MiB on V100.
+    """
+    roles = [level.role for level in spec.memory]
+    if roles[0] != "main" or roles.count("main") != 1:
+        yield "memory", f"the first level, and no other, has role 'main'; got {', '.join(map(repr, roles))}"
+    if sorted(roles, key=["main", "shared", "local"].index) != roles:
+        yield "memory", f"roles go from main over shared to local, got {', '.join(map(repr, roles))}"
+    if spec.memory[0].scope != "chip":
+        yield f"memory.{spec.memory[0].name}", f"main memory has scope 'chip', got {spec.memory[0].scope!r}"
+    seen: list[str] = []
+    for level in spec.memory:
+        if level.name in seen:
+            yield f"memory.{level.name}", f"memory {level.name!r} is listed twice"
+        if level.bandwidth.unit == "B/clk" and spec.chip.clock is None:
+            yield f"memory.{level.name}.bandwidth", "B/clk needs chip.clock; give the bandwidth in GB/s"
+        seen.append(level.name)
+    for far, near in zip(spec.memory, spec.memory[1:], strict=False):
+        totals = [_bandwidth_bytes_per_s(spec, x) * _instances(spec, x) for x in (far, near)]
+        if totals[1] <= totals[0]:
+            slower = f"{near.name} {totals[1] / 1e9:.4g} GB/s, {far.name} {totals[0] / 1e9:.4g} GB/s"
+            yield f"memory.{near.name}.bandwidth", f"nearer memory must be faster, per chip: {slower}"
+        if near.capacity.si >= far.capacity.si:
+            larger = f"{near.name} {near.capacity.si:.4g} B, {far.name} {far.capacity.si:.4g} B"
+            yield f"memory.{near.name}.capacity", f"nearer memory must be smaller, per {near.scope}: {larger}"
+
+
+def _device(spec: DeviceFile) -> Device:
+    matrix, vector = spec.matrix, spec.vector
+    return Device(
+        name=spec.name,
+        title=spec.title,
+        vendor=spec.vendor,
+        kind=spec.kind,
+        year=spec.year,
+        aliases=tuple(spec.aliases),
+        default_runtime=spec.default_runtime,
+        default_dtype=spec.default_dtype,
+        cores=int(spec.chip.cores.value),
+        clock_hz=_si(spec.chip.clock),
+        tdp_w=_si(spec.chip.tdp),
+        price_usd_per_hour=_si(spec.chip.price),
+        matrix=MatrixUnit(
+            style=matrix.style,
+            units=int(matrix.units.value),
+            rows=None if matrix.rows is None else int(matrix.rows.value),
+            cols=None if matrix.cols is None else int(matrix.cols.value),
+            clock_hz=_clock_hz(spec, "matrix"),
+            peak_reason=matrix.peak_reason,
+            rates={
+                name: MatrixRate(
+                    macs_per_clock=rate.macs_per_clock,
+                    peak_flops_per_s=rate.short_quantities()["peak"].si,
+                    runs_on=rate.runs_on,
+                )
+                for name, rate in matrix.rates.items()
+            },
+        ),
+        vector=VectorUnit(
+            units=int(vector.units.value),
+            flops_per_op=vector.flops_per_op,
+            simple_per_clock=vector.simple_per_clock.value,
+            transcendental_per_clock=vector.transcendental_per_clock.value,
+            clock_hz=_clock_hz(spec, "vector"),
+            peak_flops_per_s=vector.peak.si,
+        ),
+        memory=tuple(
+            MemoryLevel(
+                name=level.name,
+                role=level.role,
+                scope=level.scope,
+                capacity_bytes=level.capacity.si * _instances(spec, level),
+                bandwidth_bytes_per_s=_bandwidth_bytes_per_s(spec, level) * _instances(spec, level),
+            )
+            for level in spec.memory
+        ),
+        overrides={
+            runtime: {key: value.si for key, value in table if value is not None}
+            for runtime, table in spec.runtime.items()
+        },
+        sources=dict(spec.sources),
+        quantities=tuple(
+            QuantityRecord(
+                path=path,
+                value=quantity.value,
+                unit=quantity.unit,
+                source=quantity.source,
+                recalled=quantity.recalled,
+                estimate=quantity.estimate,
+                note=quantity.note,
+            )
+            for path, quantity in quantities(spec)
+        ),
+    )
