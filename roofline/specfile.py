@@ -78,6 +78,7 @@ def quantities(value: Any, path: str = "") -> Iterator[tuple[str, Quantity]]:
 
 
 def one_line(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """Return the first mistake of a validation as one line: file, table, what is wrong, what was allowed."""
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
     place = ".".join(location[:-1])

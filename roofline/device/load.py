@@ -61,12 +61,18 @@ def _aliases(files: dict[str, Path]) -> dict[str, Path]:
     """Return alias -> file; a file that is not TOML has none here and is reported when it is asked for."""
     found: dict[str, Path] = {}
     for path in files.values():
-        try:
-            aliases = read_toml(path).get("aliases", [])
-        except SpecError:
-            continue
-        found.update({alias: path for alias in aliases if isinstance(alias, str)} if isinstance(aliases, list) else {})
+        stat = path.stat()
+        found.update(dict.fromkeys(_aliases_in(path, stat.st_mtime_ns, stat.st_size), path))
     return found
+
+
+@lru_cache(maxsize=256)
+def _aliases_in(path: Path, mtime_ns: int, size: int) -> tuple[str, ...]:
+    try:
+        aliases = read_toml(path).get("aliases")
+    except SpecError:
+        return ()
+    return tuple(alias for alias in aliases if isinstance(alias, str)) if isinstance(aliases, list) else ()
 
 
 def _from_file(path: Path) -> Device:
@@ -143,7 +149,7 @@ def _peak_mistakes(spec: DeviceFile) -> Iterator[tuple[str, str]]:
             multiple = rate.macs_per_clock / (matrix.rows.value * matrix.cols.value)
             if max(multiple, 1 / multiple) % 1 != 0:
                 yield table, f"macs_per_clock must be a multiple or a fraction of rows x cols, got {multiple:.4g} x"
-        if matrix.peak_reason or rate.peak_reason:
+        if rate.peak_reason or (matrix.peak_reason and rate.runs_on == "matrix"):
             continue
         clock_hz = _clock_hz(spec, rate.runs_on)
         if clock_hz is None or rate.macs_per_clock is None:

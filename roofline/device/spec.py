@@ -72,7 +72,7 @@ class VectorUnit:
 class MemoryLevel:
     """One level of memory, in chip totals.
 
-    `role`: main, shared (keeps tensors between kernels) or local (inside a kernel only); `scope`: what has one of its own.
+    `role` is main, shared (keeps tensors between kernels) or local (inside a kernel only); `scope` is what has its own.
     """
 
     name: str
@@ -84,7 +84,7 @@ class MemoryLevel:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantityRecord:
-    """A number as the file states it: dotted path, value in `unit`, `source` (a key of ``Device.sources``) or estimate."""
+    """A number as the file states it: dotted path, value in `unit`; `source` is a key of ``Device.sources``."""
 
     path: str
     value: float
