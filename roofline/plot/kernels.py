@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from roofline.errors import InputError
 from roofline.plot.protocol import RunReport, title
-from roofline.plot.style import BOUND_COLOURS, INK, KIND_COLOURS, canvas, clean, save, shorten
+from roofline.plot.style import BOUND_COLOURS, INK, KIND_COLOURS, canvas, clean, save
+from roofline.text import percent, shorten, significant
 
 #: Inches of height per bar, and of everything around the bars.
 BAR_IN, FRAME_IN = 0.28, 1.5
@@ -61,11 +62,13 @@ def plot_kernels(
     for part in parts:
         width = times_ms[part].to_numpy(float)
         total = width.sum() / times_ms.to_numpy(float).sum()
-        ax.barh(rows, width, left=start, height=0.72, color=COLOURS[by].get(part, INK), label=f"{part}  {total:.1%}")
+        ax.barh(
+            rows, width, left=start, height=0.72, color=COLOURS[by].get(part, INK), label=f"{part}  {percent(total)}"
+        )
         start = start + width
     for row, total_ms in zip(rows, start, strict=True):
         ax.annotate(
-            f"{total_ms:.3g}",
+            significant(total_ms),
             (total_ms, row),
             xytext=(3, 0),
             textcoords="offset points",

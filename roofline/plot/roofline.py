@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from roofline.plot.labels import Label, place
 from roofline.plot.protocol import RunReport, title
 from roofline.plot.roofs import draw_roofs
-from roofline.plot.style import INK, KIND_COLOURS, canvas, log_log, save, shorten
+from roofline.plot.style import INK, KIND_COLOURS, canvas, log_log, save
+from roofline.text import percent, shorten
 
 #: Area in square points of a bubble that takes the whole latency, and of the smallest that is drawn.
 FULL_AREA, LEAST_AREA = 9000.0, 4.0
@@ -84,7 +85,7 @@ def plot_roofline(
         Label(
             x=points["x"][i],
             y=points["y"][i],
-            text=f"{shorten(points['name'][i])}\n{points['share'][i]:.1%}, {points['bound'][i]} bound",
+            text=f"{shorten(points['name'][i])}\n{percent(points['share'][i])}, {points['bound'][i]} bound",
             radius_px=radius[i],
         )
         for i in slowest
@@ -129,11 +130,13 @@ def _legend(ax: Axes, report: RunReport) -> None:
     """List the kinds with their share of the latency, the slowest first, and say what is not on the axes."""
     shares = report.kernels.groupby("kind", sort=False)["share"].sum().sort_values(ascending=False)
     handles = [
-        Line2D([], [], marker="o", linestyle="", color=KIND_COLOURS.get(str(kind), INK), label=f"{kind}  {share:.1%}")
+        Line2D(
+            [], [], marker="o", linestyle="", color=KIND_COLOURS.get(str(kind), INK), label=f"{kind}  {percent(share)}"
+        )
         for kind, share in shares.items()
     ]
     handles.append(
-        Line2D([], [], marker="o", linestyle="", color="none", markeredgecolor=INK, label="hollow: vector only")
+        Line2D([], [], marker="o", linestyle="", color="none", markeredgecolor=INK, label="hollow: vector operations")
     )
     ax.legend(
         handles=handles,

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from roofline.plot.protocol import RunReport
-from roofline.plot.style import GREY, INK, engineering, few_decades
+from roofline.plot.style import GREY, INK, few_decades
+from roofline.text import engineering
 
 #: Ceilings nearer to each other than this share one line and one label.
 SAME_CEILING = 0.02

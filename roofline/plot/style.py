@@ -81,21 +81,6 @@ def clean(ax: Axes, grid: str = "both") -> None:
     ax.grid(True, axis=grid, color=FAINT, linewidth=0.6)  # type: ignore[arg-type]
 
 
-def engineering(value: float, unit: str, digits: int = 3) -> str:
-    """Return a quantity with an SI prefix and `digits` significant digits.
-
-    Examples
-    --------
-    >>> engineering(123e12, "FLOP/s"), engineering(1.2345e9, "B/s"), engineering(0, "B")
-    ('123 TFLOP/s', '1.23 GB/s', '0 B')
-    """
-    prefixes = ("", "k", "M", "G", "T", "P", "E")
-    scale = 0
-    while value >= 999.5 and scale < len(prefixes) - 1:
-        value, scale = value / 1000, scale + 1
-    return f"{value:.{digits}g} {prefixes[scale]}{unit}"
-
-
 def log_log(ax: Axes, x_limits: tuple[float, float], y_unit: str = "FLOP/s") -> None:
     """Make both axes logarithmic, with plain numbers below and SI prefixes on the left, also within one decade."""
     clean(ax)
@@ -113,17 +98,3 @@ def few_decades(ax: Axes) -> None:
     for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
         if high / low < 300:
             axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-
-
-def shorten(name: str, longest: int = 34) -> str:
-    """Return `name` with its middle left out when it is too long for a label.
-
-    Examples
-    --------
-    >>> shorten("stage3.block2.expand+bn+swish", 15)
-    'stage3.…n+swish'
-    """
-    if len(name) <= longest:
-        return name
-    head = longest // 2
-    return f"{name[:head]}…{name[-(longest - head - 1) :]}"
