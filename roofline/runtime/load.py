@@ -1,0 +1,67 @@
+"""From a name or a file to a `Runtime`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from roofline.errors import InputError
+from roofline.names import key, lookup
+from roofline.paths import data_files
+from roofline.runtime.spec import Runtime, RuntimeFile, runtime_of
+from roofline.specfile import load_spec
+
+#: a name that stands for another one on each kind of device
+FAMILIES = {"xla": {"tpu": "xla_tpu", "gpu": "xla_gpu"}}
+
+
+def runtimes() -> list[str]:
+    """Return the names of all shipped runtimes."""
+    return list(data_files("runtimes"))
+
+
+def runtime(name: str | Path | Runtime, device_kind: str | None = None) -> Runtime:
+    """Return a runtime by name, from a file, or as it is.
+
+    Parameters
+    ----------
+    name
+        ``xla`` means ``xla_tpu`` or ``xla_gpu``, by `device_kind` (``"tpu"`` where that is not given).
+    device_kind
+        ``"tpu"`` or ``"gpu"``: the runtime must run there.
+
+    Raises
+    ------
+    UnknownNameError
+        No such runtime.
+    InputError
+        The runtime does not run on that kind of device.
+    """
+    found = name if isinstance(name, Runtime) else _find(str(name), device_kind or "tpu")
+    if device_kind is not None and device_kind not in found.device_kinds:
+        fitting = [n for n in runtimes() if device_kind in _load(data_files("runtimes")[n]).device_kinds]
+        raise InputError(f"runtime {found.name!r} does not run on a {device_kind}; allowed: {', '.join(map(repr, fitting))}")
+    return found
+
+
+def runtime_file(name: str | Path) -> RuntimeFile:
+    """Return the file behind a runtime, with the source of every number."""
+    return load_spec(_path(str(name), "tpu"), RuntimeFile)
+
+
+def _find(name: str, device_kind: str) -> Runtime:
+    return _load(_path(name, device_kind))
+
+
+def _path(name: str, device_kind: str) -> Path:
+    if name.endswith(".toml"):
+        return Path(name)
+    for family, members in FAMILIES.items():
+        if key(name) == key(family):
+            name = members[device_kind]
+    return lookup(name, data_files("runtimes"), "runtime")
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path) -> Runtime:
+    return runtime_of(load_spec(path, RuntimeFile))

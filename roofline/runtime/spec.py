@@ -1,0 +1,172 @@
+"""What a runtime file says, and the runtime as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from roofline.graph.op import Family
+from roofline.quantity import Count, Cycles, Fraction, SpecFile, Time
+
+FAMILIES: tuple[str, ...] = get_args(Family)
+Attention = Literal["fused", "decomposed"]
+
+
+class Fusion(SpecFile):
+    """Which ops become one kernel. `why` says where the policy is known from."""
+
+    fold_batch_norm: bool
+    attention: Attention
+    epilogue: tuple[Family, ...]
+    prologue: tuple[Family, ...]
+    why: str
+
+
+class MatrixConstants(SpecFile):
+    """How the software drives the matrix unit."""
+
+    fraction: Fraction
+    nchw_fraction: Fraction
+    weight_load: Cycles
+    tap_folding: Fraction
+    partial_sum_ops: Count
+    k_loop: Count
+    tile_reuse: Count
+    alignment: Count
+
+
+class VectorConstants(SpecFile):
+    """How the software drives the vector unit."""
+
+    fraction: Fraction
+    depthwise_ops_per_mac: Count
+    conversion_ops: Count
+
+
+class MemoryConstants(SpecFile):
+    """How the software drives the memory."""
+
+    fraction: Fraction
+    latency: Time
+    residency_share: Fraction
+
+
+class LaunchConstants(SpecFile):
+    """What starting costs."""
+
+    program: Time
+    host: Time
+    floor: Time
+    overlap: Fraction
+
+
+class RuntimeFile(SpecFile):
+    """A file in ``runtimes/``."""
+
+    name: str
+    title: str
+    device_kinds: tuple[Literal["tpu", "gpu"], ...] = Field(min_length=1)
+    default_layout: Literal["nhwc", "nchw"]
+    sources: dict[str, str] = Field(min_length=1)
+    fusion: Fusion
+    matrix: MatrixConstants
+    vector: VectorConstants
+    memory: MemoryConstants
+    launch: LaunchConstants
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """A software stack, in SI units.
+
+    Attributes
+    ----------
+    fold_batch_norm, attention, epilogue, prologue
+        Fusion policy: which op families absorb the point-wise ops that follow them, and that precede them.
+    matrix_fraction, vector_fraction, bandwidth_fraction
+        Achieved share of each peak in the steady state.
+    nchw_fraction
+        Further factor on convolutions of channels-first tensors.
+    weight_load_rows
+        Systolic arrays: a tile of weights costs at least as many row times.
+    tap_folding
+        Systolic arrays: 1 where kernel taps share the array's rows with the channels, 0 where each tap is a pass.
+    partial_sum_ops
+        Vector operations for each output element and each pass over K beyond the first.
+    k_loop_elements, tile_reuse_elements, alignment_elements
+        Tensor cores: start and end of the K loop, operand elements fetched per side of a tile in units of
+        multiply-accumulates, channel alignment.
+    depthwise_ops_per_mac
+        Vector operations for each multiply-accumulate of a depthwise convolution.
+    conversion_ops
+        Vector operations to convert one narrow element on its way in or out of the vector unit.
+    memory_latency_s
+        Start of the bandwidth ramp: time = latency + bytes / bandwidth.
+    residency_share
+        Share of each on-chip level that keeps tensors between kernels.
+    program_s, host_s, floor_s
+        Per run; host time per kernel; device time per kernel at least.
+    overlap
+        1: engines overlap fully, 0: they take turns.
+    """
+
+    name: str
+    title: str
+    device_kinds: tuple[str, ...]
+    default_layout: str
+    fold_batch_norm: bool
+    attention: Attention
+    epilogue: tuple[str, ...]
+    prologue: tuple[str, ...]
+    matrix_fraction: float
+    nchw_fraction: float
+    weight_load_rows: float
+    tap_folding: float
+    partial_sum_ops: float
+    k_loop_elements: float
+    tile_reuse_elements: float
+    alignment_elements: float
+    vector_fraction: float
+    depthwise_ops_per_mac: float
+    conversion_ops: float
+    bandwidth_fraction: float
+    memory_latency_s: float
+    residency_share: float
+    program_s: float
+    host_s: float
+    floor_s: float
+    overlap: float
+
+
+def runtime_of(file: RuntimeFile) -> Runtime:
+    """Return the runtime that a validated file describes."""
+    return Runtime(
+        name=file.name,
+        title=file.title,
+        device_kinds=file.device_kinds,
+        default_layout=file.default_layout,
+        fold_batch_norm=file.fusion.fold_batch_norm,
+        attention=file.fusion.attention,
+        epilogue=file.fusion.epilogue,
+        prologue=file.fusion.prologue,
+        matrix_fraction=file.matrix.fraction.si,
+        nchw_fraction=file.matrix.nchw_fraction.si,
+        weight_load_rows=file.matrix.weight_load.si,
+        tap_folding=file.matrix.tap_folding.si,
+        partial_sum_ops=file.matrix.partial_sum_ops.si,
+        k_loop_elements=file.matrix.k_loop.si,
+        tile_reuse_elements=file.matrix.tile_reuse.si,
+        alignment_elements=file.matrix.alignment.si,
+        vector_fraction=file.vector.fraction.si,
+        depthwise_ops_per_mac=file.vector.depthwise_ops_per_mac.si,
+        conversion_ops=file.vector.conversion_ops.si,
+        bandwidth_fraction=file.memory.fraction.si,
+        memory_latency_s=file.memory.latency.si,
+        residency_share=file.memory.residency_share.si,
+        program_s=file.launch.program.si,
+        host_s=file.launch.host.si,
+        floor_s=file.launch.floor.si,
+        overlap=file.launch.overlap.si,
+    )

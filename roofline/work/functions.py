@@ -1,0 +1,69 @@
+"""Vector operations per element of each element-wise function, as (simple, transcendental).
+
+Counted from the arithmetic that compilers emit: a division is a reciprocal (transcendental) and a multiplication,
+``exp(x)`` is one ``exp2`` with a multiplication before it, ``erf`` and ``tanh`` are a rational polynomial
+(XLA's and CUDA's float32 versions have degree 6 to 13) with one reciprocal.
+"""
+
+from __future__ import annotations
+
+from roofline.errors import UnknownOpError, nearest
+
+SIGMOID = (3.0, 2.0)  # negate, scale, + 1; exp2, reciprocal
+TANH = (12.0, 1.0)  # clamp 2, odd polynomial 6, even polynomial 3, multiply; reciprocal
+ERF = (14.0, 1.0)  # clamp 2, odd polynomial 7, even polynomial 4, multiply; reciprocal
+
+FUNCTIONS: dict[str, tuple[float, float]] = {
+    "identity": (0.0, 0.0),
+    "add": (1.0, 0.0),
+    "sub": (1.0, 0.0),
+    "mul": (1.0, 0.0),
+    "div": (1.0, 1.0),
+    "max": (1.0, 0.0),
+    "min": (1.0, 0.0),
+    "neg": (1.0, 0.0),
+    "abs": (1.0, 0.0),
+    "scale": (1.0, 0.0),  # by a constant
+    "compare": (1.0, 0.0),
+    "select": (1.0, 0.0),
+    "relu": (1.0, 0.0),
+    "relu6": (2.0, 0.0),
+    "leaky_relu": (2.0, 0.0),
+    "hard_sigmoid": (4.0, 0.0),  # multiply, add, clamp 2
+    "hard_swish": (5.0, 0.0),
+    "exp": (1.0, 1.0),
+    "log": (1.0, 1.0),
+    "sqrt": (0.0, 1.0),
+    "rsqrt": (0.0, 1.0),
+    "reciprocal": (0.0, 1.0),
+    "pow": (2.0, 2.0),  # exp2(y log2 x)
+    "sin": (2.0, 1.0),
+    "cos": (2.0, 1.0),
+    "sigmoid": SIGMOID,
+    "swish": (SIGMOID[0] + 1, SIGMOID[1]),
+    "tanh": TANH,
+    "erf": ERF,
+    "gelu": (ERF[0] + 4, ERF[1]),  # x / sqrt 2, erf, + 1, * x, / 2
+    "gelu_tanh": (TANH[0] + 7, TANH[1]),  # x^3 2, * c, + x, * c; tanh; + 1, * x, / 2
+    "elu": (3.0, 1.0),
+    "softplus": (4.0, 2.0),
+    "mish": (5.0 + TANH[0], 2.0 + TANH[1]),
+}
+
+
+def function_ops(name: str) -> tuple[float, float]:
+    """Return (simple, transcendental) vector operations per element of an element-wise function.
+
+    Raises
+    ------
+    UnknownOpError
+        The function is not in the table.
+
+    Examples
+    --------
+    >>> function_ops("relu"), function_ops("swish")
+    ((1.0, 0.0), (4.0, 2.0))
+    """
+    if name not in FUNCTIONS:
+        raise UnknownOpError(f"no work rule for element-wise function {name!r}{nearest(name, FUNCTIONS)}")
+    return FUNCTIONS[name]

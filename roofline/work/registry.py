@@ -1,0 +1,74 @@
+"""One rule per op type. An op without a rule is an error, never zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
+
+from roofline.errors import GraphError, UnknownOpError
+from roofline.graph.op import Op, show
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.tensor import Tensor
+from roofline.work.types import Work
+
+Tensors: TypeAlias = tuple[Tensor, ...]
+Rule: TypeAlias = Callable[[Op, Tensors, Tensors], Work]
+O = TypeVar("O", bound=Op)  # noqa: E741
+
+RULES: dict[type[Op], Rule] = {}
+
+
+def rule(op_type: type[O]) -> Callable[[Callable[[O, Tensors, Tensors], Work]], Callable[[O, Tensors, Tensors], Work]]:
+    """Register the decorated function ``(op, inputs, outputs) -> Work`` as the rule of `op_type`.
+
+    Raises
+    ------
+    GraphError
+        The op type has a rule already.
+    """
+
+    def register(function: Callable[[O, Tensors, Tensors], Work]) -> Callable[[O, Tensors, Tensors], Work]:
+        if op_type in RULES:
+            raise GraphError(f"op {op_type.__name__!r} has two work rules")
+        RULES[op_type] = function  # type: ignore[assignment]
+        return function
+
+    return register
+
+
+def work_of(op: Op, inputs: Tensors, outputs: Tensors) -> Work:
+    """Return the work of one op.
+
+    Raises
+    ------
+    UnknownOpError
+        No rule: the message names the op, its place and its shapes.
+    """
+    found = RULES.get(type(op))
+    if found is None:
+        shapes = ", ".join(show(t.shape) for t in inputs)
+        raise UnknownOpError(
+            f"no work rule for op {type(op).__name__!r} at {op.outputs[0]!r} ({shapes}): register one with @rule({type(op).__name__})"
+        )
+    return found(op, inputs, outputs)
+
+
+def count(graph: OpGraph) -> Work:
+    """Return the work of a whole graph.
+
+    Raises
+    ------
+    UnknownOpError
+        Some ops have no rule; the message lists each kind once, with its count and first place.
+    """
+    missing: dict[type[Op], list[str]] = {}
+    total = Work()
+    for op_id, op in graph.ops.items():
+        if type(op) not in RULES:
+            missing.setdefault(type(op), []).append(op_id)
+        else:
+            total = total + work_of(op, *graph.arguments(op))
+    if missing:
+        kinds = "; ".join(f"{t.__name__!r} x{len(ids)}, first at {ids[0]!r}" for t, ids in missing.items())
+        raise UnknownOpError(f"{graph.name}: no work rule for {kinds}")
+    return total

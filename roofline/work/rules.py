@@ -1,0 +1,110 @@
+"""The rules: vector operations by class for every op. Matrix products come from the ops themselves.
+
+Counts are per run of the op; a multiply-add is two simple operations.
+"""
+
+from __future__ import annotations
+
+from roofline.graph import movement, ops
+from roofline.graph.tensor import Tensor
+from roofline.numeric import product
+from roofline.work.functions import function_ops
+from roofline.work.registry import Tensors, rule
+from roofline.work.types import Work
+
+#: softmax of one element: maximum, subtract, sum, multiply by the reciprocal of the sum; one exponential
+SOFTMAX_SIMPLE, SOFTMAX_TRANSCENDENTAL = 4.0, 1.0
+#: normalisation of one element: sum, square, sum of squares, subtract, multiply
+NORM_SIMPLE = 5.0
+#: scale and shift of one element
+AFFINE_SIMPLE = 2.0
+
+
+def _bias(inputs: Tensors, outputs: Tensors, position: int) -> float:
+    """One addition per output where the op has a bias operand."""
+    return outputs[0].elements if len(inputs) > position else 0.0  # type: ignore[return-value]
+
+
+@rule(ops.Conv)
+def conv(op: ops.Conv, inputs: Tensors, outputs: Tensors) -> Work:
+    """The products, and the bias."""
+    return Work(contractions=op.contractions(inputs, outputs), simple_ops=_bias(inputs, outputs, 2))
+
+
+@rule(ops.MatMul)
+def matmul(op: ops.MatMul, inputs: Tensors, outputs: Tensors) -> Work:
+    """The products, and the bias."""
+    return Work(contractions=op.contractions(inputs, outputs), simple_ops=_bias(inputs, outputs, 2))
+
+
+@rule(ops.Attention)
+def attention(op: ops.Attention, inputs: Tensors, outputs: Tensors) -> Work:
+    """Both products; scaling, bias and softmax of every score."""
+    scores = op.contractions(inputs, outputs)[0]
+    elements = product((scores.batch, scores.m, scores.n))
+    scale_and_bias = 1.0 + (len(inputs) > 3)
+    return Work(
+        contractions=op.contractions(inputs, outputs),
+        simple_ops=elements * (SOFTMAX_SIMPLE + scale_and_bias),
+        transcendental_ops=elements * SOFTMAX_TRANSCENDENTAL,
+    )
+
+
+@rule(ops.Elementwise)
+def elementwise(op: ops.Elementwise, inputs: Tensors, outputs: Tensors) -> Work:
+    """The function's operations for every output element."""
+    simple, transcendental = function_ops(op.function)
+    elements = outputs[0].elements
+    return Work(simple_ops=elements * simple, transcendental_ops=elements * transcendental)
+
+
+@rule(ops.Cast)
+def cast(op: ops.Cast, inputs: Tensors, outputs: Tensors) -> Work:
+    """One conversion per element."""
+    return Work(simple_ops=outputs[0].elements)
+
+
+@rule(ops.BatchNorm)
+def batch_norm(op: ops.BatchNorm, inputs: Tensors, outputs: Tensors) -> Work:
+    """Scale and shift: with stored statistics nothing else is per element."""
+    return Work(simple_ops=outputs[0].elements * AFFINE_SIMPLE)
+
+
+@rule(ops.Norm)
+def norm(op: ops.Norm, inputs: Tensors, outputs: Tensors) -> Work:
+    """Statistics, normalisation, and scale and shift where there are any; one reciprocal root per row."""
+    x = outputs[0]
+    affine = AFFINE_SIMPLE if len(inputs) > 1 else 0.0
+    return Work(simple_ops=x.elements * (NORM_SIMPLE + affine), transcendental_ops=_rows(x))
+
+
+@rule(ops.Softmax)
+def softmax(op: ops.Softmax, inputs: Tensors, outputs: Tensors) -> Work:
+    """Softmax of every element."""
+    elements = outputs[0].elements
+    return Work(simple_ops=elements * SOFTMAX_SIMPLE, transcendental_ops=elements * SOFTMAX_TRANSCENDENTAL)
+
+
+@rule(ops.Reduce)
+def reduce(op: ops.Reduce, inputs: Tensors, outputs: Tensors) -> Work:
+    """One operation per input element."""
+    return Work(simple_ops=inputs[0].elements)
+
+
+@rule(ops.Pool)
+def pool(op: ops.Pool, inputs: Tensors, outputs: Tensors) -> Work:
+    """One operation per window element."""
+    return Work(simple_ops=outputs[0].elements * product(op.kernel))
+
+
+def _rows(x: Tensor) -> float:
+    return product(x.shape[:-1])  # type: ignore[return-value]
+
+
+def _moves_only(op: object, inputs: Tensors, outputs: Tensors) -> Work:
+    """Bytes move, nothing is computed; the graph counts the bytes."""
+    return Work()
+
+
+for _op_type in (movement.Embedding, movement.Concat, movement.Slice, movement.Move, movement.Reshape):
+    rule(_op_type)(_moves_only)

@@ -1,0 +1,45 @@
+"""What an op demands, whatever it runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from roofline.graph.op import Contraction
+from roofline.numeric import Numeric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Matrix products, and vector operations by class.
+
+    Attributes
+    ----------
+    simple_ops
+        Additions, multiplications, comparisons, conversions: one result of the vector unit each.
+    transcendental_ops
+        exp, log, sqrt, reciprocal, tanh ...: the vector unit's slower path (SFU on GPUs, EUP on TPUs).
+    """
+
+    contractions: tuple[Contraction, ...] = ()
+    simple_ops: Numeric = 0.0
+    transcendental_ops: Numeric = 0.0
+
+    @property
+    def macs(self) -> Numeric:
+        """Multiply-accumulates of the matrix products."""
+        total: Numeric = 0.0
+        for contraction in self.contractions:
+            total = total + contraction.macs
+        return total
+
+    @property
+    def vector_ops(self) -> Numeric:
+        """Vector operations of both classes."""
+        return self.simple_ops + self.transcendental_ops
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            contractions=self.contractions + other.contractions,
+            simple_ops=self.simple_ops + other.simple_ops,
+            transcendental_ops=self.transcendental_ops + other.transcendental_ops,
+        )
