@@ -1,0 +1,73 @@
+"""The `roofline` command: its verbs, and how every mistake ends in one line and exit status 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from roofline.cli import compare, devices, models, runtimes, simulate
+from roofline.errors import RooflineError
+
+USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+
+app = typer.Typer(
+    name="roofline",
+    help="How long does a network take on a TPU or GPU, and why? Model x device x runtime -> a latency, explained.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("simulate")(simulate.command)
+app.command("compare")(compare.command)
+app.command("devices")(devices.command)
+app.command("models")(models.command)
+app.command("runtimes")(runtimes.command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from roofline import __version__
+
+        print(f"roofline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, or 2 after one line on stderr about what was wrong."""
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows "?" instead of a traceback
+    try:
+        status = app(words, prog_name="roofline", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except typer.TyperException as error:
+        message = error.format_message().removesuffix(".")
+        return _fail(message[:1].lower() + message[1:])
+    except RooflineError as error:
+        return _fail("; ".join([str(error), *getattr(error, "__notes__", [])]))
+    except BrokenPipeError:
+        # whoever reads has seen enough; keep the interpreter from flushing into the closed pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return USER_ERROR

@@ -1,0 +1,152 @@
+"""``roofline compare``: several networks on several devices, side by side."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from roofline.cli import output
+from roofline.cli.options import (
+    Format,
+    FormatOption,
+    ImageSizeOption,
+    LayoutOption,
+    Mode,
+    ModeOption,
+    OutputOption,
+    StrictOption,
+    per_device,
+    words,
+)
+from roofline.errors import InputError
+from roofline.files import atomic
+from roofline.text import percent, significant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from roofline.simulate.report import Report
+
+PICTURES = (".png", ".svg", ".pdf")
+BOUNDS = ("matrix", "vector", "memory", "overhead")
+EACH = "one value, or DEVICE=VALUE,..."
+
+
+def command(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Model names; comma lists too.")],
+    device: Annotated[list[str], typer.Option("--device", "-d", help="Repeat it, or give a comma list.")],
+    batch: Annotated[str, typer.Option("--batch", "-b", help=f"Examples per run: {EACH}")] = "1",
+    dtype: Annotated[str | None, typer.Option("--dtype", help=f"bf16, fp16, ...: {EACH}")] = None,
+    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help=f"Default: the device's; {EACH}")] = None,
+    layout: LayoutOption = None,
+    image_size: ImageSizeOption = None,
+    cores: Annotated[str | None, typer.Option("--cores", help=f"Program instances: {EACH}")] = None,
+    mode: ModeOption = Mode.inference,
+    strict: StrictOption = False,
+    form: FormatOption = Format.table,
+    file: OutputOption = None,
+) -> None:
+    """Simulate every MODEL on every device.
+
+    Prints one row per run: latency, what bounds it, and how the time divides. --output also writes the networks under
+    the roofs of the devices (.png, .svg, .pdf), or the rows (.csv, .json).
+    """
+    output.check_suffix(file, (*PICTURES, ".csv", ".json"))
+    import roofline as rf
+
+    names, devices = words(models), words(device)
+    if not names or not devices:
+        raise InputError("give at least one MODEL and one --device")
+    batches = per_device(batch, devices, "--batch", int)
+    dtypes = per_device(dtype, devices, "--dtype", str)
+    stacks = per_device(runtime, devices, "--runtime", str)
+    cores_of = per_device(cores, devices, "--cores", int)
+    common = {"layout": layout, "image_size": image_size, "mode": mode.value, "strict": strict}
+    reports = rf.simulate_many(
+        [
+            {
+                "model": name,
+                "device": chip,
+                "batch": batches[chip],
+                "dtype": dtypes[chip],
+                "runtime": stacks[chip],
+                "cores": cores_of[chip],
+                **common,
+            }
+            for chip in devices
+            for name in names
+        ]
+    )
+    for report in reports:
+        for warning in report.warnings:
+            output.warn(f"{report.model} on {report.device}: {warning}")
+    rows = [row(report) for report in reports]
+    if file is not None and file.suffix.lower() in PICTURES:
+        from roofline.plot import plot_comparison
+
+        plot_comparison(reports, path=file)
+    elif file is not None:
+        with atomic(file) as temporary:
+            text = output.as_csv(rows) if file.suffix.lower() == ".csv" else output.as_json({"runs": rows})
+            temporary.write_text(text, encoding="utf-8")
+    if form is Format.table:
+        output.show(_table(reports))
+    else:
+        output.write_rows("runs", rows, form)
+    sys.stdout.flush()
+
+
+def row(report: Report) -> dict[str, Any]:
+    """Return the run as one flat row, a unit in every name."""
+    return {
+        "model": report.model,
+        "device": report.device,
+        "runtime": report.runtime,
+        "dtype": report.dtype,
+        "batch": report.batch,
+        "cores": report.cores,
+        "latency_ms": report.latency_ms,
+        "throughput_per_s": report.throughput_per_s,
+        "bound": report.bound,
+        **{f"{name}_share": report.bound_shares.get(name, 0.0) for name in BOUNDS},
+        "macs": report.macs,
+        "flops": report.flops,
+        "params": report.params,
+        "traffic_bytes": report.traffic_bytes,
+        "peak_memory_bytes": report.peak_memory_bytes,
+        "fits": report.fits,
+        "intensity_flops_per_byte": report.intensity_flops_per_byte,
+        "attainable_flops_per_s": report.attainable_flops_per_s,
+        "achieved_flops_per_s": report.achieved_flops_per_s,
+        "efficiency": report.efficiency,
+    }
+
+
+def _table(reports: Sequence[Report]) -> Table:
+    right = ("latency ms", "per second", "GMACs", "M params", "I FLOP/B", "TFLOP/s", "E", *BOUNDS)
+    columns = ("device", "model", "latency ms", "per second", "bound", *BOUNDS, "GMACs", "M params", *right[4:7])
+    table = output.table(None, columns, right)
+    previous = None
+    for report in reports:
+        group = (report.device, report.runtime, report.dtype, report.batch)
+        if previous is not None and group != previous and len({r.model for r in reports}) > 1:
+            table.add_section()
+        table.add_row(
+            f"{report.device} {report.runtime} {report.dtype} b{report.batch:,}" if group != previous else "",
+            report.model,
+            significant(report.latency_ms, 4),
+            significant(report.throughput_per_s, 3),
+            report.bound,
+            *(percent(report.bound_shares.get(name, 0.0)) for name in BOUNDS),
+            significant(report.macs_per_example / 1e9),
+            significant(report.params / 1e6),
+            significant(report.intensity_flops_per_byte),
+            significant(report.achieved_flops_per_s / 1e12),
+            percent(report.efficiency),
+        )
+        previous = group
+    return table

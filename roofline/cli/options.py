@@ -1,0 +1,94 @@
+"""Options that several verbs share, and the reading of ``DEVICE=VALUE``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from roofline.errors import InputError, UnknownNameError
+from roofline.names import lookup
+
+T = TypeVar("T")
+
+
+class Format(StrEnum):
+    """How a verb prints."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+class Mode(StrEnum):
+    """What is run."""
+
+    inference = "inference"
+    forward_saving = "forward_saving"
+    training = "training"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What is printed.")]
+LayoutOption = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc; default: the runtime's.")]
+ImageSizeOption = Annotated[
+    int | None, typer.Option("--image-size", help="Pixels per side (or tokens); default: the model's.")
+]
+ModeOption = Annotated[Mode, typer.Option("--mode", help="What is run.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Refuse a run that does not fit into the memory.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False)]
+
+
+def words(values: list[str]) -> list[str]:
+    """Return the names in a repeated option or argument, each of which may be a comma list.
+
+    Examples
+    --------
+    >>> words(["tpu-v2,tpu-v3", "v100"])
+    ['tpu-v2', 'tpu-v3', 'v100']
+    """
+    names = [name.strip() for value in values for name in value.split(",")]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def per_device(text: str | None, devices: list[str], option: str, kind: Callable[[str], T]) -> dict[str, T | None]:
+    """Return the value of an option for each device: one for all, or ``DEVICE=VALUE,...``, None where not given.
+
+    Raises
+    ------
+    InputError
+        A value is not of its kind, or ``VALUE`` and ``DEVICE=VALUE`` are mixed.
+    UnknownNameError
+        A value is given for a device that is not compared.
+
+    Examples
+    --------
+    >>> per_device("v100=tensorflow", ["tpu-v3", "v100"], "--runtime", str)
+    {'tpu-v3': None, 'v100': 'tensorflow'}
+    >>> per_device("8", ["tpu-v3", "v100"], "--batch", int)
+    {'tpu-v3': 8, 'v100': 8}
+    """
+    if text is None:
+        return dict.fromkeys(devices)
+    if "=" not in text:
+        return dict.fromkeys(devices, _read(text, option, kind))
+    values: dict[str, T | None] = dict.fromkeys(devices)
+    for pair in words([text]):
+        device, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"{option} takes one value for all devices or DEVICE=VALUE,..., got {text!r}")
+        try:
+            known = lookup(device, {name: name for name in devices}, "device")
+        except UnknownNameError:
+            raise UnknownNameError(f"{option} names device {device!r}, which is not compared") from None
+        values[known] = _read(value, option, kind)
+    return values
+
+
+def _read(text: str, option: str, kind: Callable[[str], T]) -> T:
+    try:
+        return kind(text)
+    except ValueError:
+        raise InputError(f"{option} takes a whole number, got {text!r}") from None

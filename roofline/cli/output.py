@@ -1,0 +1,98 @@
+"""What verbs print and write: tables that truncate nothing, JSON that says where it is from, whole files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+from roofline.cli.options import Format
+from roofline.errors import InputError
+
+#: Columns given to a reader that is not a terminal: a file or a pipe does not wrap.
+UNLIMITED = 10_000
+SCHEMA_VERSION = 1
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def table(title: str | None, columns: Sequence[str], right: Sequence[str] = ()) -> Table:
+    """Return an empty table; `right` names the columns of numbers."""
+    result = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        result.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    return result
+
+
+def show(*things: Table | str) -> None:
+    """Print tables and lines: into a file or pipe as wide as they are, on a terminal with colour.
+
+    A table wider than the terminal runs over its edge rather than lose a digit.
+    """
+    if not sys.stdout.isatty():
+        buffer = io.StringIO()
+        _print(Console(file=buffer, width=UNLIMITED, markup=False, highlight=False, emoji=False), things)
+        sys.stdout.write("".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines()))
+        return
+    _print(Console(file=sys.stdout, markup=False, highlight=False, emoji=False), things)
+
+
+def _print(out: Console, things: Sequence[Table | str]) -> None:
+    for thing in things:
+        if isinstance(thing, Table):
+            needed = Measurement.get(out, out.options.update(max_width=UNLIMITED), thing).minimum
+            out.print(thing, width=max(out.width, needed), crop=False, soft_wrap=needed > out.width)
+        else:
+            out.print(thing, soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Print one line about a run that is valid but not as hoped."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """Return `content` as JSON text, led by schema and package version."""
+    from roofline import __version__
+
+    head = {"schema_version": SCHEMA_VERSION, "roofline_version": __version__}
+    return json.dumps({**head, **content}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_csv(rows: Rows) -> str:
+    """Return rows of equal keys as CSV text."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def write_rows(name: str, rows: Rows, form: Format) -> None:
+    """Print rows as JSON under `name`, or as CSV."""
+    sys.stdout.write(as_json({name: list(rows)}) if form is Format.json else as_csv(rows))
+
+
+def check_suffix(path: Path | None, allowed: Sequence[str]) -> None:
+    """Refuse an output file of a kind that the verb cannot write, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        The suffix is none of `allowed`, or the folder does not exist.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in allowed:
+        raise InputError(f"cannot write {str(path)!r}; allowed: {', '.join(allowed)}")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {str(path)!r}: no folder {str(path.parent)!r}")

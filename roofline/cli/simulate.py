@@ -1,0 +1,147 @@
+"""``roofline simulate``: one network on one device, and the reason for its latency."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from roofline.cli import output
+from roofline.cli.options import (
+    Format,
+    FormatOption,
+    ImageSizeOption,
+    LayoutOption,
+    Mode,
+    ModeOption,
+    OutputOption,
+    StrictOption,
+)
+from roofline.text import engineering, gibibytes, percent, significant
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from roofline.simulate.report import Report
+
+FILES = (".png", ".svg", ".pdf", ".csv", ".json")
+SLOWEST = 10
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="A model name (roofline models), or a TOML file.")],
+    device: Annotated[str, typer.Option("--device", "-d", help="A device name (roofline devices), or a TOML file.")],
+    batch: Annotated[int, typer.Option("--batch", "-b", help="Examples per run.")] = 1,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="bf16, fp16, int8, amp_fp16, ...")] = None,
+    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help="Default: the device's.")] = None,
+    layout: LayoutOption = None,
+    image_size: ImageSizeOption = None,
+    cores: Annotated[int | None, typer.Option("--cores", help="Program instances; default: all.")] = None,
+    mode: ModeOption = Mode.inference,
+    strict: StrictOption = False,
+    form: FormatOption = Format.table,
+    file: OutputOption = None,
+) -> None:
+    """Simulate MODEL on a device.
+
+    Prints latency, its bound and the slowest kernels; with --format csv one row per kernel. --output also writes
+    a roofline (.png, .svg, .pdf), the kernels (.csv) or the report (.json).
+    """
+    output.check_suffix(file, FILES)
+    import roofline as rf
+
+    report = rf.simulate(
+        model,
+        device,
+        batch=batch,
+        dtype=dtype,
+        runtime=runtime,
+        layout=layout,
+        image_size=image_size,
+        cores=cores,
+        mode=mode.value,
+        strict=strict,
+    )
+    for warning in report.warnings:
+        output.warn(warning)
+    if file is not None:
+        report.save(file)
+    if form is Format.json:
+        sys.stdout.write(output.as_json(report.to_dict()))
+    elif form is Format.csv:
+        sys.stdout.write(report.kernels.to_csv(index=False, lineterminator="\n"))
+    else:
+        output.show(_heading(report), _summary(report), _slowest(report))
+
+
+def _heading(report: Report) -> str:
+    size = f", {report.image_size} px" if report.image_size else ""
+    cores = f", {report.cores} core{'s' if report.cores > 1 else ''}"
+    idle = f" ({report.idle_cores} idle)" if report.idle_cores else ""
+    return (
+        f"{report.model} on {report.device}: {report.runtime}, {report.dtype}, {report.layout}, "
+        f"batch {report.batch:,}{size}{cores}{idle}, {report.mode}"
+    )
+
+
+def _summary(report: Report) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
+    for justify in ("left", "right", "left"):
+        table.add_column(justify=justify, no_wrap=True)
+    shares = ", ".join(f"{name} {percent(share)}" for name, share in report.bound_shares.items())
+    fits = "fits" if report.fits else "DOES NOT FIT"
+    parts = f"program {engineering(report.program_s, 's')}, device {engineering(report.device_s, 's')}"
+    queue = f", host {engineering(report.host_s, 's')}" if report.host_s else ""
+    for row in (
+        ("Latency", f"{significant(report.latency_ms, 4)} ms", parts + queue),
+        ("Throughput", f"{significant(report.throughput_per_s, 4)} /s", "examples per second"),
+        ("Bound", report.bound, shares),
+        ("MACs", engineering(report.macs), f"{engineering(report.macs_per_example)} per example"),
+        ("FLOPs", engineering(report.flops), "2 per MAC"),
+        ("Vector operations", engineering(report.vector_ops), ""),
+        ("Parameters", engineering(report.params, digits=4), f"{engineering(report.weight_bytes, 'B')} of weights"),
+        ("Traffic", engineering(report.traffic_bytes, "B"), "to and from main memory"),
+        ("Peak memory", gibibytes(report.peak_memory_bytes), f"of {gibibytes(report.memory_capacity_bytes)}: {fits}"),
+        (
+            "Intensity I",
+            f"{significant(report.intensity_flops_per_byte)} FLOP/B",
+            f"ridge {significant(report.ridge_flops_per_byte)} FLOP/B",
+        ),
+        (
+            "Attainable",
+            engineering(report.attainable_flops_per_s, "FLOP/s"),
+            f"min(I x bandwidth, peak {engineering(report.peak_flops_per_s, 'FLOP/s')})",
+        ),
+        ("Achieved", engineering(report.achieved_flops_per_s, "FLOP/s"), "FLOPs / latency"),
+        ("Efficiency E", percent(report.efficiency), "achieved / attainable"),
+    ):
+        table.add_row(*row)
+    return table
+
+
+def _slowest(report: Report) -> Table:
+    kernels = report.kernels
+    top = kernels.sort_values("time_s", ascending=False, kind="stable").head(SLOWEST)
+    right = ("time ms", "share", "I FLOP/B", "TFLOP/s", "E", "traffic MB")
+    table = output.table(
+        f"Slowest kernels ({len(top)} of {len(kernels)})",
+        ("kernel", "kind", "bound", *right),
+        right,
+    )
+    for row in top.itertuples():
+        table.add_row(
+            str(row.kernel),
+            str(row.kind),
+            str(row.bound),
+            significant(row.time_s * 1e3),
+            percent(row.share),
+            significant(row.intensity_flops_per_byte),
+            significant(row.flops / row.time_s / 1e12),
+            percent(row.efficiency),
+            significant(row.traffic_bytes / 1e6),
+        )
+    return table
