@@ -142,11 +142,12 @@ class GraphBuilder:
         heads: Numeric,
         kv_heads: Numeric | None = None,
         bias: Tensor | None = None,
+        mask: Tensor | None = None,
         causal: bool = False,
         name: str = "attention",
     ) -> Tensor:
-        """Scaled dot-product attention as one op; a pass may decompose it."""
-        extra = () if bias is None else (bias,)
+        """Scaled dot-product attention as one op; a pass may decompose it. The scores get `bias`, then `mask`, added."""
+        extra = tuple(t for t in (bias, mask) if t is not None)
         kv = heads if kv_heads is None else kv_heads
         return self.add_op(name, ops.Attention, q, k, v, *extra, heads=heads, kv_heads=kv, causal=causal)
 
@@ -208,6 +209,14 @@ class GraphBuilder:
     def reshape(self, x: Tensor, shape: Shape, *, name: str = "reshape") -> Tensor:
         """View `x` in another shape, free of cost."""
         return self.add_op(name, movement.Reshape, x, shape=shape)
+
+    def part(self, x: Tensor, size: Numeric, *, start: Numeric = 0, axis: int = -1, name: str = "part") -> Tensor:
+        """View `size` elements along `axis`, free of cost."""
+        return self.add_op(name, movement.Part, x, axis=axis, size=size, start=start)
+
+    def expand(self, x: Tensor, shape: Shape, *, name: str = "expand") -> Tensor:
+        """View `x` with its dimensions of size 1 repeated, free of cost."""
+        return self.add_op(name, movement.Expand, x, shape=shape)
 
     def move(self, function: str, x: Tensor, shape: Shape, *, name: str = "") -> Tensor:
         """Copy `x` in another order (transpose, roll, space_to_depth ...)."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from roofline.graph.op import Family, Op
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, positive, product, same
@@ -30,8 +32,8 @@ class Embedding(_Movement):
         return ((*shapes[0], shapes[1][-1]),)
 
     def touched(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> dict[str, Numeric]:
-        """Only the rows that are looked up."""
-        return {inputs[1].id: outputs[0].elements}
+        """Only the rows that are looked up, and none twice: a small table is read once at most."""
+        return {inputs[1].id: np.minimum(outputs[0].elements, inputs[1].elements)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +59,7 @@ class Concat(_Movement):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Slice(_Movement):
-    """A part of `size` elements along `axis`, copied."""
+    """A part of `size` elements along `axis`, copied; `Part` is the same without the copy."""
 
     axis: int
     size: Numeric
@@ -106,4 +108,51 @@ class Reshape(Op):
         """Return `shape`; the number of elements must not change."""
         if not same(product(shapes[0]), product(self.shape)):
             raise self.fail(f"cannot view {shapes[0]!r} as {self.shape!r}")
+        return (self.shape,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part(Op):
+    """A strided view of `size` elements along `axis`, from `start`: one part of a fused q, k, v; one token. Free."""
+
+    axis: int
+    size: Numeric
+    start: Numeric = 0
+    kind: ClassVar[str] = "part"
+
+    @property
+    def family(self) -> Family:
+        """Costs nothing; the reader reads this part of the viewed tensor."""
+        return "free"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the shape with `size` along `axis`."""
+        x, axis = shapes[0], self.axis % len(shapes[0])
+        if not positive(x[axis] - self.start - self.size + 1):
+            raise self.fail(f"part of {self.size!r} from {self.start!r} on, of {x[axis]!r}")
+        return ((*x[:axis], self.size, *x[axis + 1 :]),)
+
+    def touched(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> dict[str, Numeric]:
+        """Only the part that is viewed."""
+        return {inputs[0].id: outputs[0].elements}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Expand(Op):
+    """A view that repeats dimensions of size 1 without a copy (a class token for every image). Free."""
+
+    shape: Shape
+    kind: ClassVar[str] = "expand"
+
+    @property
+    def family(self) -> Family:
+        """Costs nothing; the reader reads the small tensor."""
+        return "free"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return `shape`; dimensions that grow must have been 1."""
+        self.need_rank(shapes[0], len(self.shape))
+        for old, new in zip(shapes[0], self.shape, strict=True):
+            if not np.all(np.equal(old, 1) | np.equal(old, new)):
+                raise self.fail(f"cannot repeat {shapes[0]!r} to {self.shape!r}")
         return (self.shape,)

@@ -117,7 +117,11 @@ class MatMul(Op):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Attention(Op):
-    """softmax(q k^T) v in one op. Inputs: q (N, Tq, heads x D), k and v (N, Tk, kv_heads x D), optionally a score bias."""
+    """softmax(q k^T) v in one op. Inputs: q (N, Tq, heads x D), k and v (N, Tk, kv_heads x D), then any score biases.
+
+    Each bias is added to the scores (N, heads, Tq, Tk) by itself, broadcast over the images: (heads, Tq, Tk), or
+    (windows, 1, Tq, Tk) for every image's windows.
+    """
 
     heads: Numeric
     kv_heads: Numeric

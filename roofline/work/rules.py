@@ -39,10 +39,10 @@ def matmul(op: ops.MatMul, inputs: Tensors, outputs: Tensors) -> Work:
 
 @rule(ops.Attention)
 def attention(op: ops.Attention, inputs: Tensors, outputs: Tensors) -> Work:
-    """Both products; scaling, bias and softmax of every score."""
+    """Both products; scaling, biases and softmax of every score."""
     scores = op.contractions(inputs, outputs)[0]
     elements = product((scores.batch, scores.m, scores.n))
-    scale_and_bias = 1.0 + (len(inputs) > 3)
+    scale_and_bias = 1.0 + len(inputs[3:])
     return Work(
         contractions=op.contractions(inputs, outputs),
         simple_ops=elements * (SOFTMAX_SIMPLE + scale_and_bias),
@@ -106,5 +106,7 @@ def _moves_only(op: object, inputs: Tensors, outputs: Tensors) -> Work:
     return Work()
 
 
-for _op_type in (movement.Embedding, movement.Concat, movement.Slice, movement.Move, movement.Reshape):
+for _op_type in (
+    movement.Embedding, movement.Concat, movement.Slice, movement.Move, movement.Reshape, movement.Part, movement.Expand
+):  # fmt: skip
     rule(_op_type)(_moves_only)
