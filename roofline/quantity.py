@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from roofline.errors import nearest
 
 #: unit -> (dimension, factor to SI)
 UNITS: dict[str, tuple[str, float]] = {
@@ -44,12 +43,18 @@ UNITS: dict[str, tuple[str, float]] = {
 }
 
 
+def _near_units(unit: str) -> str:
+    folded = {known.lower(): known for known in UNITS}  # "Mhz" is a slip for "MHz"
+    close = [folded[u] for u in difflib.get_close_matches(unit.lower(), folded, n=3)]
+    return ("nearest: " if close else "allowed: ") + ", ".join(map(repr, close or UNITS))
+
+
 def check(
     value: float, unit: str | None, source: str | None, estimate: str | None, recalled: bool, note: str | None = None
 ) -> None:
     """Raise ValueError unless the parts make one sourced number."""
     if unit is not None and unit not in UNITS:
-        raise ValueError(f"unknown unit {unit!r}{nearest(unit, UNITS)}")
+        raise ValueError(f"unknown unit {unit!r}; {_near_units(unit)}")
     if (source is None) == (estimate is None):
         raise ValueError("give either source (a key of [sources]) or estimate (the reasoning)")
     for key, text in (("estimate", estimate), ("note", note)):
@@ -142,4 +147,4 @@ class SpecFile(BaseModel):
         return {}
 
 
-Sources = Annotated[dict[str, str], Field(min_length=1)]
+Sources = Annotated[dict[str, Annotated[str, Field(min_length=1)]], Field(min_length=1)]

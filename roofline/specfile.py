@@ -78,8 +78,11 @@ def quantities(value: Any, path: str = "") -> Iterator[tuple[str, Quantity]]:
 
 
 def one_line(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """Return the first mistake of a validation as one line: file, table, what is wrong, what was allowed."""
-    first = error.errors()[0]
+    """Return the first mistake of a validation as one line: file, table, what is wrong, what was allowed.
+
+    An unknown key goes before the missing one that it may be a slip for.
+    """
+    first = min(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
     place = ".".join(location[:-1])
     field = location[-1] if location else ""
@@ -94,7 +97,7 @@ def one_line(error: ValidationError, model: type[BaseModel], where: str) -> str:
         place = ".".join(location)
         text = first["msg"].removeprefix("Value error, ")
         if not isinstance(first["input"], (dict, list, BaseModel)) and repr(first["input"]) not in text:
-            text += f", got {first['input']!r}"
+            text += f", got {repr(first['input'])[:80]}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{where}: " + (f"[{place}]: " if place else "") + text + more
 

@@ -18,7 +18,7 @@ from roofline.device.spec import (
     QuantityRecord,
     VectorUnit,
 )
-from roofline.errors import SpecError, nearest
+from roofline.errors import InputError, SpecError, nearest
 from roofline.paths import data_files
 from roofline.quantity import Quantity
 from roofline.specfile import load_spec, quantities, read_toml
@@ -41,6 +41,8 @@ def device(name_or_path: str | Path | Device) -> Device:
         No device of that name; the message shows the nearest.
     SpecError
         The file cannot be read or states something impossible.
+    InputError
+        Neither name nor path.
 
     Examples
     --------
@@ -49,6 +51,8 @@ def device(name_or_path: str | Path | Device) -> Device:
     """
     if isinstance(name_or_path, Device):
         return name_or_path
+    if not isinstance(name_or_path, (str, Path)):
+        raise InputError(f"device must be a name, a path or a Device, got {name_or_path!r}")
     if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
         return _from_file(Path(name_or_path))
     files = data_files("hardware_specs")
@@ -127,8 +131,9 @@ def _mistakes(spec: DeviceFile) -> Iterator[tuple[str, str]]:
     ):
         if count is not None and count.value != int(count.value):
             yield path, f"must be a whole number, got {count.value!r}"
-    if not names.key(spec.name):
-        yield "", f"name must have letters or digits, got {spec.name!r}"
+    for name in (spec.name, *spec.aliases):
+        if not names.key(name):
+            yield "", f"a name must have letters or digits, got {name!r}"
     rates = spec.matrix.rates
     if spec.default_dtype not in rates:
         yield "", f"default_dtype {spec.default_dtype!r} has no rate{nearest(spec.default_dtype, rates)}"
