@@ -65,13 +65,13 @@ def show_facts(head: str, rows: list[dict[str, Any]], sources: Mapping[str, str]
     if form is Format.csv:
         output.write_rows("quantities", rows, form)
         return
-    table = output.table(None, ("quantity", "value", "unit", "source", "remark"), ("value",))
+    table = output.table(None, ("quantity", "value", "unit", "source", "remark"), ("value",), ("remark",))
     for row in rows:
         mark = "recalled" if row["recalled"] else ""
         remark = "; ".join(filter(None, [mark, row["estimate"], row["note"]]))
         table.add_row(row["path"], f"{row['value']:,.12g}", row["unit"] or "", row["source"] or "ESTIMATE", remark)
     cited = {row["source"] for row in rows}
-    citations = output.table(None, ("source", "citation"))
+    citations = output.table(None, ("source", "citation"), folding=("citation",))
     for key, citation in sources.items():
         if key in cited:
             citations.add_row(key, citation)

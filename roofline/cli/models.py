@@ -80,11 +80,11 @@ def _show(arch: Arch, form: Format) -> None:
         output.write_rows("stages", rows, form)
         return
     unit = "px" if arch.input == "image" else "tokens"
-    table = output.table(None, (*plain, "settings"), ("repeats",))
+    table = output.table(None, (*plain, "settings"), ("repeats",), ("settings",))
     for row in rows:
         table.add_row(*map(str, row.values()))
     counts_line = f"{params:,} parameters, {engineering(macs, digits=4)} MACs per example ({arch.image_size} {unit})"
-    citations = output.table(None, ("source", "citation"))
+    citations = output.table(None, ("source", "citation"), folding=("citation",))
     for key, citation in arch.sources:
         citations.add_row(key, citation)
     output.show(f"{arch.name}: {arch.title}", counts_line, *_published(arch), table, citations)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -25,11 +26,13 @@ SCHEMA_VERSION = 1
 Rows = Sequence[Mapping[str, Any]]
 
 
-def table(title: str | None, columns: Sequence[str], right: Sequence[str] = ()) -> Table:
-    """Return an empty table; `right` names the columns of numbers."""
+def table(title: str | None, columns: Sequence[str], right: Sequence[str] = (), folding: Sequence[str] = ()) -> Table:
+    """Return an empty table; `right` names the columns of numbers, `folding` those of text that may wrap."""
     result = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
-        result.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+        result.add_column(
+            name, justify="right" if name in right else "left", no_wrap=name not in folding, overflow="fold"
+        )
     return result
 
 
@@ -47,12 +50,15 @@ def show(*things: Table | str) -> None:
 
 
 def _print(out: Console, things: Sequence[Table | str]) -> None:
+    window = out.width
     for thing in things:
+        out.width = window
         if isinstance(thing, Table):
-            needed = Measurement.get(out, out.options.update(max_width=UNLIMITED), thing).minimum
-            out.print(thing, width=max(out.width, needed), crop=False, soft_wrap=needed > out.width)
-        else:
-            out.print(thing, soft_wrap=True)
+            for column in thing.columns:
+                if column.no_wrap:
+                    column.min_width = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
+            out.width = max(window, Measurement.get(out, out.options.update(width=UNLIMITED), thing).minimum)
+        out.print(thing, soft_wrap=not isinstance(thing, Table))
 
 
 def warn(message: str) -> None:

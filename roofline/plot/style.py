@@ -18,6 +18,7 @@ from roofline.files import atomic
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, BLACK = "#56B4E9", "#CC79A7", "#F0E442", "#000000"
 INK, GREY, FAINT = "#222222", "#777777", "#DDDDDD"
+CHARCOAL = "#404040"
 
 KIND_COLOURS = {
     "conv": BLUE,
@@ -27,9 +28,9 @@ KIND_COLOURS = {
     "pointwise": GREEN,
     "reduction": VERMILION,
     "pool": YELLOW,
-    "movement": GREY,
+    "movement": CHARCOAL,
 }
-BOUND_COLOURS = {"matrix": BLUE, "vector": ORANGE, "memory": GREEN, "overhead": GREY}
+BOUND_COLOURS = {"matrix": BLUE, "vector": ORANGE, "memory": GREEN, "overhead": CHARCOAL}
 SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
 PICTURES = (".png", ".svg", ".pdf")
 
