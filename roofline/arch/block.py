@@ -1,4 +1,4 @@
-"""Blocks: the unit of topology. Whole networks are millions of shapes; blocks are a few dozen, with sizes as columns."""
+"""Blocks, the unit of topology: whole networks are millions of shapes, blocks a few dozen with sizes as columns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Ports: TypeAlias = tuple[Port, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Block(ABC):
-    """One block of a network. Fields annotated ``Numeric`` are sizes (a number or a column); all others are structure."""
+    """One block of a network: fields annotated ``Numeric`` are sizes (a number or a column), all others structure."""
 
     @abstractmethod
     def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:

@@ -11,6 +11,7 @@ from roofline.dtypes import DTYPES
 from roofline.errors import InputError, RooflineError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
+from roofline.graph.tensor import Tensor
 
 #: a batch beyond it is a typing mistake; sizes stay exact in float64
 MAX_BATCH = 1 << 20
@@ -77,7 +78,7 @@ def build_graph(arch: Arch, batch: int = 1) -> OpGraph:
     """Return the whole network as one op graph, in fp32 and before any pass."""
     b = GraphBuilder(arch.name)
     port = input_port(arch, batch)
-    tensors = (b.input("tokens" if arch.input == "tokens" else "image", port.shape, port.dtype),)
+    tensors: tuple[Tensor, ...] = (b.input("tokens" if arch.input == "tokens" else "image", port.shape, port.dtype),)
     for instance in instances(arch, batch):
         with b.scope(instance.name):
             tensors = instance.block.build(b, *tensors)

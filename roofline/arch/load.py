@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from roofline.arch.block import Stage, stage_class
 from roofline.arch.rounding import round_filters, round_repeats
-from roofline.arch.spec import Arch, FamilyFile, Variant
+from roofline.arch.spec import Arch, FamilyFile, Scaling, Variant
 from roofline.errors import RooflineError, SpecError, UnknownNameError, nearest
 from roofline.names import key, lookup
 from roofline.paths import data_files
@@ -97,7 +97,7 @@ def build_arch(family: FamilyFile, name: str) -> Arch:
         raise SpecError("no stages")
     for target, values in variant.set.items():
         _override(tables, target, values)
-    stages = tuple(_scaled(_stage(table), variant, family.scaling.divisor) for table in tables)
+    stages = tuple(_scaled(_stage(table), variant, family.scaling) for table in tables)
     names = [s.name for s in stages]
     if len(set(names)) != len(names):
         raise SpecError(f"stage names are not unique: {names!r}")
@@ -148,13 +148,13 @@ def _stage(table: dict[str, Any]) -> Stage:
     return made
 
 
-def _scaled(stage: Stage, variant: Variant, divisor: int) -> Stage:
+def _scaled(stage: Stage, variant: Variant, scaling: Scaling) -> Stage:
     changes: dict[str, Any] = {}
     if stage.scale_width and variant.width != 1.0:
         for name in stage.width_fields:
             width = getattr(stage, name)
             if width:
-                changes[name] = round_filters(width * variant.width, divisor)
+                changes[name] = round_filters(width * variant.width, scaling.divisor, scaling.kept)
     if stage.scale_depth and variant.depth != 1.0:
         changes["repeats"] = round_repeats(stage.repeats, variant.depth)
     return stage.model_copy(update=changes) if changes else stage

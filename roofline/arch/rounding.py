@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+#: rounding may not lose more than a tenth of the channels (EfficientNet's ``round_filters``)
+KEPT_SHARE = 0.9
 
-def round_filters(channels: float, divisor: int = 8) -> int:
-    """Return `channels` rounded to a multiple of `divisor`, not below 0.9 x `channels`.
+
+def round_filters(channels: float, divisor: int = 8, kept: float = KEPT_SHARE) -> int:
+    """Return `channels` rounded to a multiple of `divisor`, not below `kept` x `channels`.
 
     Examples
     --------
@@ -14,7 +17,7 @@ def round_filters(channels: float, divisor: int = 8) -> int:
     (32, 8, 56)
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
+    return rounded + divisor if rounded < kept * channels else rounded
 
 
 def round_repeats(repeats: int, depth: float) -> int:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from roofline.arch.block import Stage
+from roofline.arch.rounding import KEPT_SHARE
 from roofline.errors import InputError
 from roofline.quantity import SpecFile
 
@@ -26,9 +27,10 @@ class Published(SpecFile):
 
 
 class Scaling(SpecFile):
-    """How width and depth multipliers round."""
+    """How width multipliers round: to a multiple of `divisor`, up where less than the share `kept` would be left."""
 
     divisor: int = Field(default=8, ge=1)
+    kept: float = Field(default=KEPT_SHARE, ge=0, le=1)
 
 
 class Variant(SpecFile):
@@ -40,7 +42,7 @@ class Variant(SpecFile):
     image_size: int | None = Field(default=None, ge=1, le=MAX_INPUT_SIZE)
     sequence_length: int | None = Field(default=None, ge=1, le=MAX_INPUT_SIZE)
     stages: list[dict[str, Any]] | None = None
-    set: dict[str, dict[str, Any]] = {}
+    set: dict[str, dict[str, Any]] = Field(default_factory=dict)
     published: Published | None = None
 
 
@@ -52,7 +54,7 @@ class FamilyFile(SpecFile):
     input: Literal["image", "tokens"] = "image"
     sources: dict[str, str] = Field(min_length=1)
     scaling: Scaling = Scaling()
-    stages: list[dict[str, Any]] = []
+    stages: list[dict[str, Any]] = Field(default_factory=list)
     variants: dict[str, Variant] = Field(min_length=1)
 
 

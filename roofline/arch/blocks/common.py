@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from roofline.arch.block import Block, Ports, Stage, stage
-from roofline.graph.builder import GraphBuilder
+from roofline.graph.builder import GraphBuilder, Pair
 from roofline.graph.ops import Padding
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
@@ -18,8 +18,8 @@ def conv_bn_act(
     channels: Numeric,
     *,
     activation: str | None,
-    kernel: Numeric = 1,
-    stride: Numeric = 1,
+    kernel: Pair = 1,
+    stride: Pair = 1,
     padding: Padding = "same",
     groups: Numeric | None = None,
     name: str = "conv",
@@ -44,6 +44,14 @@ def squeeze_excite(b: GraphBuilder, x: Tensor, squeeze: Numeric, *, activation: 
         reduced = b.activation(activation, b.conv(pooled, squeeze, bias=True, name="reduce"))
         gates = b.activation(gate, b.conv(reduced, x.shape[-1], bias=True, name="expand"))
         return b.gate(x, gates)
+
+
+def global_pool(b: GraphBuilder, x: Tensor, *, wanted: bool = True) -> Tensor:
+    """Mean over all positions: (N, H, W, C) -> (N, C); `x` itself where it is not wanted.
+
+    The last block of a network without head convolution ends with it: runtimes fuse its activation into the mean.
+    """
+    return b.mean(x, (1, 2), keep=False, name="pool") if wanted else x
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +129,7 @@ class PoolStage(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class HeadBlock(Block):
-    """Optional 1x1 convolution, global mean, optional hidden layer, classifier."""
+    """Optional 1x1 convolution, global mean (unless the input is pooled already), optional hidden layer, classifier."""
 
     channels: Numeric
     hidden: Numeric
@@ -129,6 +137,7 @@ class HeadBlock(Block):
     activation: str
     hidden_activation: str
     with_conv: bool
+    with_pool: bool
     with_hidden: bool
 
     def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -136,7 +145,7 @@ class HeadBlock(Block):
         x = inputs[0]
         if self.with_conv:
             x = conv_bn_act(b, x, self.channels, activation=self.activation, name="conv")
-        x = b.mean(x, (1, 2), keep=False, name="pool")
+        x = global_pool(b, x, wanted=self.with_pool)
         if self.with_hidden:
             x = b.activation(self.hidden_activation, b.linear(x, self.hidden, name="hidden"))
         return (b.linear(x, self.classes, name="fc"),)
@@ -144,7 +153,7 @@ class HeadBlock(Block):
 
 @stage("head")
 class HeadStage(Stage):
-    """Classifier head: `channels` = width of the 1x1 convolution before pooling (0: none), `hidden` likewise after it."""
+    """Classifier head: `channels` of a 1x1 convolution before pooling (0: none), `hidden` of a layer after it."""
 
     width_fields = ("channels",)
 
@@ -163,5 +172,6 @@ class HeadStage(Stage):
             activation=self.activation if self.channels else "none",
             hidden_activation=self.hidden_activation if self.hidden else "none",
             with_conv=self.channels > 0,
+            with_pool=len(ports[0].shape) > 2,
             with_hidden=self.hidden > 0,
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from roofline.arch.block import Block, Ports, Stage, stage
-from roofline.arch.blocks.common import conv_bn_act, depthwise_bn_act, squeeze_excite
+from roofline.arch.blocks.common import conv_bn_act, depthwise_bn_act, global_pool, squeeze_excite
 from roofline.arch.rounding import round_filters
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.tensor import Tensor
@@ -40,6 +40,7 @@ class MBConv(Block):
     with_se: bool
     fused: bool
     skip: bool
+    pooled: bool
 
     def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Add the block's ops."""
@@ -59,7 +60,9 @@ class MBConv(Block):
             x = squeeze_excite(b, x, self.squeeze, activation=self.se_activation, gate=self.gate)
         if self.with_project:
             x = conv_bn_act(b, x, self.channels, activation=self.project_activation, name="project")
-        return (b.add(x, residual, name="residual") if self.skip else x,)
+        if self.skip:
+            x = b.add(x, residual, name="residual")
+        return (global_pool(b, x, wanted=self.pooled),)
 
 
 @stage("mbconv")
@@ -83,6 +86,12 @@ class MBConvStage(Stage):
     space_to_depth
         The stage begins with a learned 2x2 stride-2 convolution to 4 x channels and runs on that grid with kernels of
         (kernel + 1) // 2; only its first block's squeeze width is relative to the channels before that.
+    expand_divisor
+        The expanded width is rounded to a multiple of it where it is over 1 (MobileNetV3).
+    project_activation
+        Activation after the last 1x1 convolution; with ``expand = 1`` and ``skip = false`` that is MobileNetV1's block.
+    pool
+        The stage's last block ends with the global mean (a network without head convolution).
     """
 
     width_fields = ("channels", "in_channels")
@@ -105,6 +114,7 @@ class MBConvStage(Stage):
     se_activation: str | None = None
     gate: str = "sigmoid"
     expand_divisor: int = 1
+    pool: bool = False
 
     def make(self, index: int, ports: Ports) -> Block:
         """Return block number `index`; only the first has the stage's stride."""
@@ -133,6 +143,7 @@ class MBConvStage(Stage):
             with_se=squeeze > 0,
             fused=self.fused,
             skip=self.skip and stride == 1 and entered == channels,
+            pooled=self.pool and index == self.repeats - 1,
         )
 
     def _squeeze(self, nominal: float, expanded: int) -> int:
