@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from roofline.graph.op import Family, Op
+from roofline.families import Family
+from roofline.graph.op import Op
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, positive, product, same
 

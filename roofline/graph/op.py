@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 from roofline.errors import ShapeError
+from roofline.families import Family
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, product, same
 
-#: what fusion looks at: a runtime fuses by family and topology, never by size
-Family: TypeAlias = Literal[
-    "contraction", "depthwise", "attention", "pointwise", "reduction", "pool", "movement", "free"
-]
 #: how hardware meets a product: dense ones fill a matrix unit, grouped ones are many and narrow, depthwise ones have no reuse
 ContractionForm: TypeAlias = Literal["dense", "grouped", "depthwise"]
 

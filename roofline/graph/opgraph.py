@@ -104,6 +104,31 @@ class OpGraph:
                 found[tensor].append(op_id)
         return {tensor: tuple(ids) for tensor, ids in found.items()}
 
+    @cached_property
+    def _roots(self) -> dict[str, str]:
+        roots: dict[str, str] = {}
+        for op in self.ops.values():
+            if op.family == "free":
+                for tensor in op.outputs:
+                    roots[tensor] = roots.get(op.inputs[0], op.inputs[0])
+        return roots
+
+    def root(self, tensor: str) -> str:
+        """Return the tensor whose bytes `tensor` is a view of; itself, where it is no view."""
+        return self._roots.get(tensor, tensor)
+
+    def effective_readers(self, tensor: str) -> tuple[str, ...]:
+        """Return the ops that read a tensor's bytes, through views too; views themselves read nothing."""
+        found: dict[str, None] = {}
+        for reader in self.readers[tensor]:
+            op = self.op(reader)
+            if op.family != "free":
+                found[reader] = None
+                continue
+            for view in op.outputs:
+                found.update(dict.fromkeys(self.effective_readers(view)))
+        return tuple(found)
+
     def arguments(self, op: Op) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Return the input and the output tensors of an op."""
         return tuple(self.tensors[t] for t in op.inputs), tuple(self.tensors[t] for t in op.outputs)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from roofline.graph.op import Contraction, ContractionForm, Family, Op
+from roofline.families import Family
+from roofline.graph.op import Contraction, ContractionForm, Op
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, ceil_div, floor_div, positive, product
 
@@ -55,6 +56,7 @@ class Conv(_Window):
 
     groups: Numeric = 1
     form: ContractionForm = "dense"
+    layout: Literal["nhwc", "nchw"] = "nhwc"
     kind: ClassVar[str] = "conv"
 
     @property

@@ -1,0 +1,1 @@
+"""Rewriting a graph for a runtime: an ordered list, ending in kernels with their traffic."""

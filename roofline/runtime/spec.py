@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field
 
-from roofline.graph.op import Family
+from roofline.families import Family
 from roofline.quantity import Count, Cycles, Fraction, SpecFile, Time
 
-FAMILIES: tuple[str, ...] = get_args(Family)
 Attention = Literal["fused", "decomposed"]
 
 

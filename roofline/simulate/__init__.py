@@ -1,0 +1,1 @@
+"""From a network, a device and a runtime to a report; many at once, or one."""

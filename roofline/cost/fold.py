@@ -1,0 +1,29 @@
+"""What belongs to a whole network, as folds of per-block columns: used for one network and for a million."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from roofline.numeric import Array, Numeric
+
+
+def segment_sum(values: Array, segments: np.ndarray, count: int) -> Array:
+    """Return the sum of the values of each segment, added in order (so one network and many agree to the last bit)."""
+    return np.bincount(segments, weights=values, minlength=count)
+
+
+def segment_max(values: Array, segments: np.ndarray, count: int) -> Array:
+    """Return the largest value of each segment; 0 where it has none."""
+    found = np.zeros(count)
+    np.maximum.at(found, segments, values)
+    return found
+
+
+def latency_s(device_s: Numeric, host_s: Numeric, *, program_s: float) -> Array:
+    """program + max(device queue, host queue): a runtime that dispatches kernel by kernel cannot outrun its host."""
+    return np.asarray(program_s + np.maximum(device_s, host_s))
+
+
+def peak_memory_bytes(weight_bytes: Numeric, live_bytes: Numeric) -> Numeric:
+    """Weights of the whole network, and the activations alive at its widest point."""
+    return weight_bytes + live_bytes

@@ -1,0 +1,69 @@
+"""Memory time: padded bytes, what stays on chip between kernels, and the ramp of the far memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from roofline.numeric import Array, Numeric
+
+
+def padding_ratio(
+    *, batch: Numeric, inner: Numeric, channels: Numeric, lanes: float, sublanes: float
+) -> Array:
+    """Return stored over useful elements of a tensor whose two minor dimensions are tiled by sublanes x lanes.
+
+    A compiler chooses which dimension lies in the lanes: channels over batch, channels over the inner dimension
+    (width or token), batch over channels, or inner over channels; the best is taken. 1 where lanes = sublanes = 1.
+
+    Source: cloud TPU performance guide (no waste with batch a multiple of 8 and features of 128, or batch of 128 and
+    features of 8); jax tpu_info for the (8, 128) tile.
+    """
+    lane_channels, sub_channels = _waste(channels, lanes), _waste(channels, sublanes)
+    lane_batch, sub_batch = _waste(batch, lanes), _waste(batch, sublanes)
+    lane_inner, sub_inner = _waste(inner, lanes), _waste(inner, sublanes)
+    channels_minor = lane_channels * np.minimum(sub_batch, sub_inner)
+    channels_second = sub_channels * np.minimum(lane_batch, lane_inner)
+    return np.asarray(np.minimum(channels_minor, channels_second))
+
+
+def _waste(size: Numeric, granule: float) -> Numeric:
+    return np.ceil(size / granule) * granule / size
+
+
+def resident_fraction(size_bytes: Numeric, *, capacity_bytes: float) -> Array:
+    """Return which part of `size_bytes` an on-chip level holds: all of it up to the capacity, then its share."""
+    return np.asarray(np.minimum(1.0, capacity_bytes / np.maximum(size_bytes, 1.0)))
+
+
+def split_by_level(size_bytes: Numeric, reach_bytes: Numeric, *, capacities_bytes: Sequence[float]) -> list[Array]:
+    """Return the bytes that each level serves: first the main memory, then the on-chip levels from far to near.
+
+    Parameters
+    ----------
+    size_bytes
+        Bytes of each access.
+    reach_bytes
+        What must stay on chip for the access to hit: reuse distance and working set; infinite where nothing can hit.
+    capacities_bytes
+        Usable capacity of the on-chip levels, far to near.
+    """
+    served: list[Array] = []
+    nearer = np.zeros_like(np.asarray(size_bytes, dtype=np.float64))
+    for capacity_bytes in reversed(capacities_bytes):
+        held = np.maximum(resident_fraction(reach_bytes, capacity_bytes=capacity_bytes) * size_bytes, nearer)
+        served.insert(0, held - nearer)
+        nearer = held
+    served.insert(0, np.asarray(size_bytes - nearer))
+    return served
+
+
+def transfer_time_s(
+    served_bytes: Sequence[Numeric], bandwidths_bytes_per_s: Sequence[float], *, fraction: float, latency_s: float
+) -> Array:
+    """Time to move what each level serves [s]: the start of the ramp, then bytes over achieved bandwidth."""
+    total: Numeric = latency_s
+    for served, bandwidth in zip(served_bytes, bandwidths_bytes_per_s, strict=True):
+        total = total + served / (bandwidth * fraction)
+    return np.asarray(total)

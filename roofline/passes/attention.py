@@ -1,0 +1,56 @@
+"""Attention as a runtime without a fused kernel runs it: scores, softmax, context, each through memory."""
+
+from __future__ import annotations
+
+from roofline.graph.movement import Reshape
+from roofline.graph.op import Op
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Attention, Elementwise, MatMul, Softmax
+from roofline.graph.tensor import Shape, Tensor
+from roofline.numeric import Numeric
+from roofline.passes.rewrite import Rewriter
+
+
+def decompose_attention(graph: OpGraph) -> OpGraph:
+    """Return `graph` with every attention op as two batched products around scale, bias and softmax.
+
+    The split into heads is a view: libraries read it with strides. Query heads that share a key head read it anew.
+    """
+    if not any(isinstance(op, Attention) for op in graph.ops.values()):
+        return graph
+    new = Rewriter(graph)
+    for op_id, op in graph.ops.items():
+        if isinstance(op, Attention):
+            _decompose(new, op_id, op)
+        else:
+            new.keep(op_id, op)
+    return new.result()
+
+
+def _decompose(new: Rewriter, op_id: str, op: Attention) -> None:
+    q, k, v = (new.tensors[new.now(t)] for t in op.inputs[:3])
+    batch, heads = q.shape[0], op.heads
+    head, value = q.shape[-1] / heads, v.shape[-1] / op.kv_heads
+    rows, columns = q.shape[1], k.shape[1]
+
+    def add(part: str, make: type[Op], inputs: tuple[Tensor, ...], shape: Shape, **fields: object) -> Tensor:
+        name = f"{op_id}/{part}"
+        out = new.tensor(Tensor(id=f"{name}:0", shape=shape, dtype=q.dtype))
+        new.ops[name] = make(inputs=tuple(t.id for t in inputs), outputs=(out.id,), **fields)
+        return out
+
+    def per_head(name: str, x: Tensor, length: Numeric, width: Numeric, transpose: bool) -> Tensor:
+        shape = (batch, heads, width, length) if transpose else (batch, heads, length, width)
+        return add(name, Reshape, (x,), shape, shape=shape)
+
+    score_shape = (batch, heads, rows, columns)
+    scores = add("scores", MatMul, (per_head("q", q, rows, head, False), per_head("k", k, columns, head, True)), score_shape)
+    scores = add("scale", Elementwise, (scores,), score_shape, function="scale", broadcast=(False,))
+    for bias in op.inputs[3:]:
+        operands = (scores, new.tensors[new.now(bias)])
+        scores = add("bias", Elementwise, operands, score_shape, function="add", broadcast=(False, True))
+    weights = add("softmax", Softmax, (scores,), score_shape)
+    context_shape = (batch, heads, rows, value)
+    context = add("context", MatMul, (weights, per_head("v", v, columns, value, False)), context_shape)
+    merged = new.tensors[op.outputs[0]]
+    new.ops[f"{op_id}/merge"] = Reshape(inputs=(context.id,), outputs=(merged.id,), shape=merged.shape)

@@ -1,0 +1,163 @@
+"""Which ops become one kernel: decided by op family and topology, never by size.
+
+Every group has at most one *anchor* (a contraction, a reduction, a pool ...); point-wise ops join the group before them
+(*epilogue*) or after them (*prologue*) where the runtime's policy names that group's family. Two groups merge only if the
+kernels stay free of cycles.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from roofline.graph.op import Op
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Elementwise, Norm
+
+POINTWISE = "pointwise"
+
+
+@dataclass(eq=False)
+class _Group:
+    family: str
+    ops: list[tuple[int, str]]
+    before: set[_Group] = field(default_factory=set)
+    after: set[_Group] = field(default_factory=set)
+
+    @property
+    def last(self) -> int:
+        return self.ops[-1][0]
+
+    @property
+    def first(self) -> int:
+        return self.ops[0][0]
+
+
+class _Fuser:
+    def __init__(self, graph: OpGraph, epilogue: Iterable[str], prologue: Iterable[str]) -> None:
+        self.graph = graph
+        self.epilogue, self.prologue = frozenset(epilogue), frozenset(prologue)
+        self.group_of: dict[str, _Group] = {}
+
+    def run(self) -> list[tuple[str, ...]]:
+        for position, (op_id, op) in enumerate(self.graph.ops.items()):
+            if op.family != "free":
+                self._place(position, op_id, op)
+        return _ordered(dict.fromkeys(self.group_of.values()))
+
+    def _place(self, position: int, op_id: str, op: Op) -> None:
+        group = _Group(family=op.family, ops=[(position, op_id)])
+        self.group_of[op_id] = group
+        full, partial = self._producers(op)
+        for producer in full | partial:
+            group.before.add(producer)
+            producer.after.add(group)
+        if op.family == POINTWISE:
+            group = self._join_producer(group, op_id, full)
+        if group.family in self.prologue:
+            for producer in sorted(full | partial, key=lambda g: -g.last):
+                if producer is not group and producer.family == POINTWISE and self._absorbs(group, producer, op_id):
+                    group = self._merge(producer, group)
+
+    def _producers(self, op: Op) -> tuple[set[_Group], set[_Group]]:
+        """Return the groups that compute the op's full operands, and those that compute broadcast ones only."""
+        small = op.broadcast if isinstance(op, Elementwise) else (False,) * len(op.inputs)
+        full: set[_Group] = set()
+        partial: set[_Group] = set()
+        for tensor, broadcast in zip(op.inputs, small, strict=True):
+            producer = self.graph.producers.get(self.graph.root(tensor))
+            if producer is not None:
+                (partial if broadcast else full).add(self.group_of[producer])
+        return full, partial - full
+
+    def _join_producer(self, group: _Group, op_id: str, full: set[_Group]) -> _Group:
+        reserved = "reduction" in self.prologue and self._feeds_norm(op_id)
+        for producer in sorted(full, key=lambda g: -g.last):
+            anchored = producer.family != POINTWISE
+            if producer.family not in self.epilogue or (reserved and anchored):
+                continue
+            if not _path_besides_edge(producer, group):
+                return self._merge(producer, group)
+        return group
+
+    def _feeds_norm(self, op_id: str) -> bool:
+        """Whether a norm reads the op's result: the op then joins the norm's kernel, which needs whole rows anyway."""
+        outputs = self.graph.op(op_id).outputs
+        return any(isinstance(self.graph.op(r), Norm) for t in outputs for r in self.graph.effective_readers(t))
+
+    def _absorbs(self, group: _Group, producer: _Group, op_id: str) -> bool:
+        if _path_besides_edge(producer, group):
+            return False
+        if group.family in (POINTWISE, "reduction"):
+            return True
+        return producer.after == {group} and not self._is_output(producer)
+
+    def _is_output(self, group: _Group) -> bool:
+        written = {t for _, op_id in group.ops for t in self.graph.op(op_id).outputs}
+        return any(self.graph.root(t) in written for t in self.graph.outputs)
+
+    def _merge(self, early: _Group, late: _Group) -> _Group:
+        """Put `early` and `late` into one group, anchored by whichever has an anchor."""
+        early.family = late.family if early.family == POINTWISE else early.family
+        early.ops = sorted(early.ops + late.ops)
+        for _, op_id in late.ops:
+            self.group_of[op_id] = early
+        for other in late.before:
+            other.after.discard(late)
+            if other is not early:
+                other.after.add(early)
+                early.before.add(other)
+        for other in late.after:
+            other.before.discard(late)
+            if other is not early:
+                other.before.add(early)
+                early.after.add(other)
+        early.after.discard(late)
+        early.before.discard(late)
+        return early
+
+
+def fuse(graph: OpGraph, epilogue: Iterable[str], prologue: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return groups of op ids, in execution order; views are in no group.
+
+    Parameters
+    ----------
+    epilogue, prologue
+        Families of groups that absorb the point-wise ops that follow them, and that precede them.
+    """
+    if not epilogue and not prologue:
+        return [(op_id,) for op_id, op in graph.ops.items() if op.family != "free"]
+    return _Fuser(graph, epilogue, prologue).run()
+
+
+def _path_besides_edge(early: _Group, late: _Group) -> bool:
+    """Whether `late` depends on `early` also through a third group: merging the two would close a cycle."""
+    stack = [g for g in late.before if g is not early]
+    seen: set[_Group] = set()
+    while stack:
+        group = stack.pop()
+        if group is early:
+            return True
+        if group not in seen and group.last > early.first:
+            seen.add(group)
+            stack.extend(group.before)
+    return False
+
+
+def _ordered(groups: Iterable[_Group]) -> list[tuple[str, ...]]:
+    """Return the groups so that each comes after what it reads, by last op where there is a choice."""
+    waiting = sorted(groups, key=lambda g: g.last)
+    missing = {group: len(group.before) for group in waiting}
+    done: list[_Group] = []
+    ready = [(g.last, i, g) for i, g in enumerate(waiting) if not g.before]
+    heapq.heapify(ready)
+    index = {g: i for i, g in enumerate(waiting)}
+    while ready:
+        _, _, group = heapq.heappop(ready)
+        done.append(group)
+        for later in group.after:
+            missing[later] -= 1
+            if missing[later] == 0:
+                heapq.heappush(ready, (later.last, index[later], later))
+    return [tuple(op_id for _, op_id in group.ops) for group in done]

@@ -1,0 +1,174 @@
+"""Kernels: groups of ops that run as one launch, with the tensors that cross their boundary.
+
+Bytes live on tensors. A kernel reads each distinct outside tensor once and writes each of its tensors that somebody
+outside reads once, however many of its ops share it; views are read through to the bytes they show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from roofline.graph.op import Op
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Conv
+from roofline.graph.tensor import Tensor
+from roofline.numeric import Numeric
+
+AccessRole: TypeAlias = Literal["weight", "read", "write"]
+KIND_OF_FAMILY = {
+    "contraction": "matmul",
+    "depthwise": "depthwise",
+    "attention": "attention",
+    "reduction": "reduction",
+    "pool": "pool",
+    "movement": "movement",
+    "pointwise": "pointwise",
+}
+#: families whose arithmetic runs on the vector unit, also inside a contraction's kernel
+VECTOR_FAMILIES = frozenset({"pointwise", "reduction", "pool", "depthwise"})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Access:
+    """A tensor that crosses a kernel's boundary.
+
+    Attributes
+    ----------
+    elements
+        How much of it the kernel touches.
+    distance_bytes
+        Reads: traffic of the kernels between the one that wrote the tensor and this one; the tensor's own size where it
+        was written before the block.
+    converted
+        The vector unit reads or writes it, so that a narrow format is converted on the way.
+    """
+
+    tensor: Tensor
+    role: AccessRole
+    elements: Numeric
+    distance_bytes: Numeric = 0.0
+    converted: bool = False
+
+    @property
+    def bytes(self) -> Numeric:
+        """Bytes touched, unpadded."""
+        return self.elements * self.tensor.dtype.bytes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kernel:
+    """Ops that run as one launch."""
+
+    name: str
+    kind: str
+    ops: tuple[str, ...]
+    accesses: tuple[Access, ...]
+    live_bytes: Numeric
+
+    @property
+    def traffic_bytes(self) -> Numeric:
+        """Bytes across the boundary, unpadded."""
+        total: Numeric = 0.0
+        for access in self.accesses:
+            total = total + access.bytes
+        return total
+
+
+def make_kernels(graph: OpGraph, groups: Sequence[tuple[str, ...]]) -> tuple[Kernel, ...]:
+    """Return the kernels of a grouped graph, with traffic, reuse distances and live memory."""
+    raw = [_accesses(graph, group) for group in groups]
+    traffic = [_total(accesses) for accesses in raw]
+    before: list[Numeric] = [0.0]
+    for amount in traffic:
+        before.append(before[-1] + amount)
+    written = {a.tensor.id: i for i, accesses in enumerate(raw) for a in accesses if a.role == "write"}
+    live = _live_bytes(graph, raw, written)
+    kernels = []
+    for i, (group, accesses) in enumerate(zip(groups, raw, strict=True)):
+        distant = tuple(_with_distance(a, before, written, i) for a in accesses)
+        kind, name = _describe(graph, group)
+        kernels.append(Kernel(name=name, kind=kind, ops=group, accesses=distant, live_bytes=live[i]))
+    return tuple(kernels)
+
+
+def _accesses(graph: OpGraph, group: tuple[str, ...]) -> list[Access]:
+    inside = set(group)
+    touched: dict[str, Numeric] = {}
+    vector_reads: set[str] = set()
+    for op_id in group:
+        op = graph.op(op_id)
+        arguments = graph.arguments(op)
+        narrowed = op.touched(*arguments)
+        for tensor in {t.id: t for t in arguments[0]}.values():
+            root = graph.root(tensor.id)
+            if graph.producers.get(root) in inside:
+                continue
+            if op.family in VECTOR_FAMILIES:
+                vector_reads.add(root)
+            amount = narrowed.get(tensor.id, tensor.elements)
+            whole = graph.tensors[root].elements
+            touched[root] = np.minimum(touched[root] + amount, whole) if root in touched else amount
+    accesses = [_read(graph.tensors[t], elements, t in vector_reads) for t, elements in touched.items()]
+    computes = any(graph.op(op_id).family != "movement" for op_id in group)
+    returned = {graph.root(t) for t in graph.outputs}
+    for op_id in group:
+        for t in graph.op(op_id).outputs:
+            if t in returned or any(reader not in inside for reader in graph.effective_readers(t)):
+                tensor = graph.tensors[t]
+                accesses.append(Access(tensor=tensor, role="write", elements=tensor.elements, converted=computes))
+    return accesses
+
+
+def _read(tensor: Tensor, elements: Numeric, by_vector_unit: bool) -> Access:
+    if tensor.stored:
+        return Access(tensor=tensor, role="weight", elements=elements)
+    return Access(tensor=tensor, role="read", elements=elements, converted=by_vector_unit)
+
+
+def _total(accesses: list[Access]) -> Numeric:
+    total: Numeric = 0.0
+    for access in accesses:
+        total = total + access.bytes
+    return total
+
+
+def _with_distance(access: Access, before: list[Numeric], written: dict[str, int], reader: int) -> Access:
+    if access.role != "read":
+        return access
+    writer = written.get(access.tensor.id)
+    distance = access.tensor.bytes + before[reader] if writer is None else before[reader] - before[writer + 1]
+    return replace(access, distance_bytes=distance)
+
+
+def _live_bytes(graph: OpGraph, raw: list[list[Access]], written: dict[str, int]) -> list[Numeric]:
+    """Return the bytes of activations alive while each kernel runs: from their writer, or the start, to their last reader."""
+    last_use: dict[str, int] = {}
+    for i, accesses in enumerate(raw):
+        for access in accesses:
+            if access.role != "weight":
+                last_use[access.tensor.id] = i
+    end = len(raw) - 1
+    for t in graph.outputs:
+        last_use[graph.root(t)] = end
+    live: list[Numeric] = []
+    for i in range(len(raw)):
+        total: Numeric = 0.0
+        for t, last in last_use.items():
+            if written.get(t, 0) <= i <= last:
+                total = total + graph.tensors[t].bytes
+        live.append(total)
+    return live
+
+
+def _describe(graph: OpGraph, group: tuple[str, ...]) -> tuple[str, str]:
+    """Return the kind of a kernel and a name: the anchor op's, with the functions fused around it."""
+    anchor = next((op_id for op_id in group if graph.op(op_id).family != "pointwise"), group[0])
+    op: Op = graph.op(anchor)
+    kind = KIND_OF_FAMILY[op.family]
+    if isinstance(op, Conv) and op.form != "depthwise":
+        kind = "conv"
+    return kind, anchor

@@ -1,0 +1,55 @@
+"""The ordered list of rewrites between a network and the kernels of a runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from roofline.dtypes import Precision
+from roofline.graph.opgraph import OpGraph
+from roofline.passes.attention import decompose_attention
+from roofline.passes.batch_norm import fold_batch_norm
+from roofline.passes.fuse import fuse
+from roofline.passes.kernels import Kernel, make_kernels
+from roofline.passes.layout import set_layout
+from roofline.passes.precision import apply_precision
+from roofline.runtime.spec import Runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What of a runtime decides kernels: runtimes of equal policy share their kernel lists."""
+
+    precision: Precision
+    layout: str
+    fold_batch_norm: bool
+    attention: str
+    epilogue: tuple[str, ...]
+    prologue: tuple[str, ...]
+
+
+def policy(runtime: Runtime, precision: Precision, layout: str | None = None) -> Policy:
+    """Return the part of a runtime that rewrites graphs."""
+    return Policy(
+        precision=precision,
+        layout=layout or runtime.default_layout,
+        fold_batch_norm=runtime.fold_batch_norm,
+        attention=runtime.attention,
+        epilogue=runtime.epilogue,
+        prologue=runtime.prologue,
+    )
+
+
+def rewrite(graph: OpGraph, policy: Policy) -> OpGraph:
+    """Return the graph as the runtime's compiler leaves it, before fusion."""
+    if policy.attention == "decomposed":
+        graph = decompose_attention(graph)
+    if policy.fold_batch_norm:
+        graph = fold_batch_norm(graph)
+    graph = apply_precision(graph, policy.precision)
+    return set_layout(graph, policy.layout)
+
+
+def lower(graph: OpGraph, policy: Policy) -> tuple[OpGraph, tuple[Kernel, ...]]:
+    """Return the rewritten graph and its kernels in execution order."""
+    graph = rewrite(graph, policy)
+    return graph, make_kernels(graph, fuse(graph, policy.epilogue, policy.prologue))

@@ -1,0 +1,70 @@
+"""Storage formats: everything in one dtype, or per-op casts as autocast inserts them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from roofline.dtypes import DTYPES, DType, Precision
+from roofline.graph.op import Op
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Attention, Cast, Conv, Elementwise, MatMul, Norm, Softmax
+from roofline.graph.tensor import Tensor
+from roofline.passes.rewrite import Rewriter
+
+#: PyTorch's CUDA autocast lists (docs, torch.amp): these run in the low precision ...
+LOW_PRECISION_OPS: tuple[type[Op], ...] = (Conv, MatMul, Attention)
+#: ... these in fp32, the rest in the widest dtype of its operands
+FULL_PRECISION_OPS: tuple[type[Op], ...] = (Norm, Softmax)
+FULL_PRECISION_FUNCTIONS = frozenset({"exp", "log", "pow", "rsqrt", "reciprocal", "softplus"})
+
+
+def apply_precision(graph: OpGraph, precision: Precision) -> OpGraph:
+    """Return `graph` stored in a precision; integer tensors (token ids) keep their format."""
+    return _autocast(graph, precision) if precision.autocast else _cast_all(graph, precision.compute)
+
+
+def _cast_all(graph: OpGraph, dtype: DType) -> OpGraph:
+    tensors = {t.id: t.cast(dtype) if t.dtype.kind == "float" else t for t in graph.tensors.values()}
+    return OpGraph(graph.ops, tensors, graph.outputs, graph.name)
+
+
+def _autocast(graph: OpGraph, precision: Precision) -> OpGraph:
+    """Insert a cast kernel wherever an op's operand has another dtype; each tensor is cast once, weights at every run."""
+    new = Rewriter(graph)
+    casts: dict[tuple[str, str], str] = {}
+    for op_id, op in graph.ops.items():
+        wanted = _wanted(op, precision, [new.tensors[new.now(t)] for t in op.inputs])
+        inputs = tuple(_cast_to(new, casts, new.now(t), wanted) for t in op.inputs)
+        new.keep(op_id, replace(op, inputs=inputs) if inputs != op.inputs else op)
+        for out in op.outputs:
+            new.tensor(new.tensors[out].cast(wanted) if new.tensors[out].dtype.kind == "float" else new.tensors[out])
+    return new.result()
+
+
+def _wanted(op: Op, precision: Precision, inputs: list[Tensor]) -> DType:
+    if isinstance(op, LOW_PRECISION_OPS):
+        return precision.compute
+    full = isinstance(op, FULL_PRECISION_OPS)
+    if full or (isinstance(op, Elementwise) and op.function in FULL_PRECISION_FUNCTIONS):
+        return precision.storage
+    operands = [t for t in inputs if t.dtype.kind == "float" and not t.stored] or [t for t in inputs if t.stored]
+    return max((t.dtype for t in operands), key=lambda d: d.bits, default=DTYPES["fp32"])
+
+
+def _cast_to(new: Rewriter, casts: dict[tuple[str, str], str], tensor_id: str, dtype: DType) -> str:
+    tensor = new.tensors[tensor_id]
+    if tensor.dtype is dtype or tensor.dtype.kind != "float" or (tensor.stored and not _is_weight(tensor)):
+        return tensor_id
+    done = casts.get((tensor_id, dtype.name))
+    if done is None:
+        op_id = f"{tensor_id}.to_{dtype.name}"
+        done = f"{op_id}:0"
+        new.tensor(Tensor(id=done, shape=tensor.shape, dtype=dtype))
+        new.ops[op_id] = Cast(inputs=(tensor_id,), outputs=(done,))
+        casts[tensor_id, dtype.name] = done
+    return done
+
+
+def _is_weight(tensor: Tensor) -> bool:
+    """Matrices are cast; scales, shifts and statistics stay in fp32, as cuDNN's batch norm reads them."""
+    return len(tensor.shape) > 1 or tensor.id.endswith(".bias")

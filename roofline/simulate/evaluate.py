@@ -1,0 +1,169 @@
+"""The cost formulas applied to a kernel table: columns in, columns out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from roofline.cost import combine, fold, matrix, memory, vector
+from roofline.numeric import Array
+from roofline.simulate.machine import Machine
+from roofline.simulate.table import READ, WRITE, ContractionColumns, KernelTable
+
+BOUNDS = ("matrix", "vector", "memory", "overhead")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KernelCosts:
+    """What each kernel of a table costs on one machine [s], and the bytes it moves with layout padding."""
+
+    matrix_s: Array
+    vector_s: Array
+    memory_s: Array
+    floor_s: Array
+    host_s: Array
+    time_s: Array
+    padded_bytes: Array
+
+    @property
+    def bound(self) -> Array:
+        """Index into `BOUNDS` of what each kernel spends most on."""
+        return np.asarray(np.argmax(np.stack([self.matrix_s, self.vector_s, self.memory_s, self.floor_s]), axis=0))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BlockCosts:
+    """Per-block sums and maxima: all that the folds of whole networks need."""
+
+    device_s: Array
+    host_s: Array
+    macs: Array
+    vector_ops: Array
+    traffic_bytes: Array
+    live_bytes: Array
+    weight_bytes: Array
+    params: Array
+
+
+def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
+    """Return the cost of every kernel.
+
+    Raises
+    ------
+    InputError
+        A kernel multiplies matrices of a dtype the device lacks.
+    """
+    count, runtime = table.kernel_count, machine.runtime
+    machine.check_dtype(table.contractions.dtype)
+    contraction_s, partial_ops = _contractions(table.contractions, machine)
+    matrix_s = fold.segment_sum(contraction_s, table.contractions.kernel, count)
+    vector_s = _vector(table, machine, fold.segment_sum(partial_ops, table.contractions.kernel, count))
+    memory_s, padded_bytes = _memory(table, machine)
+    floor_s = np.full(count, runtime.floor_s)
+    return KernelCosts(
+        matrix_s=matrix_s,
+        vector_s=vector_s,
+        memory_s=memory_s,
+        floor_s=floor_s,
+        host_s=np.full(count, runtime.host_s),
+        time_s=combine.kernel_time_s(matrix_s, vector_s, memory_s, overlap=runtime.overlap, floor_s=floor_s),
+        padded_bytes=padded_bytes,
+    )
+
+
+def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array]:
+    """Return matrix time [s] and partial-sum vector operations of every product."""
+    runtime = machine.runtime
+    sizes = {"m": c.m, "n": c.n, "k": c.k, "taps": c.taps, "batch": c.batch}
+    if machine.systolic:
+        array = {
+            "rows": machine.rows,
+            "columns": machine.columns,
+            "units": machine.units,
+            "row_time_s": machine.row_time_s[c.dtype],
+            "weight_load_rows": runtime.weight_load_rows,
+            "tap_folding": runtime.tap_folding,
+        }
+        apart = matrix.systolic_time_s(**sizes, **array)
+        grouped = matrix.grouped_systolic_time_s(**sizes, **array)
+        time_s = np.where(c.grouped > 0, grouped, apart)
+        passes = matrix.systolic_passes(c.k, c.taps, rows=machine.rows, tap_folding=runtime.tap_folding)
+        partial_ops = vector.partial_sum_ops(
+            m=c.m, n=c.n, batch=c.batch, passes=passes, ops_per_sum=runtime.partial_sum_ops
+        )
+    else:
+        time_s = matrix.tensorcore_time_s(
+            **sizes,
+            units=machine.units,
+            unit_macs_per_s=machine.unit_macs_per_s[c.dtype],
+            alignment=runtime.alignment_elements,
+            k_loop=runtime.k_loop_elements,
+            tile_reuse=runtime.tile_reuse_elements,
+            partial_sum_bytes_per_s=machine.bandwidths_bytes_per_s[-1] * machine.bandwidth_fraction,
+        )
+        partial_ops = np.zeros_like(time_s)
+    return time_s / (machine.matrix_fraction * _layout_factor(c.channels_first, machine)), np.asarray(partial_ops)
+
+
+def _layout_factor(channels_first: Array, machine: Machine) -> Array:
+    return 1.0 - channels_first * (1.0 - machine.runtime.nchw_fraction)
+
+
+def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
+    """Return vector time [s] of every kernel: its ops on padded registers, partial sums, conversions."""
+    v, a, count, runtime = table.vectors, table.accesses, table.kernel_count, machine.runtime
+    padding = memory.padding_ratio(
+        batch=v.batch, inner=v.inner, channels=v.channels, lanes=machine.lanes, sublanes=machine.sublanes
+    )
+    depthwise = vector.depthwise_ops(v.depthwise_macs, runtime.depthwise_ops_per_mac)
+    simple = (v.simple_ops + depthwise / _layout_factor(v.channels_first, machine)) * padding
+    converted = a.converted * a.elements * runtime.conversion_ops
+    simple_ops = (
+        fold.segment_sum(simple, v.kernel, count) + partial_ops + fold.segment_sum(converted, a.kernel, count)
+    )
+    return vector.vector_time_s(
+        simple_ops=simple_ops,
+        transcendental_ops=fold.segment_sum(v.transcendental_ops * padding, v.kernel, count),
+        simple_ops_per_s=machine.simple_ops_per_s,
+        transcendental_ops_per_s=machine.transcendental_ops_per_s,
+        fraction=runtime.vector_fraction,
+    )
+
+
+def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array]:
+    """Return memory time [s] and padded traffic [bytes] of every kernel."""
+    a, count = table.accesses, table.kernel_count
+    useful = a.elements * a.element_bytes
+    stored = useful * memory.padding_ratio(
+        batch=a.batch, inner=a.inner, channels=a.channels, lanes=machine.lanes, sublanes=machine.sublanes
+    )
+    padded_bytes = fold.segment_sum(stored, a.kernel, count)
+    working_set = padded_bytes[a.kernel]
+    # reuse distances are counted in useful bytes: take the kernel's own padding for that of its neighbours
+    distance = a.distance_bytes * working_set / table.kernels.traffic_bytes[a.kernel]
+    reach = np.where(a.role == READ, distance + working_set, np.where(a.role == WRITE, stored, np.inf))
+    served = memory.split_by_level(stored, reach, capacities_bytes=machine.capacities_bytes)
+    per_kernel = [fold.segment_sum(s, a.kernel, count) for s in served]
+    time_s = memory.transfer_time_s(
+        per_kernel,
+        machine.bandwidths_bytes_per_s,
+        fraction=machine.bandwidth_fraction,
+        latency_s=machine.runtime.memory_latency_s,
+    )
+    return time_s, padded_bytes
+
+
+def block_costs(table: KernelTable, costs: KernelCosts) -> BlockCosts:
+    """Return the sums over each block's kernels, in kernel order, and its maximum of live bytes."""
+    k, count = table.kernels, table.block_count
+    return BlockCosts(
+        device_s=fold.segment_sum(costs.time_s, k.block, count),
+        host_s=fold.segment_sum(costs.host_s, k.block, count),
+        macs=fold.segment_sum(k.macs, k.block, count),
+        vector_ops=fold.segment_sum(k.vector_ops, k.block, count),
+        traffic_bytes=fold.segment_sum(k.traffic_bytes, k.block, count),
+        live_bytes=fold.segment_max(k.live_bytes, k.block, count),
+        weight_bytes=table.blocks.weight_bytes,
+        params=table.blocks.params,
+    )

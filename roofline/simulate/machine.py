@@ -1,0 +1,104 @@
+"""A device, a runtime and a precision as the numbers that the cost formulas take, seen from one core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from roofline.device.spec import Device
+from roofline.dtypes import Precision
+from roofline.errors import InputError
+from roofline.numeric import Array
+from roofline.runtime.spec import Runtime
+from roofline.simulate.table import DTYPE_CODES
+
+#: lanes and sublanes of the tiled memory layout, per kind of device (jax tpu_info: (8, 128) for 32- and 16-bit data
+#: before TPU v7x; GPU memory is linear)
+LAYOUT_TILE = {"tpu": (128, 8), "gpu": (1, 1)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Machine:
+    """One core of a device under a runtime; rates by dtype are indexed by `DTYPE_CODES` and NaN where there are none."""
+
+    device: Device
+    runtime: Runtime
+    precision: Precision
+    layout: str
+    cores: int
+    units: float
+    rows: float
+    columns: float
+    row_time_s: Array
+    unit_macs_per_s: Array
+    matrix_fraction: float
+    simple_ops_per_s: float
+    transcendental_ops_per_s: float
+    bandwidths_bytes_per_s: tuple[float, ...]
+    capacities_bytes: tuple[float, ...]
+    bandwidth_fraction: float
+    lanes: float
+    sublanes: float
+
+    @property
+    def systolic(self) -> bool:
+        """Whether the matrix units are systolic arrays."""
+        return self.device.matrix.style == "systolic"
+
+    def check_dtype(self, codes: Array) -> None:
+        """Raise unless the device multiplies matrices of every dtype in `codes`.
+
+        Raises
+        ------
+        InputError
+            Names the dtype, and those the device has.
+        """
+        for code in np.unique(codes):
+            if np.isnan(self.unit_macs_per_s[int(code)]):
+                self.device.peak_flops_per_s(list(DTYPE_CODES)[int(code)])
+
+
+def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: str, cores: int) -> Machine:
+    """Return what one of `cores` busy cores sees: its own units, and its share of the memory.
+
+    Raises
+    ------
+    InputError
+        The device lacks the dtype, or has fewer cores.
+    """
+    if isinstance(cores, bool) or not isinstance(cores, int) or not 1 <= cores <= device.cores:
+        raise InputError(f"cores must be in 1..{device.cores} on {device.name!r}, got {cores!r}")
+    device.peak_flops_per_s(precision.compute.name)
+    matrix = device.matrix
+    rows, columns = float(matrix.rows or 1), float(matrix.cols or 1)
+    unit_macs = np.full(len(DTYPE_CODES), np.nan)
+    for name, rate in matrix.rates.items():
+        unit_macs[DTYPE_CODES[name]] = rate.peak_flops_per_s / (2.0 * device.cores * matrix.units)
+    overrides = device.overrides.get(runtime.name, {})
+    lanes, sublanes = LAYOUT_TILE[device.kind]
+    share = 1.0 / device.cores
+    return Machine(
+        device=device,
+        runtime=runtime,
+        precision=precision,
+        layout=layout,
+        cores=cores,
+        units=float(matrix.units),
+        rows=rows,
+        columns=columns,
+        row_time_s=rows * columns / unit_macs,
+        unit_macs_per_s=unit_macs,
+        matrix_fraction=overrides.get("matrix_fraction", runtime.matrix_fraction),
+        simple_ops_per_s=device.vector_simple_ops_per_s * share,
+        transcendental_ops_per_s=device.vector_transcendental_ops_per_s * share,
+        bandwidths_bytes_per_s=tuple(
+            level.bandwidth_bytes_per_s * share for level in (device.main_memory, *device.shared_memory)
+        ),
+        capacities_bytes=tuple(
+            level.capacity_bytes * share * runtime.residency_share for level in device.shared_memory
+        ),
+        bandwidth_fraction=overrides.get("bandwidth_fraction", runtime.bandwidth_fraction),
+        lanes=float(lanes),
+        sublanes=float(sublanes),
+    )
