@@ -46,7 +46,7 @@ def input_port(arch: Arch, batch: int) -> Port:
     return Port(shape=(batch, size, size, RGB))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=512, typed=True)
 def instances(arch: Arch, batch: int) -> tuple[Instance, ...]:
     """Return the network's blocks in execution order, with the shapes that flow between them.
 
@@ -73,7 +73,7 @@ def instances(arch: Arch, batch: int) -> tuple[Instance, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=32, typed=True)
 def build_graph(arch: Arch, batch: int = 1) -> OpGraph:
     """Return the whole network as one op graph, in fp32 and before any pass."""
     b = GraphBuilder(arch.name)

@@ -121,17 +121,17 @@ def build_arch(family: FamilyFile, name: str) -> Arch:
 
 def _override(tables: list[dict[str, Any]], target: str, values: dict[str, Any]) -> None:
     """Set fields of the stage named `target`; ``"*"`` sets them in every stage whose kind has such a field."""
-    matched: set[str] = set()
+    if target != "*":
+        names = {str(table.get("name")): table for table in tables}
+        lookup(target, names, "stage").update(values)
+        return
+    fields: set[str] = set()
     for table in tables:
-        if target not in ("*", table.get("name")):
-            continue
-        fields = stage_class(str(table.get("block"))).model_fields
-        usable = {k: v for k, v in values.items() if k in fields} if target == "*" else values
-        matched.update(usable)
-        table.update(usable)
-    if missing := [k for k in values if k not in matched]:
-        stages = nearest(target, [str(t.get("name")) for t in tables])
-        raise SpecError(f"set.{target}: no stage takes {missing[0]!r}{stages}")
+        usable = stage_class(str(table.get("block"))).model_fields
+        fields.update(usable)
+        table.update({k: v for k, v in values.items() if k in usable})
+    if missing := [k for k in values if k not in fields]:
+        raise SpecError(f'set."*": no stage takes {missing[0]!r}{nearest(missing[0], fields)}')
 
 
 def _stage(table: dict[str, Any]) -> Stage:
