@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import sys
 from collections.abc import Callable
 from os import utime
 from pathlib import Path
@@ -240,3 +243,39 @@ def test_a_column_equals_its_rows(rows: list[tuple[Block, Ports]]) -> None:
             macs = [c.macs for c in op.contractions(inputs, outputs)]
             columns = [c.macs for c in column.ops[op_id].contractions(*wide)]
             assert macs == [float(np.broadcast_to(c, (len(rows),))[number]) for c in columns]
+
+
+# the documents' examples -------------------------------------------------------------------------------------------
+
+
+def example(document: str, language: str) -> str:
+    text = (Path(__file__).parent.parent / "docs" / document).read_text(encoding="utf-8")
+    found = re.search(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def test_the_model_of_the_document(write: Write) -> None:
+    path = write(example("adding-a-model.md", "toml"))
+    small, large = model(f"{path}:my-net-s"), model(f"{path}:my-net-l")
+    assert small.published is not None
+    assert build_graph(small).params == small.published.params
+    assert [s.repeats for s in large.stages] == [2, 2, 4, 2]
+    assert [getattr(s, "channels", None) for s in large.stages] == [48, 24, 40, 128]  # 36 rounds up to 40
+
+
+def test_the_block_of_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "separable_example.py").write_text(example("adding-a-block.md", "python"), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("roofline.arch.block.STAGES", dict(STAGES))
+    monkeypatch.delitem(sys.modules, "separable_example", raising=False)
+    importlib.import_module("separable_example")
+    path = tmp_path / "sep.toml"
+    path.write_text(
+        TINY.replace('block = "mbconv", channels = 16', 'block = "separable", channels = 8'), encoding="utf-8"
+    )
+    graph = build_graph(model(path))
+    graph.check_shapes()
+    assert [op_id for op_id in graph.ops if op_id.endswith("residual")] == ["s0.0/residual", "s0.1/residual"]
+    stem, block, head = 3 * 9 * 8 + 2 * 8, (9 * 8 + 2 * 8) + (8 * 8 + 2 * 8), 8 * 10 + 10
+    assert graph.params == stem + 2 * block + head
