@@ -207,3 +207,13 @@ def test_import_is_light() -> None:
     code = f"import sys, roofline; print(*(m for m in {heavy} if m in sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split() == [], "`import roofline` must stay light; import these where they are used"
+
+
+def test_public_functions_survive_the_import_of_folders_with_their_name() -> None:
+    """``roofline.simulate`` is a folder and ``rf.simulate`` a function: whoever comes first, users get the function."""
+    code = (
+        "import roofline as rf, roofline.device.load, roofline.runtime.load, roofline.simulate.run, roofline.graph.op;"
+        "print(*(callable(getattr(rf, name)) for name in ('device', 'runtime', 'simulate', 'graph')))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["True"] * 4

@@ -13,7 +13,6 @@ from roofline.cli.options import (
     FormatOption,
     ImageSizeOption,
     LayoutOption,
-    Mode,
     ModeOption,
     OutputOption,
     StrictOption,
@@ -45,7 +44,7 @@ def command(
     layout: LayoutOption = None,
     image_size: ImageSizeOption = None,
     cores: Annotated[str | None, typer.Option("--cores", help=f"Program instances: {EACH}")] = None,
-    mode: ModeOption = Mode.inference,
+    mode: ModeOption = "inference",
     strict: StrictOption = False,
     form: FormatOption = Format.table,
     file: OutputOption = None,
@@ -65,7 +64,7 @@ def command(
     dtypes = per_device(dtype, devices, "--dtype", str)
     stacks = per_device(runtime, devices, "--runtime", str)
     cores_of = per_device(cores, devices, "--cores", int)
-    common = {"layout": layout, "image_size": image_size, "mode": mode.value, "strict": strict}
+    common = {"layout": layout, "image_size": image_size, "mode": mode, "strict": strict}
     reports = rf.simulate_many(
         [
             {
@@ -101,29 +100,11 @@ def command(
 
 
 def row(report: Report) -> dict[str, Any]:
-    """Return the run as one flat row, a unit in every name."""
-    return {
-        "model": report.model,
-        "device": report.device,
-        "runtime": report.runtime,
-        "dtype": report.dtype,
-        "batch": report.batch,
-        "cores": report.cores,
-        "latency_ms": report.latency_ms,
-        "throughput_per_s": report.throughput_per_s,
-        "bound": report.bound,
-        **{f"{name}_share": report.bound_shares.get(name, 0.0) for name in BOUNDS},
-        "macs": report.macs,
-        "flops": report.flops,
-        "params": report.params,
-        "traffic_bytes": report.traffic_bytes,
-        "peak_memory_bytes": report.peak_memory_bytes,
-        "fits": report.fits,
-        "intensity_flops_per_byte": report.intensity_flops_per_byte,
-        "attainable_flops_per_s": report.attainable_flops_per_s,
-        "achieved_flops_per_s": report.achieved_flops_per_s,
-        "efficiency": report.efficiency,
-    }
+    """Return the run as one flat row: what `rf.compare` says of it, and how its time divides."""
+    from roofline.analysis.compare import COLUMNS
+
+    shares = {f"{name}_share": report.bound_shares.get(name, 0.0) for name in BOUNDS}
+    return {name: getattr(report, name) for name in COLUMNS} | shares
 
 
 def _table(reports: Sequence[Report]) -> Table:

@@ -25,7 +25,7 @@ def command(
     if name is not None:
         spec = rf.device(name)
         head = f"{spec.name}: {spec.title}, {spec.year}; default {spec.default_dtype} under {spec.default_runtime}"
-        show_facts(head, facts(spec.quantities), spec.sources, form)
+        show_facts(head, facts((quantity.path, quantity) for quantity in spec.quantities), spec.sources, form)
         return
     rows = [row(rf.device(known)) for known in rf.devices()]
     if form is not Format.table:

@@ -13,10 +13,6 @@ class Fact(Protocol):
     """A number as a data file states it."""
 
     @property
-    def path(self) -> str:
-        """Dotted path of tables and key."""
-
-    @property
     def value(self) -> float:
         """The number in its unit."""
 
@@ -41,11 +37,11 @@ class Fact(Protocol):
         """What else there is to say."""
 
 
-def facts(quantities: Iterable[Fact]) -> list[dict[str, Any]]:
-    """Return one row per number."""
+def facts(quantities: Iterable[tuple[str, Fact]]) -> list[dict[str, Any]]:
+    """Return one row per (dotted path of tables and key, number)."""
     return [
         {
-            "path": fact.path,
+            "path": path,
             "value": fact.value,
             "unit": fact.unit,
             "source": fact.source,
@@ -53,7 +49,7 @@ def facts(quantities: Iterable[Fact]) -> list[dict[str, Any]]:
             "estimate": fact.estimate,
             "note": fact.note,
         }
-        for fact in quantities
+        for path, fact in quantities
     ]
 
 

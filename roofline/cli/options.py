@@ -23,20 +23,12 @@ class Format(StrEnum):
     csv = "csv"
 
 
-class Mode(StrEnum):
-    """What is run."""
-
-    inference = "inference"
-    forward_saving = "forward_saving"
-    training = "training"
-
-
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What is printed.")]
 LayoutOption = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc; default: the runtime's.")]
 ImageSizeOption = Annotated[
     int | None, typer.Option("--image-size", help="Pixels per side (or tokens); default: the model's.")
 ]
-ModeOption = Annotated[Mode, typer.Option("--mode", help="What is run.")]
+ModeOption = Annotated[str, typer.Option("--mode", help="What is run.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Refuse a run that does not fit into the memory.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False)]
 

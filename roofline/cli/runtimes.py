@@ -17,16 +17,23 @@ def command(
 ) -> None:
     """List the runtimes, or show one with every number, its unit and its source."""
     import roofline as rf
+    from roofline.runtime.load import runtime_file
+    from roofline.specfile import quantities
 
     if name is not None:
-        spec = rf.runtime(name)
-        show_facts(f"{spec.name}: {spec.title}", facts(spec.quantities), spec.sources, form)
+        spec = runtime_file(name)
+        policy = ", ".join(f"{key} {value}" for key, value in spec.fusion.model_dump(exclude={"why"}).items())
+        head = f"{spec.name}: {spec.title}, on {' and '.join(spec.device_kinds)}"
+        show_facts(f"{head}\nfusion: {policy}\nbecause: {spec.fusion.why}", facts(quantities(spec)), spec.sources, form)
         return
-    rows = [{"runtime": known, "title": rf.runtime(known).title} for known in rf.runtimes()]
+    rows = [
+        {"runtime": known.name, "title": known.title, "device_kinds": " ".join(known.device_kinds)}
+        for known in map(rf.runtime, rf.runtimes())
+    ]
     if form is not Format.table:
         output.write_rows("runtimes", rows, form)
         return
-    table = output.table(None, ("runtime", "title"))
+    table = output.table(None, ("runtime", "title", "runs on"))
     for row in rows:
-        table.add_row(row["runtime"], row["title"])
+        table.add_row(*row.values())
     output.show(table)

@@ -13,7 +13,6 @@ from roofline.cli.options import (
     FormatOption,
     ImageSizeOption,
     LayoutOption,
-    Mode,
     ModeOption,
     OutputOption,
     StrictOption,
@@ -38,7 +37,7 @@ def command(
     layout: LayoutOption = None,
     image_size: ImageSizeOption = None,
     cores: Annotated[int | None, typer.Option("--cores", help="Program instances; default: all.")] = None,
-    mode: ModeOption = Mode.inference,
+    mode: ModeOption = "inference",
     strict: StrictOption = False,
     form: FormatOption = Format.table,
     file: OutputOption = None,
@@ -60,7 +59,7 @@ def command(
         layout=layout,
         image_size=image_size,
         cores=cores,
-        mode=mode.value,
+        mode=mode,
         strict=strict,
     )
     for warning in report.warnings:
@@ -128,20 +127,18 @@ def _slowest(report: Report) -> Table:
     top = kernels.sort_values("time_s", ascending=False, kind="stable").head(SLOWEST)
     right = ("time ms", "share", "I FLOP/B", "TFLOP/s", "E", "traffic MB")
     table = output.table(
-        f"Slowest kernels ({len(top)} of {len(kernels)})",
+        f"Slowest kernels ({len(top)} of {len(kernels)}" + (", of one core)" if report.cores > 1 else ")"),
         ("kernel", "kind", "bound", *right),
         right,
     )
-    for row in top.itertuples():
+    for row in top.to_dict("records"):
         table.add_row(
-            str(row.kernel),
-            str(row.kind),
-            str(row.bound),
-            significant(row.time_s * 1e3),
-            percent(row.share),
-            significant(row.intensity_flops_per_byte),
-            significant(row.flops / row.time_s / 1e12),
-            percent(row.efficiency),
-            significant(row.traffic_bytes / 1e6),
+            *(str(row[name]) for name in ("kernel", "kind", "bound")),
+            significant(row["time_s"] * 1e3),
+            percent(row["share"]),
+            significant(row["intensity_flops_per_byte"]),
+            significant(row["flops"] / row["time_s"] / 1e12),
+            percent(row["efficiency"]),
+            significant(row["traffic_bytes"] / 1e6),
         )
     return table

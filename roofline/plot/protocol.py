@@ -34,8 +34,8 @@ class RunReport(Protocol):
         """Examples in the run."""
 
     @property
-    def cores(self) -> int:
-        """Program instances in use."""
+    def idle_cores(self) -> int:
+        """Program instances of the chip without work."""
 
     @property
     def latency_s(self) -> float:
@@ -55,11 +55,11 @@ class RunReport(Protocol):
 
     @property
     def peak_flops_per_s(self) -> float:
-        """Matrix peak of the cores in use at the run's precision."""
+        """Matrix peak of the chip at the run's precision."""
 
     @property
     def kernels(self) -> pd.DataFrame:
-        """One row per kernel, in execution order."""
+        """One row per kernel of one core, in execution order."""
 
     @property
     def device_spec(self) -> Device:

@@ -29,7 +29,8 @@ def plot_roofline(
     A bubble is a kernel: x = operational intensity (FLOP per byte of main-memory traffic), y = achieved rate (FLOP/s),
     area = share of the latency, colour = kind. A kernel without a matrix operation has no FLOPs of that kind; it stands
     hollow at its vector operations per byte and per second. A kernel that computes nothing (copies) has no place on the
-    axes; its share of the time is written in the legend.
+    axes; its share of the time is written in the legend. Roofs are those of the chip; kernels run on all busy cores at
+    once, so that an idle core shows as distance from the roof.
 
     Parameters
     ----------
@@ -101,17 +102,18 @@ def kernel_points(report: RunReport) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``x`` (operations per byte), ``y`` (operations per second), ``share`` (of the latency), ``hollow`` (vector
-        operations only), ``kind``, ``bound``, ``name``.
+        ``x`` (operations per byte), ``y`` (operations per second of the chip), ``share`` (of the latency),
+        ``hollow`` (vector operations only), ``kind``, ``bound``, ``name``.
     """
     kernels = report.kernels
+    busy_cores = report.device_spec.cores - report.idle_cores
     hollow = kernels["flops"].to_numpy(float) <= 0
     operations = np.where(hollow, kernels["vector_ops"].to_numpy(float), kernels["flops"].to_numpy(float))
     traffic, time_s = kernels["traffic_bytes"].to_numpy(float), kernels["time_s"].to_numpy(float)
     drawn = (operations > 0) & (traffic > 0) & (time_s > 0)
     return {
         "x": operations[drawn] / traffic[drawn],
-        "y": operations[drawn] / time_s[drawn],
+        "y": operations[drawn] * busy_cores / time_s[drawn],
         "share": kernels["share"].to_numpy(float)[drawn],
         "hollow": hollow[drawn],
         "kind": kernels["kind"].to_numpy(str)[drawn],

@@ -36,28 +36,20 @@ class Ceiling:
 
 
 def slopes(report: RunReport) -> list[Slope]:
-    """Return the memory levels that keep tensors between kernels, main memory first.
-
-    The main memory's bandwidth is the one the run's ridge point is made of; other levels scale with the cores in use.
-    """
-    device = report.device_spec
-    share = report.cores / device.cores
-    main = device.main_memory
-    result = [
-        Slope(name=main.name, bandwidth_bytes_per_s=report.peak_flops_per_s / report.ridge_flops_per_byte, main=True)
+    """Return the memory levels of the chip that keep tensors between kernels, main memory first."""
+    main, *others = report.device_spec.main_memory, *report.device_spec.shared_memory
+    return [
+        Slope(name=main.name, bandwidth_bytes_per_s=main.bandwidth_bytes_per_s, main=True),
+        *(Slope(name=o.name, bandwidth_bytes_per_s=o.bandwidth_bytes_per_s, main=False) for o in others),
     ]
-    for level in device.shared_memory:
-        result.append(Slope(name=level.name, bandwidth_bytes_per_s=level.bandwidth_bytes_per_s * share, main=False))
-    return result
 
 
 def ceilings(report: RunReport) -> list[Ceiling]:
-    """Return the matrix peak of every dtype and the vector peak, highest first; `used` marks that of the run."""
+    """Return the chip's matrix peak at every dtype and its vector peak, highest first; `used` marks that of the run."""
     device = report.device_spec
-    share = report.cores / device.cores
     groups: list[tuple[float, list[str]]] = []
     for dtype in device.matrix.rates:
-        peak = device.peak_flops_per_s(dtype) * share
+        peak = device.peak_flops_per_s(dtype)
         near = [names for other, names in groups if abs(other - peak) <= SAME_CEILING * peak]
         if near:
             near[0].append(dtype)
@@ -67,9 +59,7 @@ def ceilings(report: RunReport) -> list[Ceiling]:
         Ceiling(name=", ".join(names), flops_per_s=peak, used=abs(peak / report.peak_flops_per_s - 1) <= SAME_CEILING)
         for peak, names in groups
     ]
-    if not any(ceiling.used for ceiling in result):
-        result.append(Ceiling(name=report.dtype, flops_per_s=report.peak_flops_per_s, used=True))
-    vector = device.vector.peak_flops_per_s * share
+    vector = device.vector.peak_flops_per_s
     if all(abs(vector / ceiling.flops_per_s - 1) > SAME_CEILING for ceiling in result):
         result.append(Ceiling(name="vector", flops_per_s=vector, used=False, vector=True))
     return sorted(result, key=lambda ceiling: -ceiling.flops_per_s)
