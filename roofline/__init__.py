@@ -1,3 +1,84 @@
-"""How long does a network take on a TPU or GPU, why, and what would make it faster: an analytical simulator."""
+"""How long does a network take on a TPU or GPU, why, and what would make it faster: an analytical simulator.
+
+    import roofline as rf
+    report = rf.simulate("efficientnet-x-b0", "tpu-v3", batch=128)
+    print(report.latency_ms, report.bound)
+
+Names are loaded on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+#: public name -> module that defines it
+_PUBLIC = {
+    "models": "roofline.arch.load",
+    "model": "roofline.arch.load",
+    "devices": "roofline.device.load",
+    "device": "roofline.device.load",
+    "runtimes": "roofline.runtime.load",
+    "runtime": "roofline.runtime.load",
+    "simulate": "roofline.simulate.run",
+    "simulate_many": "roofline.simulate.run",
+    "Request": "roofline.simulate.run",
+    "Report": "roofline.simulate.report",
+    "compare": "roofline.analysis.compare",
+    "Arch": "roofline.arch.spec",
+    "Device": "roofline.device.spec",
+    "Runtime": "roofline.runtime.spec",
+    "OpGraph": "roofline.graph.opgraph",
+    "GraphBuilder": "roofline.graph.builder",
+    "graph": "roofline.arch.build",
+    "RooflineError": "roofline.errors",
+}
+
+__all__ = [*_PUBLIC, "__version__"]
+
+if TYPE_CHECKING:
+    from roofline.analysis.compare import compare as compare
+    from roofline.arch.build import graph as graph
+    from roofline.arch.load import model as model
+    from roofline.arch.load import models as models
+    from roofline.arch.spec import Arch as Arch
+    from roofline.device.load import device as device
+    from roofline.device.load import devices as devices
+    from roofline.device.spec import Device as Device
+    from roofline.errors import RooflineError as RooflineError
+    from roofline.graph.builder import GraphBuilder as GraphBuilder
+    from roofline.graph.opgraph import OpGraph as OpGraph
+    from roofline.runtime.load import runtime as runtime
+    from roofline.runtime.load import runtimes as runtimes
+    from roofline.runtime.spec import Runtime as Runtime
+    from roofline.simulate.report import Report as Report
+    from roofline.simulate.run import Request as Request
+    from roofline.simulate.run import simulate as simulate
+    from roofline.simulate.run import simulate_many as simulate_many
+
+
+class _Package(types.ModuleType):
+    """The package itself: importing the folder ``roofline.simulate`` must not hide the function `simulate`."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _PUBLIC and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'roofline' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -59,7 +59,9 @@ class Precision:
 
 
 PRECISIONS: dict[str, Precision] = {
-    **{n: Precision(name=n, compute=DTYPES[n]) for n in ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4")},
+    **{
+        n: Precision(name=n, compute=DTYPES[n]) for n in ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4")
+    },
     **{f"amp_{n}": Precision(name=f"amp_{n}", compute=DTYPES[n], autocast=True) for n in ("fp16", "bf16")},
 }
 _SPELLINGS = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "half": "fp16", "bfloat16": "bf16"}

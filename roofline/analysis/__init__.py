@@ -1,0 +1,1 @@
+"""What simulations tell together: comparisons, tables, checks against published figures."""

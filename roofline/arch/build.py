@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
+from roofline.arch import load
 from roofline.arch.block import Block, Port, Ports, out_ports
 from roofline.arch.spec import Arch
 from roofline.dtypes import DTYPES
@@ -83,3 +85,21 @@ def build_graph(arch: Arch, batch: int = 1) -> OpGraph:
         with b.scope(instance.name):
             tensors = instance.block.build(b, *tensors)
     return b.graph(list(tensors))
+
+
+def graph(model: str | Path | Arch, *, batch: int = 1, image_size: int | None = None) -> OpGraph:
+    """Return a network by name, file or value as one op graph.
+
+    Raises
+    ------
+    UnknownNameError
+        No such network.
+    InputError
+        Batch or image size is out of range.
+
+    Examples
+    --------
+    >>> graph("efficientnet-b0").params
+    5288548.0
+    """
+    return build_graph(load.model(model).with_image_size(image_size), batch)

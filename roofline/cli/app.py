@@ -12,7 +12,7 @@ import typer
 from roofline.cli import compare, devices, models, runtimes, simulate
 from roofline.errors import RooflineError
 
-USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 1
 
 app = typer.Typer(
     name="roofline",

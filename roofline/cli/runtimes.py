@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,9 +22,9 @@ def command(
 
     if name is not None:
         spec = runtime_file(name)
-        policy = ", ".join(f"{key} {value}" for key, value in spec.fusion.model_dump(exclude={"why"}).items())
+        policy = "; ".join(f"{key}: {_plain(value)}" for key, value in spec.fusion.model_dump(exclude={"why"}).items())
         head = f"{spec.name}: {spec.title}, on {' and '.join(spec.device_kinds)}"
-        show_facts(f"{head}\nfusion: {policy}\nbecause: {spec.fusion.why}", facts(quantities(spec)), spec.sources, form)
+        show_facts(f"{head}\n{policy}\nbecause {spec.fusion.why}", facts(quantities(spec)), spec.sources, form)
         return
     rows = [
         {"runtime": known.name, "title": known.title, "device_kinds": " ".join(known.device_kinds)}
@@ -37,3 +37,9 @@ def command(
     for row in rows:
         table.add_row(*row.values())
     output.show(table)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -12,8 +12,8 @@ def kernel_time_s(
 ) -> Array:
     """Time of a kernel [s]: overlap x longest + (1 - overlap) x sum, and the floor every launch pays.
 
-    Source: the form of XLA's GPU cost model (openxla/xla gpu_performance_model_base.h, memory-compute parallelism), here
-    with three engines.
+    Source: the form of XLA's GPU cost model (openxla/xla gpu_performance_model_base.h, memory-compute parallelism),
+    here with three engines.
     """
     longest = np.maximum(np.maximum(matrix_s, vector_s), memory_s)
     total = matrix_s + vector_s + memory_s

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roofline.numeric import Array, Numeric
 
 
-def segment_sum(values: Array, segments: np.ndarray, count: int) -> Array:
+def segment_sum(values: Array, segments: NDArray[np.int64], count: int) -> Array:
     """Return the sum of the values of each segment, added in order (so one network and many agree to the last bit)."""
-    return np.bincount(segments, weights=values, minlength=count)
+    return np.asarray(np.bincount(segments, weights=values, minlength=count), dtype=np.float64)
 
 
-def segment_max(values: Array, segments: np.ndarray, count: int) -> Array:
+def segment_max(values: Array, segments: NDArray[np.int64], count: int) -> Array:
     """Return the largest value of each segment; 0 where it has none."""
     found = np.zeros(count)
     np.maximum.at(found, segments, values)
@@ -20,7 +21,7 @@ def segment_max(values: Array, segments: np.ndarray, count: int) -> Array:
 
 
 def latency_s(device_s: Numeric, host_s: Numeric, *, program_s: float) -> Array:
-    """program + max(device queue, host queue): a runtime that dispatches kernel by kernel cannot outrun its host."""
+    """Program + max(device queue, host queue): a runtime that dispatches kernel by kernel cannot outrun its host."""
     return np.asarray(program_s + np.maximum(device_s, host_s))
 
 

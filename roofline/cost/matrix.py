@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from roofline.numeric import Array, Numeric
@@ -12,7 +14,16 @@ ROW_GRANULE = 8
 
 #: output tiles (rows, columns) of one thread block that GEMM libraries offer (NVIDIA DL performance guide, matrix
 #: multiplication background, lists 256x128 down to 64x64; the narrow ones serve small outputs)
-TILES: tuple[tuple[int, int], ...] = ((256, 128), (128, 256), (128, 128), (128, 64), (64, 128), (64, 64), (128, 32), (32, 32))
+TILES: tuple[tuple[int, int], ...] = (
+    (256, 128),
+    (128, 256),
+    (128, 128),
+    (128, 64),
+    (64, 128),
+    (64, 64),
+    (128, 32),
+    (32, 32),
+)
 #: elements of K that a tile loads at a time (two steps of the 16-deep instruction)
 K_STEP = 32
 #: ways to cut K over thread blocks (CUTLASS, split-K)
@@ -64,14 +75,14 @@ def systolic_time_s(
 
 
 def grouped_systolic_time_s(
-    *, m: Numeric, n: Numeric, k: Numeric, taps: Numeric, batch: Numeric, **array: float | Numeric
+    *, m: Numeric, n: Numeric, k: Numeric, taps: Numeric, batch: Numeric, **array: Any
 ) -> Array:
     """Time of a grouped convolution on systolic arrays [s]: group by group, or as one dense masked product.
 
     Source: openxla/xla, ConvolutionFeatureGroupConverter (filter expansion) for the dense form.
     """
-    apart = systolic_time_s(m=m, n=n, k=k, taps=taps, batch=batch, **array)  # type: ignore[arg-type]
-    dense = systolic_time_s(m=m, n=n * batch, k=k * batch, taps=taps, batch=1.0, **array)  # type: ignore[arg-type]
+    apart = systolic_time_s(m=m, n=n, k=k, taps=taps, batch=batch, **array)
+    dense = systolic_time_s(m=m, n=n * batch, k=k * batch, taps=taps, batch=1.0, **array)
     return np.asarray(np.minimum(apart, dense))
 
 

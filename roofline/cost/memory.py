@@ -9,9 +9,7 @@ import numpy as np
 from roofline.numeric import Array, Numeric
 
 
-def padding_ratio(
-    *, batch: Numeric, inner: Numeric, channels: Numeric, lanes: float, sublanes: float
-) -> Array:
+def padding_ratio(*, batch: Numeric, inner: Numeric, channels: Numeric, lanes: float, sublanes: float) -> Array:
     """Return stored over useful elements of a tensor whose two minor dimensions are tiled by sublanes x lanes.
 
     A compiler chooses which dimension lies in the lanes: channels over batch, channels over the inner dimension

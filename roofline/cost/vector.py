@@ -17,8 +17,8 @@ def vector_time_s(
 ) -> Array:
     """Time of vector work [s]; both classes issue from one instruction stream, so their times add.
 
-    Sources: CUDA C++ Programming Guide, arithmetic throughput (SFU 16 per clock against 64 or 128 lanes); jax Pallas TPU
-    details (element-wise classes).
+    Sources: CUDA C++ Programming Guide, arithmetic throughput (SFU 16 per clock against 64 or 128 lanes); jax Pallas
+    TPU details (element-wise classes).
     """
     slots = simple_ops / simple_ops_per_s + transcendental_ops / transcendental_ops_per_s
     return np.asarray(slots / fraction)

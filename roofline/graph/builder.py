@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from roofline.dtypes import DTYPES, DType
 from roofline.graph import movement, ops
@@ -59,7 +60,9 @@ class GraphBuilder:
             candidate = f"{full}_{n}"
         return candidate
 
-    def tensor(self, name: str, shape: Shape, role: Role, dtype: DType = DTYPES["fp32"], *, tied: bool = False) -> Tensor:
+    def tensor(
+        self, name: str, shape: Shape, role: Role, dtype: DType = DTYPES["fp32"], *, tied: bool = False
+    ) -> Tensor:
         """Add a tensor and return it."""
         made = Tensor(id=self.unique(name), shape=shape, dtype=dtype, role=role, tied=tied)
         self.tensors[made.id] = made
@@ -73,7 +76,7 @@ class GraphBuilder:
         """Add a trained parameter."""
         return self.tensor(name, shape, "parameter", tied=tied)
 
-    def add_op(self, name: str, make: type[Op], *inputs: Tensor, dtype: DType | None = None, **fields: object) -> Tensor:
+    def add_op(self, name: str, make: type[Op], *inputs: Tensor, dtype: DType | None = None, **fields: Any) -> Tensor:
         """Add an op with one output and return that output."""
         op_id = self.unique(name)
         op = make(inputs=tuple(t.id for t in inputs), outputs=(f"{op_id}:0",), **fields)
@@ -127,7 +130,9 @@ class GraphBuilder:
             groups=channels, form="depthwise",
         )  # fmt: skip
 
-    def linear(self, x: Tensor, features: Numeric, *, bias: bool = True, tied: bool = False, name: str = "linear") -> Tensor:
+    def linear(
+        self, x: Tensor, features: Numeric, *, bias: bool = True, tied: bool = False, name: str = "linear"
+    ) -> Tensor:
         """Fully connected layer over the last dimension."""
         weights = [self.parameter(f"{name}.weight", x.shape[-1], features, tied=tied)]
         weights += [self.parameter(f"{name}.bias", features)] if bias else []
@@ -153,7 +158,9 @@ class GraphBuilder:
 
     # element-wise ------------------------------------------------------------
 
-    def elementwise(self, function: str, *operands: Tensor, broadcast: tuple[bool, ...] | None = None, name: str = "") -> Tensor:
+    def elementwise(
+        self, function: str, *operands: Tensor, broadcast: tuple[bool, ...] | None = None, name: str = ""
+    ) -> Tensor:
         """`function` of the operands; by default parameters and operands of another shape are broadcast."""
         if broadcast is None:
             full = max((t for t in operands if not t.stored), key=lambda t: len(t.shape), default=operands[0]).shape
@@ -171,11 +178,11 @@ class GraphBuilder:
         return self.activation("relu", x)
 
     def add(self, a: Tensor, b: Tensor, *, name: str = "add") -> Tensor:
-        """a + b of one shape (a residual)."""
+        """A + b of one shape (a residual)."""
         return self.elementwise("add", a, b, broadcast=(False, False), name=name)
 
     def gate(self, x: Tensor, gate: Tensor, *, name: str = "scale") -> Tensor:
-        """x * gate, the gate broadcast over the positions of x."""
+        """X * gate, the gate broadcast over the positions of x."""
         return self.elementwise("mul", x, gate, broadcast=(False, True), name=name)
 
     # norms and reductions -----------------------------------------------------
@@ -196,12 +203,25 @@ class GraphBuilder:
         return self.add_op(name, ops.Reduce, x, axes=axes, keep=keep)
 
     def pool(
-        self, x: Tensor, function: str, *, kernel: Pair, stride: Pair = 1, padding: ops.Padding = "same", name: str = "pool"
+        self,
+        x: Tensor,
+        function: str,
+        *,
+        kernel: Pair,
+        stride: Pair = 1,
+        padding: ops.Padding = "same",
+        name: str = "pool",
     ) -> Tensor:
         """Sliding maximum or mean."""
         rank = len(x.shape) - 2
         return self.add_op(
-            name, ops.Pool, x, function=function, kernel=_each(kernel, rank), stride=_each(stride, rank), padding=padding
+            name,
+            ops.Pool,
+            x,
+            function=function,
+            kernel=_each(kernel, rank),
+            stride=_each(stride, rank),
+            padding=padding,
         )
 
     # movement ----------------------------------------------------------------

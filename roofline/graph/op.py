@@ -34,10 +34,15 @@ class Contraction:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Op(ABC):
-    """A node of the model graph. Numeric fields are numbers or columns; other fields are structure."""
+    """A node of the model graph. Numeric fields are numbers or columns; other fields are structure.
+
+    `times` says how often the op runs, one run after the other: the trip count of the loop whose body it stands in. Its
+    tensors are those of one run.
+    """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    times: Numeric = 1
     kind: ClassVar[str] = "op"
 
     @property

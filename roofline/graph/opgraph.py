@@ -47,7 +47,9 @@ class OpGraph:
             self.digraph.add_node(op_id, op=op)
             for tensor in op.outputs:
                 if tensor in self.producers:
-                    raise GraphError(f"{name}: tensor {tensor!r} is written by {self.producers[tensor]!r} and {op_id!r}")
+                    raise GraphError(
+                        f"{name}: tensor {tensor!r} is written by {self.producers[tensor]!r} and {op_id!r}"
+                    )
                 self.producers[tensor] = op_id
         for op_id, op in ops.items():
             self._connect(op_id, op)
@@ -156,7 +158,7 @@ class OpGraph:
         total: Numeric = 0.0
         for op in self.ops.values():
             for contraction in op.contractions(*self.arguments(op)):
-                total = total + contraction.macs
+                total = total + contraction.macs * op.times
         return total
 
     @cached_property

@@ -13,10 +13,11 @@ from roofline.graph.op import Contraction, ContractionForm, Op
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, ceil_div, floor_div, positive, product
 
+Layout = Literal["nhwc", "nchw"]
 Padding = Literal["same"] | tuple[Numeric, ...]
 
 
-def window_size(size: Numeric, kernel: Numeric, stride: Numeric, pad: Numeric | Literal["same"]) -> Numeric:
+def window_size(size: Numeric, kernel: Numeric, stride: Numeric, pad: Numeric | str) -> Numeric:
     """Return the output size of a sliding window; `pad` is per side, ``"same"`` gives ceil(size / stride).
 
     Examples
@@ -39,8 +40,7 @@ class _Window(Op):
         """Return the output's spatial shape."""
         if len(spatial) != len(self.kernel):
             raise self.fail(f"kernel has {len(self.kernel)} dimensions, input has {len(spatial)}")
-        pads: tuple[Numeric | Literal["same"], ...]
-        pads = ("same",) * len(spatial) if isinstance(self.padding, str) else self.padding
+        pads = [self.padding] * len(spatial) if isinstance(self.padding, str) else list(self.padding)
         out = tuple(
             window_size(size, kernel, stride, pad)
             for size, kernel, stride, pad in zip(spatial, self.kernel, self.stride, pads, strict=True)
@@ -56,7 +56,7 @@ class Conv(_Window):
 
     groups: Numeric = 1
     form: ContractionForm = "dense"
-    layout: Literal["nhwc", "nchw"] = "nhwc"
+    layout: Layout = "nhwc"
     kind: ClassVar[str] = "conv"
 
     @property

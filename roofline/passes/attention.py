@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from roofline.graph.movement import Reshape
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
@@ -33,10 +35,10 @@ def _decompose(new: Rewriter, op_id: str, op: Attention) -> None:
     head, value = q.shape[-1] / heads, v.shape[-1] / op.kv_heads
     rows, columns = q.shape[1], k.shape[1]
 
-    def add(part: str, make: type[Op], inputs: tuple[Tensor, ...], shape: Shape, **fields: object) -> Tensor:
+    def add(part: str, make: type[Op], inputs: tuple[Tensor, ...], out_shape: Shape, **fields: Any) -> Tensor:
         name = f"{op_id}/{part}"
-        out = new.tensor(Tensor(id=f"{name}:0", shape=shape, dtype=q.dtype))
-        new.ops[name] = make(inputs=tuple(t.id for t in inputs), outputs=(out.id,), **fields)
+        out = new.tensor(Tensor(id=f"{name}:0", shape=out_shape, dtype=q.dtype))
+        new.ops[name] = make(inputs=tuple(t.id for t in inputs), outputs=(out.id,), times=op.times, **fields)
         return out
 
     def per_head(name: str, x: Tensor, length: Numeric, width: Numeric, transpose: bool) -> Tensor:
@@ -44,13 +46,15 @@ def _decompose(new: Rewriter, op_id: str, op: Attention) -> None:
         return add(name, Reshape, (x,), shape, shape=shape)
 
     score_shape = (batch, heads, rows, columns)
-    scores = add("scores", MatMul, (per_head("q", q, rows, head, False), per_head("k", k, columns, head, True)), score_shape)
+    scores = add(
+        "scores", MatMul, (per_head("q", q, rows, head, False), per_head("k", k, columns, head, True)), score_shape
+    )
     scores = add("scale", Elementwise, (scores,), score_shape, function="scale", broadcast=(False,))
-    for bias in op.inputs[3:]:
+    for i, bias in enumerate(op.inputs[3:]):
         operands = (scores, new.tensors[new.now(bias)])
-        scores = add("bias", Elementwise, operands, score_shape, function="add", broadcast=(False, True))
+        scores = add(f"bias{i}", Elementwise, operands, score_shape, function="add", broadcast=(False, True))
     weights = add("softmax", Softmax, (scores,), score_shape)
     context_shape = (batch, heads, rows, value)
     context = add("context", MatMul, (weights, per_head("v", v, columns, value, False)), context_shape)
     merged = new.tensors[op.outputs[0]]
-    new.ops[f"{op_id}/merge"] = Reshape(inputs=(context.id,), outputs=(merged.id,), shape=merged.shape)
+    new.ops[f"{op_id}/merge"] = Reshape(inputs=(context.id,), outputs=(merged.id,), shape=merged.shape, times=op.times)

@@ -14,14 +14,17 @@ from dataclasses import dataclass, field
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Elementwise, Norm
+from roofline.numeric import Numeric, same
 
-POINTWISE = "pointwise"
+POINTWISE, MOVEMENT = "pointwise", "movement"
 
 
 @dataclass(eq=False)
 class _Group:
     family: str
+    times: Numeric
     ops: list[tuple[int, str]]
+    moves: bool = False
     before: set[_Group] = field(default_factory=set)
     after: set[_Group] = field(default_factory=set)
 
@@ -35,8 +38,9 @@ class _Group:
 
 
 class _Fuser:
-    def __init__(self, graph: OpGraph, epilogue: Iterable[str], prologue: Iterable[str]) -> None:
+    def __init__(self, graph: OpGraph, epilogue: Iterable[str], prologue: Iterable[str], fuse_movement: bool) -> None:
         self.graph = graph
+        self.fuse_movement = fuse_movement
         self.epilogue, self.prologue = frozenset(epilogue), frozenset(prologue)
         self.group_of: dict[str, _Group] = {}
 
@@ -47,13 +51,15 @@ class _Fuser:
         return _ordered(dict.fromkeys(self.group_of.values()))
 
     def _place(self, position: int, op_id: str, op: Op) -> None:
-        group = _Group(family=op.family, ops=[(position, op_id)])
+        moves = op.family == MOVEMENT and self.fuse_movement
+        family = POINTWISE if moves else op.family
+        group = _Group(family=family, times=op.times, ops=[(position, op_id)], moves=moves)
         self.group_of[op_id] = group
         full, partial = self._producers(op)
         for producer in full | partial:
             group.before.add(producer)
             producer.after.add(group)
-        if op.family == POINTWISE:
+        if family == POINTWISE:
             group = self._join_producer(group, op_id, full)
         if group.family in self.prologue:
             for producer in sorted(full | partial, key=lambda g: -g.last):
@@ -75,7 +81,9 @@ class _Fuser:
         reserved = "reduction" in self.prologue and self._feeds_norm(op_id)
         for producer in sorted(full, key=lambda g: -g.last):
             anchored = producer.family != POINTWISE
-            if producer.family not in self.epilogue or (reserved and anchored):
+            if producer.family not in self.epilogue or (anchored and (reserved or group.moves)):
+                continue
+            if not same(producer.times, group.times):
                 continue
             if not _path_besides_edge(producer, group):
                 return self._merge(producer, group)
@@ -87,19 +95,23 @@ class _Fuser:
         return any(isinstance(self.graph.op(r), Norm) for t in outputs for r in self.graph.effective_readers(t))
 
     def _absorbs(self, group: _Group, producer: _Group, op_id: str) -> bool:
-        if _path_besides_edge(producer, group):
+        if not same(producer.times, group.times) or _path_besides_edge(producer, group):
             return False
         if group.family in (POINTWISE, "reduction"):
             return True
-        return producer.after == {group} and not self._is_output(producer)
+        return not producer.moves and self._only_reader(producer, group)
 
-    def _is_output(self, group: _Group) -> bool:
-        written = {t for _, op_id in group.ops for t in self.graph.op(op_id).outputs}
-        return any(self.graph.root(t) in written for t in self.graph.outputs)
+    def _only_reader(self, producer: _Group, group: _Group) -> bool:
+        """Whether nobody but `group` reads what `producer` computes, now or later."""
+        inside = {op_id for _, op_id in (*producer.ops, *group.ops)}
+        written = {t for _, op_id in producer.ops for t in self.graph.op(op_id).outputs}
+        readers = {reader for t in written for reader in self.graph.effective_readers(t)}
+        return readers <= inside and not any(self.graph.root(t) in written for t in self.graph.outputs)
 
     def _merge(self, early: _Group, late: _Group) -> _Group:
         """Put `early` and `late` into one group, anchored by whichever has an anchor."""
         early.family = late.family if early.family == POINTWISE else early.family
+        early.moves = early.moves or late.moves
         early.ops = sorted(early.ops + late.ops)
         for _, op_id in late.ops:
             self.group_of[op_id] = early
@@ -118,17 +130,21 @@ class _Fuser:
         return early
 
 
-def fuse(graph: OpGraph, epilogue: Iterable[str], prologue: Iterable[str]) -> list[tuple[str, ...]]:
+def fuse(
+    graph: OpGraph, epilogue: Iterable[str], prologue: Iterable[str], *, fuse_movement: bool = False
+) -> list[tuple[str, ...]]:
     """Return groups of op ids, in execution order; views are in no group.
 
     Parameters
     ----------
     epilogue, prologue
         Families of groups that absorb the point-wise ops that follow them, and that precede them.
+    fuse_movement
+        Whether copies in another order join point-wise groups, as index arithmetic.
     """
     if not epilogue and not prologue:
         return [(op_id,) for op_id, op in graph.ops.items() if op.family != "free"]
-    return _Fuser(graph, epilogue, prologue).run()
+    return _Fuser(graph, epilogue, prologue, fuse_movement).run()
 
 
 def _path_besides_edge(early: _Group, late: _Group) -> bool:

@@ -68,10 +68,11 @@ class Kernel:
     ops: tuple[str, ...]
     accesses: tuple[Access, ...]
     live_bytes: Numeric
+    times: Numeric = 1
 
     @property
     def traffic_bytes(self) -> Numeric:
-        """Bytes across the boundary, unpadded."""
+        """Bytes across the boundary in one run, unpadded."""
         total: Numeric = 0.0
         for access in self.accesses:
             total = total + access.bytes
@@ -91,7 +92,8 @@ def make_kernels(graph: OpGraph, groups: Sequence[tuple[str, ...]]) -> tuple[Ker
     for i, (group, accesses) in enumerate(zip(groups, raw, strict=True)):
         distant = tuple(_with_distance(a, before, written, i) for a in accesses)
         kind, name = _describe(graph, group)
-        kernels.append(Kernel(name=name, kind=kind, ops=group, accesses=distant, live_bytes=live[i]))
+        times = graph.op(group[0]).times
+        kernels.append(Kernel(name=name, kind=kind, ops=group, accesses=distant, live_bytes=live[i], times=times))
     return tuple(kernels)
 
 
@@ -111,7 +113,7 @@ def _accesses(graph: OpGraph, group: tuple[str, ...]) -> list[Access]:
                 vector_reads.add(root)
             amount = narrowed.get(tensor.id, tensor.elements)
             whole = graph.tensors[root].elements
-            touched[root] = np.minimum(touched[root] + amount, whole) if root in touched else amount
+            touched[root] = np.minimum(touched.get(root, 0.0) + amount, whole)
     accesses = [_read(graph.tensors[t], elements, t in vector_reads) for t, elements in touched.items()]
     computes = any(graph.op(op_id).family != "movement" for op_id in group)
     returned = {graph.root(t) for t in graph.outputs}

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from roofline.errors import InputError, nearest
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Conv
+from roofline.graph.ops import Conv, Layout
 
-LAYOUTS = ("nhwc", "nchw")
+LAYOUTS: tuple[Layout, ...] = ("nhwc", "nchw")
 
 
-def check_layout(layout: str) -> str:
+def check_layout(layout: str) -> Layout:
     """Return `layout` in lower case.
 
     Raises
@@ -19,12 +19,13 @@ def check_layout(layout: str) -> str:
     InputError
         It is neither ``nhwc`` nor ``nchw``.
     """
-    if layout.lower() not in LAYOUTS:
-        raise InputError(f"unknown layout {layout!r}{nearest(layout, LAYOUTS)}")
-    return layout.lower()
+    for known in LAYOUTS:
+        if layout.lower() == known:
+            return known
+    raise InputError(f"unknown layout {layout!r}{nearest(layout, LAYOUTS)}")
 
 
-def set_layout(graph: OpGraph, layout: str) -> OpGraph:
+def set_layout(graph: OpGraph, layout: Layout) -> OpGraph:
     """Return `graph` with its convolutions in a memory format; the runtime says what that costs."""
     if all(op.layout == layout for op in graph.ops.values() if isinstance(op, Conv)):
         return graph

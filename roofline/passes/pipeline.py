@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from roofline.dtypes import Precision
 from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Layout
 from roofline.passes.attention import decompose_attention
 from roofline.passes.batch_norm import fold_batch_norm
 from roofline.passes.fuse import fuse
@@ -20,14 +21,15 @@ class Policy:
     """What of a runtime decides kernels: runtimes of equal policy share their kernel lists."""
 
     precision: Precision
-    layout: str
+    layout: Layout
     fold_batch_norm: bool
     attention: str
     epilogue: tuple[str, ...]
     prologue: tuple[str, ...]
+    fuse_movement: bool
 
 
-def policy(runtime: Runtime, precision: Precision, layout: str | None = None) -> Policy:
+def policy(runtime: Runtime, precision: Precision, layout: Layout | None = None) -> Policy:
     """Return the part of a runtime that rewrites graphs."""
     return Policy(
         precision=precision,
@@ -36,6 +38,7 @@ def policy(runtime: Runtime, precision: Precision, layout: str | None = None) ->
         attention=runtime.attention,
         epilogue=runtime.epilogue,
         prologue=runtime.prologue,
+        fuse_movement=runtime.fuse_movement,
     )
 
 
@@ -52,4 +55,5 @@ def rewrite(graph: OpGraph, policy: Policy) -> OpGraph:
 def lower(graph: OpGraph, policy: Policy) -> tuple[OpGraph, tuple[Kernel, ...]]:
     """Return the rewritten graph and its kernels in execution order."""
     graph = rewrite(graph, policy)
-    return graph, make_kernels(graph, fuse(graph, policy.epilogue, policy.prologue))
+    groups = fuse(graph, policy.epilogue, policy.prologue, fuse_movement=policy.fuse_movement)
+    return graph, make_kernels(graph, groups)

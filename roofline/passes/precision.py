@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from roofline.dtypes import DTYPES, DType, Precision
+from roofline.graph.movement import Concat
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Attention, Cast, Conv, Elementwise, MatMul, Norm, Softmax
+from roofline.graph.ops import Attention, BatchNorm, Cast, Conv, Elementwise, MatMul, Norm, Softmax
 from roofline.graph.tensor import Tensor
 from roofline.passes.rewrite import Rewriter
 
@@ -15,6 +16,8 @@ from roofline.passes.rewrite import Rewriter
 LOW_PRECISION_OPS: tuple[type[Op], ...] = (Conv, MatMul, Attention)
 #: ... these in fp32, the rest in the widest dtype of its operands
 FULL_PRECISION_OPS: tuple[type[Op], ...] = (Norm, Softmax)
+#: ops whose operands are converted by kernels of their own; element-wise kernels read mixed formats and write the widest
+CASTING_OPS: tuple[type[Op], ...] = (*LOW_PRECISION_OPS, *FULL_PRECISION_OPS, Concat)
 FULL_PRECISION_FUNCTIONS = frozenset({"exp", "log", "pow", "rsqrt", "reciprocal", "softplus"})
 
 
@@ -34,7 +37,9 @@ def _autocast(graph: OpGraph, precision: Precision) -> OpGraph:
     casts: dict[tuple[str, str], str] = {}
     for op_id, op in graph.ops.items():
         wanted = _wanted(op, precision, [new.tensors[new.now(t)] for t in op.inputs])
-        inputs = tuple(_cast_to(new, casts, new.now(t), wanted) for t in op.inputs)
+        inputs = tuple(new.now(t) for t in op.inputs)
+        if isinstance(op, CASTING_OPS):
+            inputs = tuple(_cast_to(new, casts, t, wanted) for t in inputs)
         new.keep(op_id, replace(op, inputs=inputs) if inputs != op.inputs else op)
         for out in op.outputs:
             new.tensor(new.tensors[out].cast(wanted) if new.tensors[out].dtype.kind == "float" else new.tensors[out])
@@ -47,13 +52,13 @@ def _wanted(op: Op, precision: Precision, inputs: list[Tensor]) -> DType:
     full = isinstance(op, FULL_PRECISION_OPS)
     if full or (isinstance(op, Elementwise) and op.function in FULL_PRECISION_FUNCTIONS):
         return precision.storage
-    operands = [t for t in inputs if t.dtype.kind == "float" and not t.stored] or [t for t in inputs if t.stored]
-    return max((t.dtype for t in operands), key=lambda d: d.bits, default=DTYPES["fp32"])
+    operands = inputs[:1] if isinstance(op, BatchNorm) else inputs
+    return max((t.dtype for t in operands if t.dtype.kind == "float"), key=lambda d: d.bits, default=DTYPES["fp32"])
 
 
 def _cast_to(new: Rewriter, casts: dict[tuple[str, str], str], tensor_id: str, dtype: DType) -> str:
     tensor = new.tensors[tensor_id]
-    if tensor.dtype is dtype or tensor.dtype.kind != "float" or (tensor.stored and not _is_weight(tensor)):
+    if tensor.dtype is dtype or tensor.dtype.kind != "float":
         return tensor_id
     done = casts.get((tensor_id, dtype.name))
     if done is None:
@@ -63,8 +68,3 @@ def _cast_to(new: Rewriter, casts: dict[tuple[str, str], str], tensor_id: str, d
         new.ops[op_id] = Cast(inputs=(tensor_id,), outputs=(done,))
         casts[tensor_id, dtype.name] = done
     return done
-
-
-def _is_weight(tensor: Tensor) -> bool:
-    """Matrices are cast; scales, shifts and statistics stay in fp32, as cuDNN's batch norm reads them."""
-    return len(tensor.shape) > 1 or tensor.id.endswith(".bias")

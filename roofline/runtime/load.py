@@ -40,7 +40,9 @@ def runtime(name: str | Path | Runtime, device_kind: str | None = None) -> Runti
     found = name if isinstance(name, Runtime) else _find(str(name), device_kind or "tpu")
     if device_kind is not None and device_kind not in found.device_kinds:
         fitting = [n for n in runtimes() if device_kind in _load(data_files("runtimes")[n]).device_kinds]
-        raise InputError(f"runtime {found.name!r} does not run on a {device_kind}; allowed: {', '.join(map(repr, fitting))}")
+        raise InputError(
+            f"runtime {found.name!r} does not run on a {device_kind}; allowed: {', '.join(map(repr, fitting))}"
+        )
     return found
 
 

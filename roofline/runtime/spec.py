@@ -20,6 +20,7 @@ class Fusion(SpecFile):
     attention: Attention
     epilogue: tuple[Family, ...]
     prologue: tuple[Family, ...]
+    movement: bool
     why: str
 
 
@@ -82,8 +83,9 @@ class Runtime:
 
     Attributes
     ----------
-    fold_batch_norm, attention, epilogue, prologue
-        Fusion policy: which op families absorb the point-wise ops that follow them, and that precede them.
+    fold_batch_norm, attention, epilogue, prologue, fuse_movement
+        Fusion policy: which op families absorb the point-wise ops that follow them, and that precede them, and whether
+        copies in another order join point-wise kernels.
     matrix_fraction, vector_fraction, bandwidth_fraction
         Achieved share of each peak in the steady state.
     nchw_fraction
@@ -114,11 +116,12 @@ class Runtime:
     name: str
     title: str
     device_kinds: tuple[str, ...]
-    default_layout: str
+    default_layout: Literal["nhwc", "nchw"]
     fold_batch_norm: bool
     attention: Attention
     epilogue: tuple[str, ...]
     prologue: tuple[str, ...]
+    fuse_movement: bool
     matrix_fraction: float
     nchw_fraction: float
     weight_load_rows: float
@@ -150,6 +153,7 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         attention=file.fusion.attention,
         epilogue=file.fusion.epilogue,
         prologue=file.fusion.prologue,
+        fuse_movement=file.fusion.movement,
         matrix_fraction=file.matrix.fraction.si,
         nchw_fraction=file.matrix.nchw_fraction.si,
         weight_load_rows=file.matrix.weight_load.si,

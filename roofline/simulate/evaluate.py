@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ BOUNDS = ("matrix", "vector", "memory", "overhead")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KernelCosts:
-    """What each kernel of a table costs on one machine [s], and the bytes it moves with layout padding."""
+    """What one run of each kernel costs on one machine [s], and the bytes it moves with layout padding."""
 
     matrix_s: Array
     vector_s: Array
@@ -75,9 +76,9 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
 def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array]:
     """Return matrix time [s] and partial-sum vector operations of every product."""
     runtime = machine.runtime
-    sizes = {"m": c.m, "n": c.n, "k": c.k, "taps": c.taps, "batch": c.batch}
+    sizes: dict[str, Any] = {"m": c.m, "n": c.n, "k": c.k, "taps": c.taps, "batch": c.batch}
     if machine.systolic:
-        array = {
+        array: dict[str, Any] = {
             "rows": machine.rows,
             "columns": machine.columns,
             "units": machine.units,
@@ -119,9 +120,7 @@ def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
     depthwise = vector.depthwise_ops(v.depthwise_macs, runtime.depthwise_ops_per_mac)
     simple = (v.simple_ops + depthwise / _layout_factor(v.channels_first, machine)) * padding
     converted = a.converted * a.elements * runtime.conversion_ops
-    simple_ops = (
-        fold.segment_sum(simple, v.kernel, count) + partial_ops + fold.segment_sum(converted, a.kernel, count)
-    )
+    simple_ops = fold.segment_sum(simple, v.kernel, count) + partial_ops + fold.segment_sum(converted, a.kernel, count)
     return vector.vector_time_s(
         simple_ops=simple_ops,
         transcendental_ops=fold.segment_sum(v.transcendental_ops * padding, v.kernel, count),
@@ -158,11 +157,11 @@ def block_costs(table: KernelTable, costs: KernelCosts) -> BlockCosts:
     """Return the sums over each block's kernels, in kernel order, and its maximum of live bytes."""
     k, count = table.kernels, table.block_count
     return BlockCosts(
-        device_s=fold.segment_sum(costs.time_s, k.block, count),
-        host_s=fold.segment_sum(costs.host_s, k.block, count),
-        macs=fold.segment_sum(k.macs, k.block, count),
-        vector_ops=fold.segment_sum(k.vector_ops, k.block, count),
-        traffic_bytes=fold.segment_sum(k.traffic_bytes, k.block, count),
+        device_s=fold.segment_sum(k.times * costs.time_s, k.block, count),
+        host_s=fold.segment_sum(k.times * costs.host_s, k.block, count),
+        macs=fold.segment_sum(k.times * k.macs, k.block, count),
+        vector_ops=fold.segment_sum(k.times * k.vector_ops, k.block, count),
+        traffic_bytes=fold.segment_sum(k.times * k.traffic_bytes, k.block, count),
         live_bytes=fold.segment_max(k.live_bytes, k.block, count),
         weight_bytes=table.blocks.weight_bytes,
         params=table.blocks.params,

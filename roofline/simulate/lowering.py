@@ -75,7 +75,8 @@ def lower_blocks(
         block, ports = step
         key = (block.structure(), tuple((len(p.shape), p.dtype.name) for p in ports))
         templates.setdefault(key, []).append(step)
-    tables, row_of = [], {}
+    tables: list[KernelTable] = []
+    row_of: dict[tuple[Block, Ports], int] = {}
     for rows in templates.values():
         for step in rows:
             row_of[step] = len(row_of)
@@ -110,7 +111,7 @@ def lower_graph(graph: OpGraph, policy: Policy) -> Lowered:
     known = _GRAPHS.setdefault(graph, {})
     if policy not in known:
         table = build_table(graph, *lower(graph, policy), 1)
-        known[policy] = Lowered(name=graph.name, table=table, order=np.zeros(1, dtype=np.int64), names=("",), stages=("",))
+        known[policy] = Lowered(
+            name=graph.name, table=table, order=np.zeros(1, dtype=np.int64), names=("",), stages=("",)
+        )
     return known[policy]
-
-

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roofline.device.spec import Device
 from roofline.dtypes import Precision
 from roofline.errors import InputError
+from roofline.graph.ops import Layout
 from roofline.numeric import Array
 from roofline.runtime.spec import Runtime
 from roofline.simulate.table import DTYPE_CODES
@@ -25,7 +27,7 @@ class Machine:
     device: Device
     runtime: Runtime
     precision: Precision
-    layout: str
+    layout: Layout
     cores: int
     units: float
     rows: float
@@ -46,7 +48,7 @@ class Machine:
         """Whether the matrix units are systolic arrays."""
         return self.device.matrix.style == "systolic"
 
-    def check_dtype(self, codes: Array) -> None:
+    def check_dtype(self, codes: NDArray[np.int64]) -> None:
         """Raise unless the device multiplies matrices of every dtype in `codes`.
 
         Raises
@@ -59,7 +61,7 @@ class Machine:
                 self.device.peak_flops_per_s(list(DTYPE_CODES)[int(code)])
 
 
-def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: str, cores: int) -> Machine:
+def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: Layout, cores: int) -> Machine:
     """Return what one of `cores` busy cores sees: its own units, and its share of the memory.
 
     Raises

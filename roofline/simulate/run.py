@@ -18,7 +18,8 @@ from roofline.device.spec import Device
 from roofline.dtypes import Precision, precision
 from roofline.errors import DoesNotFitError, InputError, nearest
 from roofline.graph.opgraph import OpGraph
-from roofline.numeric import ceil_div
+from roofline.graph.ops import Layout
+from roofline.numeric import Array, ceil_div
 from roofline.passes.layout import check_layout
 from roofline.passes.pipeline import policy
 from roofline.runtime.load import runtime as load_runtime
@@ -176,7 +177,7 @@ def _job(request: Request) -> _Job:
 
 
 def _graph_job(
-    request: Request, graph: OpGraph, device: Device, runtime: Runtime, found: Precision, layout: str
+    request: Request, graph: OpGraph, device: Device, runtime: Runtime, found: Precision, layout: Layout
 ) -> _Job:
     for name in ("image_size", "cores"):
         if getattr(request, name) not in (None, 1 if name == "cores" else None):
@@ -193,7 +194,7 @@ def _graph_job(
 
 
 @lru_cache(maxsize=256)
-def _machine(device: Device, runtime: Runtime, found: Precision, layout: str, cores: int) -> Machine:
+def _machine(device: Device, runtime: Runtime, found: Precision, layout: Layout, cores: int) -> Machine:
     return machine_for(device, runtime, found, layout, cores)
 
 
@@ -201,7 +202,7 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
     order = job.lowered.order + first_block
     whole = np.zeros(len(order), dtype=np.int64)
 
-    def total(column: np.ndarray) -> float:
+    def total(column: Array) -> float:
         return float(fold.segment_sum(column[order], whole, 1)[0])
 
     device_s, host_s, program_s = total(blocks.device_s), total(blocks.host_s), job.machine.runtime.program_s

@@ -86,10 +86,11 @@ class AccessColumns(Columns):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KernelColumns(Columns):
-    """One row per kernel: the block it belongs to, and which label it carries in reports."""
+    """One row per kernel: the block it belongs to, its label in reports, how often it runs, and counts of one run."""
 
     block: Index
     label: Index
+    times: Array
     macs: Array
     vector_ops: Array
     traffic_bytes: Array
@@ -198,6 +199,7 @@ def build_table(source: OpGraph, graph: OpGraph, kernels: Sequence[Kernel], coun
         kernel_rows.add(
             block=rows,
             label=position,
+            times=kernel.times,
             macs=macs,
             vector_ops=vector_ops,
             traffic_bytes=kernel.traffic_bytes,

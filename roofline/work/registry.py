@@ -37,7 +37,7 @@ def rule(op_type: type[O]) -> Callable[[Callable[[O, Tensors, Tensors], Work]], 
 
 
 def work_of(op: Op, inputs: Tensors, outputs: Tensors) -> Work:
-    """Return the work of one op.
+    """Return the work of one run of an op.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def work_of(op: Op, inputs: Tensors, outputs: Tensors) -> Work:
 
 
 def count(graph: OpGraph) -> Work:
-    """Return the work of a whole graph.
+    """Return the work of a whole graph, loop bodies as often as they run.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def count(graph: OpGraph) -> Work:
         if type(op) not in RULES:
             missing.setdefault(type(op), []).append(op_id)
         else:
-            total = total + work_of(op, *graph.arguments(op))
+            total = total + work_of(op, *graph.arguments(op)).scaled(op.times)
     if missing:
         kinds = "; ".join(f"{t.__name__!r} x{len(ids)}, first at {ids[0]!r}" for t, ids in missing.items())
         raise UnknownOpError(f"{graph.name}: no work rule for {kinds}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from roofline.graph.op import Contraction
 from roofline.numeric import Numeric
@@ -36,6 +36,14 @@ class Work:
     def vector_ops(self) -> Numeric:
         """Vector operations of both classes."""
         return self.simple_ops + self.transcendental_ops
+
+    def scaled(self, times: Numeric) -> Work:
+        """Return the work of `times` runs."""
+        return Work(
+            contractions=tuple(replace(c, batch=c.batch * times) for c in self.contractions),
+            simple_ops=self.simple_ops * times,
+            transcendental_ops=self.transcendental_ops * times,
+        )
 
     def __add__(self, other: Work) -> Work:
         return Work(

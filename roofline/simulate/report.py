@@ -1,0 +1,278 @@
+"""What a simulation says: latency, and the reason for every part of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from roofline.cost import combine
+from roofline.device.spec import Device
+from roofline.runtime.spec import Runtime
+from roofline.simulate.evaluate import BOUNDS, KernelCosts
+from roofline.simulate.lowering import Lowered
+from roofline.simulate.machine import Machine
+from roofline.simulate.table import Index
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """The result of `simulate`. Counts are totals of the run, its whole batch; times are in seconds.
+
+    Attributes
+    ----------
+    latency_s
+        ``program_s + max(device_s, host_s)``.
+    device_s, host_s, program_s
+        Sum over the kernels of the fullest core; host time to dispatch them; time per run.
+    macs, vector_ops, traffic_bytes
+        Multiply-accumulates, vector operations, bytes across kernel boundaries (without layout padding).
+    params
+        Trained parameters of the network.
+    weight_bytes, peak_memory_bytes
+        Stored weights of one copy; weights and live activations of all busy cores.
+    batch, busy_cores
+        Examples per run, and the cores they are spread over.
+    """
+
+    lowered: Lowered
+    machine: Machine
+    costs: KernelCosts
+    image_size: int | None
+    mode: str
+    batch: int
+    busy_cores: int
+    latency_s: float
+    device_s: float
+    host_s: float
+    program_s: float
+    macs: float
+    vector_ops: float
+    traffic_bytes: float
+    params: float
+    weight_bytes: float
+    peak_memory_bytes: float
+
+    # what was simulated -------------------------------------------------------
+
+    @property
+    def model(self) -> str:
+        """Name of the network."""
+        return self.lowered.name
+
+    @property
+    def device(self) -> str:
+        """Name of the device."""
+        return self.machine.device.name
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime."""
+        return self.machine.runtime.name
+
+    @property
+    def dtype(self) -> str:
+        """Name of the precision."""
+        return self.machine.precision.name
+
+    @property
+    def layout(self) -> str:
+        """Memory format of images."""
+        return self.machine.layout
+
+    @property
+    def cores(self) -> int:
+        """Program instances the batch was spread over."""
+        return self.machine.cores
+
+    @property
+    def idle_cores(self) -> int:
+        """Program instances of the chip without any example."""
+        return self.machine.device.cores - self.busy_cores
+
+    @property
+    def device_spec(self) -> Device:
+        """The device that was simulated."""
+        return self.machine.device
+
+    @property
+    def runtime_spec(self) -> Runtime:
+        """The runtime that was simulated."""
+        return self.machine.runtime
+
+    # headline -----------------------------------------------------------------
+
+    @property
+    def latency_ms(self) -> float:
+        """Latency [ms]."""
+        return self.latency_s * 1e3
+
+    @property
+    def throughput_per_s(self) -> float:
+        """Examples per second."""
+        return self.batch / self.latency_s
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of the matrix products: 2 x MACs."""
+        return 2.0 * self.macs
+
+    @property
+    def macs_per_example(self) -> float:
+        """MACs of one example: what EfficientNet-era tables call FLOPs."""
+        return self.macs / self.batch
+
+    # roofline -----------------------------------------------------------------
+
+    @property
+    def peak_flops_per_s(self) -> float:
+        """Matrix peak of the whole chip in the compute dtype."""
+        return self.machine.device.peak_flops_per_s(self.machine.precision.compute.name)
+
+    @property
+    def bandwidth_bytes_per_s(self) -> float:
+        """Nominal bandwidth of the main memory."""
+        return self.machine.device.main_memory.bandwidth_bytes_per_s
+
+    @property
+    def ridge_flops_per_byte(self) -> float:
+        """Intensity at which the roof bends."""
+        return self.peak_flops_per_s / self.bandwidth_bytes_per_s
+
+    @property
+    def intensity_flops_per_byte(self) -> float:
+        """Operational intensity I = FLOPs / traffic."""
+        return self.flops / self.traffic_bytes
+
+    @property
+    def attainable_flops_per_s(self) -> float:
+        """C_ideal = min(I x bandwidth, peak)."""
+        return float(
+            combine.attainable_flops_per_s(
+                self.intensity_flops_per_byte,
+                peak_flops_per_s=self.peak_flops_per_s,
+                bandwidth_bytes_per_s=self.bandwidth_bytes_per_s,
+            )
+        )
+
+    @property
+    def achieved_flops_per_s(self) -> float:
+        """C = FLOPs / latency."""
+        return self.flops / self.latency_s
+
+    @property
+    def efficiency(self) -> float:
+        """Execution efficiency E = C / C_ideal; the traffic is that of the runtime's own fusion."""
+        return self.achieved_flops_per_s / self.attainable_flops_per_s
+
+    @cached_property
+    def bound_shares(self) -> dict[str, float]:
+        """Share of the latency spent in kernels of each bound; program start and exposed host time are overhead."""
+        rows = self.kernel_rows
+        weights = (self.lowered.table.kernels.times * self.costs.time_s)[rows]
+        time_s = np.bincount(self.costs.bound[rows], weights=weights, minlength=len(BOUNDS))
+        time_s[BOUNDS.index("overhead")] += self.latency_s - self.device_s
+        return {name: float(t / self.latency_s) for name, t in zip(BOUNDS, time_s, strict=True)}
+
+    @property
+    def bound(self) -> str:
+        """What most of the latency is bound by."""
+        return max(self.bound_shares, key=lambda name: self.bound_shares[name])
+
+    # memory -------------------------------------------------------------------
+
+    @property
+    def memory_capacity_bytes(self) -> float:
+        """Capacity of the main memory."""
+        return self.machine.device.main_memory.capacity_bytes
+
+    @property
+    def fits(self) -> bool:
+        """Whether weights and activations fit into the main memory."""
+        return self.peak_memory_bytes <= self.memory_capacity_bytes
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the reader must know before trusting the numbers."""
+        if self.fits:
+            return ()
+        need, have = self.peak_memory_bytes / 2**30, self.memory_capacity_bytes / 2**30
+        return (
+            f"{self.model} at batch {self.batch} needs {need:.1f} GiB, {self.device} has {have:.1f} GiB: it does not fit",
+        )
+
+    # kernels ------------------------------------------------------------------
+
+    @cached_property
+    def _starts(self) -> tuple[Index, Index]:
+        block = self.lowered.table.kernels.block
+        by_block = np.argsort(block, kind="stable")
+        return by_block, np.searchsorted(block[by_block], np.arange(self.lowered.table.block_count + 1))
+
+    @cached_property
+    def kernel_rows(self) -> Index:
+        """Row of the kernel table for every kernel of the run, in execution order."""
+        by_block, start = self._starts
+        return np.concatenate([by_block[start[b] : start[b + 1]] for b in self.lowered.order])
+
+    @cached_property
+    def kernels(self) -> pd.DataFrame:
+        """One row per kernel of the fullest core in execution order; units are in the column names."""
+        from roofline.simulate.frame import kernel_frame
+
+        return kernel_frame(self)
+
+    # output -------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report without its kernels, ready for JSON."""
+        from roofline import __version__
+
+        names = (
+            "model device runtime dtype layout batch cores idle_cores image_size mode latency_ms throughput_per_s bound "
+            "bound_shares macs macs_per_example flops vector_ops params traffic_bytes weight_bytes peak_memory_bytes "
+            "memory_capacity_bytes fits intensity_flops_per_byte ridge_flops_per_byte peak_flops_per_s "
+            "attainable_flops_per_s achieved_flops_per_s efficiency latency_s device_s host_s program_s"
+        )
+        values = {name: getattr(self, name) for name in names.split()}
+        head = {"schema_version": SCHEMA_VERSION, "roofline_version": __version__}
+        return head | values | {"warnings": list(self.warnings)}
+
+    def plot_roofline(self, path: str | Path | None = None) -> Figure:
+        """Draw the roofline: roofs per memory level, kernels as bubbles; written to `path` where given."""
+        from roofline.plot import plot_roofline
+
+        return plot_roofline(self, path=path)
+
+    def plot_kernels(self, path: str | Path | None = None) -> Figure:
+        """Draw kernel time by stage; written to `path` where given."""
+        from roofline.plot import plot_kernels
+
+        return plot_kernels(self, path=path)
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``*.csv`` (kernels), ``*.json`` (the report with its kernels) or ``*.png``, ``*.svg``, ``*.pdf`` (roofline).
+
+        Raises
+        ------
+        InputError
+            Another suffix, or a place that cannot be written.
+        """
+        from roofline.simulate.save import save
+
+        return save(self, Path(path))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model} on {self.device} ({self.runtime}, {self.dtype}, batch {self.batch}): "
+            f"{self.latency_ms:.3f} ms, {self.throughput_per_s:.0f} examples/s, {self.bound} bound"
+        )
