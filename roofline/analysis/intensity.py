@@ -6,7 +6,7 @@ from pathlib import Path
 
 from roofline.arch.build import graph
 from roofline.arch.spec import Arch
-from roofline.dtypes import precision
+from roofline.dtypes import dtype as dtype_named
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Elementwise
@@ -19,10 +19,10 @@ PAPER_BATCH = 128
 def naive_intensity(model: str | Path | Arch, batch: int = PAPER_BATCH, dtype: str = "bf16") -> float:
     """Return the operational intensity of a network without fusion [FLOP/byte].
 
-    Every convolution and matrix product reads its input and writes its output once. Squeeze-and-excite adds one read and
-    one write of the tensor that it gates; its own products count like any other (a thousandth of the bytes). Weights
-    and biases are read once per run, so the batch shares them. Everything else (batch norm, activations, residual
-    additions, pooling) is taken to ride along for nothing. I = 2 MACs / bytes.
+    Every convolution and matrix product reads its input and writes its output once. Squeeze-and-excite adds one read
+    and one write of the tensor that it gates; its own products count like any other (a thousandth of the bytes).
+    Weights and biases are read once per run, so the batch shares them. Everything else (batch norm, activations,
+    residual additions, pooling) is taken to ride along for nothing. I = 2 MACs / bytes.
 
     No device and no runtime is in it: `Report.intensity_flops_per_byte` has the traffic that a runtime's fusion leaves.
 
@@ -44,9 +44,8 @@ def naive_intensity(model: str | Path | Arch, batch: int = PAPER_BATCH, dtype: s
 
     Notes
     -----
-    The definition is that of Li et al., arXiv 2102.05610, as far as its results table tells: the recalled intensities of
-    EfficientNet B0-B7 and EfficientNet-X B0-B4 come out within 8.5 %. Counting residual additions too, or every
-    activation, departs further.
+    The definition is that of Li et al., arXiv 2102.05610, as far as its results table tells: the recalled intensities
+    of EfficientNet B0-B7 and EfficientNet-X B0-B4 come out within 8.5 %; with residual additions counted, they do not.
 
     Examples
     --------
@@ -57,7 +56,7 @@ def naive_intensity(model: str | Path | Arch, batch: int = PAPER_BATCH, dtype: s
     elements: Numeric = 0.0
     for op in network.ops.values():
         elements = elements + _elements(network, op)
-    return float(2.0 * network.macs / (elements * precision(dtype).compute.bytes))
+    return float(2.0 * network.macs / (elements * dtype_named(dtype).bytes))
 
 
 def _elements(network: OpGraph, op: Op) -> Numeric:
