@@ -19,7 +19,8 @@ help:
 
 tour: .venv/installed
 	@mkdir -p tour
-	@$(BIN)/roofline compare $(TOUR_MODELS) $(TOUR_DEVICES:%=--device %) --batch 128 --output tour/roofline.png
+	@$(BIN)/roofline compare $(TOUR_MODELS) $(TOUR_DEVICES:%=--device %) --batch 128 --runtime v100=tensorflow \
+		--output tour/roofline.png
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest

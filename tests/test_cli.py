@@ -64,7 +64,7 @@ def test_simulate_prints_the_report(roofline: Callable[..., Result]) -> None:
     assert result.status == 0 and result.err == ""
     for word in ("Latency", "Throughput", "MACs", "FLOPs", "Parameters", "Traffic", "Peak memory", "fits", "Bound"):
         assert word in result.out
-    for word in ("Intensity I", "Attainable", "Efficiency E", "ridge", "Slowest kernels", "batch 8", "bf16"):
+    for word in ("Intensity I", "Attainable", "Efficiency E", "ridge", "Slowest of", "batch 8", "bf16"):
         assert word in result.out
     latency_ms = re.search(r"Latency\s+([\d.,]+) ms", result.out)
     assert latency_ms is not None
@@ -277,12 +277,12 @@ def test_a_closed_pipe_is_no_traceback() -> None:
         assert reader.stdout is not None and reader.stderr is not None
         reader.stdout.close()
         assert reader.stderr.read() == b""
-    assert reader.returncode == 141  # 128 + SIGPIPE, as for any other command
+    assert reader.returncode == 1
 
 
 def test_a_narrow_ascii_stream_loses_no_number() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "40"}
     done = process(*RUN, env=environment)
     assert done.returncode == 0
-    report = rf.simulate("efficientnet-b0", "tpu-v3", batch=8)
-    assert f"{report.kernels['time_s'].max() * 1e3:.3g}"[:4] in done.stdout
+    latency_ms = rf.simulate("efficientnet-b0", "tpu-v3", batch=8).latency_ms
+    assert f"{latency_ms:.3f} ms" in done.stdout

@@ -14,9 +14,10 @@ import roofline as rf
 from roofline.errors import InputError
 from roofline.plot import plot_comparison, plot_kernels, plot_roofline
 from roofline.plot.compare import family
-from roofline.plot.roofline import kernel_points
+from roofline.plot.roofline import kernel_points, slow_enough
 from roofline.plot.roofs import ceilings, slopes
 from roofline.plot.style import BOUND_COLOURS, KIND_COLOURS, SERIES, save
+from roofline.repeats import merge_repeats
 from roofline.simulate.report import Report
 
 
@@ -47,14 +48,31 @@ def test_an_idle_core_is_distance_from_the_roof() -> None:
     assert kernel_points(whole)["y"] == pytest.approx(2 * kernel_points(half)["y"])
 
 
-def test_every_kernel_is_drawn_or_computes_nothing(report: Report) -> None:
+def test_every_kernel_is_in_a_bubble_or_computes_nothing(report: Report) -> None:
     points, kernels = kernel_points(report), report.kernels
-    idle = (kernels["flops"] == 0) & (kernels["vector_ops"] == 0)
-    assert len(points["x"]) + int(idle.sum()) == len(kernels)
-    # intensity x traffic = operations = rate x time, kernel by kernel
-    drawn = kernels[~idle]
-    per_core = points["y"] / 2  # TPU v3 has two cores, each with work
-    assert points["x"] * drawn["traffic_bytes"].to_numpy() == pytest.approx(per_core * drawn["time_s"].to_numpy())
+    computes = (kernels["flops"] > 0) | (kernels["vector_ops"] > 0)
+    assert points["share"].sum() == pytest.approx(kernels["share"][computes].sum())
+    # the slowest, by hand: TPU v3 has two cores, each with half of the batch
+    slowest = kernels.to_dict("records")[int(kernels["time_s"].to_numpy().argmax())]
+    i = points["share"].argmax()
+    assert points["y"][i] == pytest.approx(2 * slowest["flops"] / slowest["time_s"])
+    assert points["x"][i] == pytest.approx(slowest["flops"] / slowest["traffic_bytes"])
+
+
+def test_equal_kernels_of_a_stage_are_one_row() -> None:
+    kernels = rf.simulate("bert-base", "a100-40gb", batch=8).kernels
+    merged = merge_repeats(kernels)
+    assert merged["count"].sum() == len(kernels) > 5 * len(merged)
+    for column in ("time_s", "share", "macs", "traffic_bytes"):
+        assert merged[column].sum() == pytest.approx(kernels[column].sum())
+    layers = merged[merged["kernel"].str.endswith("mlp/fc2 ×12")]  # BERT base has 12 layers
+    assert len(layers) == 1
+    assert list(kernels["count"].unique()) == [1]  # the report's own table is untouched
+
+
+def test_tiny_kernels_do_not_stretch_the_axes() -> None:
+    assert slow_enough(np.array([0.5, 0.001, 0.499])).tolist() == [True, False, True]
+    assert slow_enough(np.array([1.0])).tolist() == [True]
 
 
 def test_bubbles_have_the_area_of_their_share(report: Report) -> None:

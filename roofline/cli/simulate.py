@@ -17,6 +17,7 @@ from roofline.cli.options import (
     OutputOption,
     StrictOption,
 )
+from roofline.repeats import merge_repeats
 from roofline.text import engineering, gibibytes, percent, significant
 
 if TYPE_CHECKING:
@@ -123,11 +124,11 @@ def _summary(report: Report) -> Table:
 
 
 def _slowest(report: Report) -> Table:
-    kernels = report.kernels
+    kernels = merge_repeats(report.kernels)
     top = kernels.sort_values("time_s", ascending=False, kind="stable").head(SLOWEST)
     right = ("time ms", "share", "I FLOP/B", "TFLOP/s", "E", "traffic MB")
     table = output.table(
-        f"Slowest kernels ({len(top)} of {len(kernels)}" + (", of one core)" if report.cores > 1 else ")"),
+        f"Slowest of {len(report.kernels)} kernels" + (", one core" if report.cores > 1 else ""),
         ("kernel", "kind", "bound", *right),
         right,
     )

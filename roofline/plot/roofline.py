@@ -13,12 +13,15 @@ from matplotlib.lines import Line2D
 from roofline.plot.labels import Label, place
 from roofline.plot.protocol import RunReport, title
 from roofline.plot.roofs import draw_roofs
-from roofline.plot.style import INK, KIND_COLOURS, canvas, log_log, save
+from roofline.plot.style import GREY, INK, KIND_COLOURS, canvas, log_log, save
+from roofline.repeats import merge_repeats
 from roofline.text import percent, shorten
 
 #: Area in square points of a bubble that takes the whole latency, and of the smallest that is drawn.
 FULL_AREA, LEAST_AREA = 9000.0, 4.0
 LABELS = 6
+#: The limits of the axes hold the slowest kernels that make up this share of the time; tiny ones may lie outside.
+SHOWN_SHARE = 0.995
 
 
 def plot_roofline(
@@ -26,11 +29,11 @@ def plot_roofline(
 ) -> Figure:
     """Draw the kernels of a run under the roofs of its device, log-log.
 
-    A bubble is a kernel: x = operational intensity (FLOP per byte of main-memory traffic), y = achieved rate (FLOP/s),
-    area = share of the latency, colour = kind. A kernel without a matrix operation has no FLOPs of that kind; it stands
-    hollow at its vector operations per byte and per second. A kernel that computes nothing (copies) has no place on the
-    axes; its share of the time is written in the legend. Roofs are those of the chip; kernels run on all busy cores at
-    once, so that an idle core shows as distance from the roof.
+    A bubble is a kernel, or the equal kernels of a stage: x = operational intensity (FLOP per byte of main-memory
+    traffic), y = achieved rate (FLOP/s), area = share of the latency, colour = kind. A kernel without a matrix operation
+    has no FLOPs of that kind; it stands hollow at its vector operations per byte and per second. A kernel that computes
+    nothing (copies) has no place on the axes; its share of the time is written in the legend. Roofs are those of the
+    chip; kernels run on all busy cores at once, so that an idle core shows as distance from the roof.
 
     Parameters
     ----------
@@ -55,12 +58,13 @@ def plot_roofline(
     """
     figure, ax = canvas(ax, 9.5, 6.0)
     points = kernel_points(report)
-    log_log(ax, x_limits(points["x"], report.ridge_flops_per_byte))
-    _legend(ax, report)
+    shown = slow_enough(points["share"])
+    log_log(ax, x_limits(points["x"][shown], report.ridge_flops_per_byte))
     ax.set_xlabel("Operational intensity (FLOP / byte of main-memory traffic)")
-    ax.set_ylabel("Performance")
+    ax.set_ylabel("Performance (FLOP/s; hollow: vector operations/s)")
     ax.set_title(title(report), fontsize=10, loc="left", color=INK)
-    lines = draw_roofs(ax, report, lowest=points["y"])
+    lines = draw_roofs(ax, report, lowest=points["y"][shown])
+    _say_what_is_outside(ax, points)
 
     area = np.maximum(points["share"] * FULL_AREA, LEAST_AREA)
     colours = np.array([KIND_COLOURS.get(kind, INK) for kind in points["kind"]], dtype=object)
@@ -97,7 +101,7 @@ def plot_roofline(
 
 
 def kernel_points(report: RunReport) -> dict[str, Any]:
-    """Return the coordinates of the kernels that compute something, as arrays.
+    """Return the coordinates of the kernels that compute something, equal ones of a stage as one, as arrays.
 
     Returns
     -------
@@ -105,7 +109,7 @@ def kernel_points(report: RunReport) -> dict[str, Any]:
         ``x`` (operations per byte), ``y`` (operations per second of the chip), ``share`` (of the latency),
         ``hollow`` (vector operations only), ``kind``, ``bound``, ``name``.
     """
-    kernels = report.kernels
+    kernels = merge_repeats(report.kernels)
     busy_cores = report.device_spec.cores - report.idle_cores
     hollow = kernels["flops"].to_numpy(float) <= 0
     operations = np.where(hollow, kernels["vector_ops"].to_numpy(float), kernels["flops"].to_numpy(float))
@@ -122,10 +126,28 @@ def kernel_points(report: RunReport) -> dict[str, Any]:
     }
 
 
+def slow_enough(share: np.ndarray) -> np.ndarray:
+    """Return a mask of the slowest kernels that make up nearly all of the time."""
+    order = np.argsort(-share, kind="stable")
+    before = np.cumsum(share[order]) - share[order]
+    mask = np.zeros(len(share), dtype=bool)
+    mask[order[before < SHOWN_SHARE * share.sum()]] = True
+    return mask
+
+
 def x_limits(intensities: np.ndarray, ridge_flops_per_byte: float) -> tuple[float, float]:
     """Return limits that show every kernel and the ridge with some roof on either side."""
     everything = np.append(intensities, ridge_flops_per_byte)
     return float(everything.min()) / 2, max(float(everything.max()) * 2, ridge_flops_per_byte * 6)
+
+
+def _say_what_is_outside(ax: Axes, points: dict[str, Any]) -> None:
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    x, y = points["x"], points["y"]
+    outside = (x < left) | (x > right) | (y < bottom) | (y > top)
+    if outside.any():
+        text = f"outside the axes: {percent(points['share'][outside].sum())} of the latency"
+        ax.annotate(text, (0.995, 0.01), xycoords="axes fraction", ha="right", va="bottom", fontsize=7.5, color=GREY)
 
 
 def _legend(ax: Axes, report: RunReport) -> None:

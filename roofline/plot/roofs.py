@@ -160,7 +160,7 @@ def _label_roofs(ax: Axes, levels: list[Slope], tops: list[Ceiling], ridge: floa
     ax.annotate(
         f"ridge {ridge:.3g} FLOP/B",
         (ridge, peak),
-        xytext=(-4, 4),
+        xytext=(-4, 12),
         textcoords="offset points",
         ha="right",
         va="bottom",
