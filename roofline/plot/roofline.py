@@ -20,6 +20,8 @@ from roofline.text import percent, shorten
 #: Area in square points of a bubble that takes the whole latency, and of the smallest that is drawn.
 FULL_AREA, LEAST_AREA = 9000.0, 4.0
 LABELS = 6
+#: Points nearer to each other than this ratio are one bubble.
+SAME_PLACE = 0.02
 #: The limits of the axes hold the slowest kernels that make up this share of the time; tiny ones may lie outside.
 SHOWN_SHARE = 0.995
 
@@ -29,11 +31,11 @@ def plot_roofline(
 ) -> Figure:
     """Draw the kernels of a run under the roofs of its device, log-log.
 
-    A bubble is a kernel, or the equal kernels of a stage: x = operational intensity (FLOP per byte of main-memory
-    traffic), y = achieved rate (FLOP/s), area = share of the latency, colour = kind. A kernel without a matrix operation
-    has no FLOPs of that kind; it stands hollow at its vector operations per byte and per second. A kernel that computes
-    nothing (copies) has no place on the axes; its share of the time is written in the legend. Roofs are those of the
-    chip; kernels run on all busy cores at once, so that an idle core shows as distance from the roof.
+    A bubble is a kernel, or all kernels of one kind that would hide behind it: x = operational intensity (FLOP per byte
+    of main-memory traffic), y = achieved rate (FLOP/s), area = share of the latency, colour = kind. A kernel without a
+    matrix operation has no FLOPs of that kind; it stands hollow at its vector operations per byte and per second. A
+    kernel that computes nothing (copies) has no place on the axes; its share of the time is written in the legend.
+    Roofs are those of the chip; kernels run on all busy cores at once: an idle core shows as distance from the roof.
 
     Parameters
     ----------
@@ -60,6 +62,7 @@ def plot_roofline(
     points = kernel_points(report)
     shown = slow_enough(points["share"])
     log_log(ax, x_limits(points["x"][shown], report.ridge_flops_per_byte))
+    _legend(ax, report)
     ax.set_xlabel("Operational intensity (FLOP / byte of main-memory traffic)")
     ax.set_ylabel("Performance (FLOP/s; hollow: vector operations/s)")
     ax.set_title(title(report), fontsize=10, loc="left", color=INK)
@@ -85,15 +88,14 @@ def plot_roofline(
 
     radius = np.sqrt(area / np.pi) * figure.dpi / 72
     bubbles = [Label(x=x, y=y, text="", radius_px=r) for x, y, r in zip(points["x"], points["y"], radius, strict=True)]
-    slowest = np.argsort(-points["share"], kind="stable")[:labels]
     texts = [
         Label(
             x=points["x"][i],
             y=points["y"][i],
-            text=f"{shorten(points['name'][i])}\n{percent(points['share'][i])}, {points['bound'][i]} bound",
+            text=f"{points['name'][i]}\n{percent(points['share'][i])}, {points['bound'][i]} bound",
             radius_px=radius[i],
         )
-        for i in slowest
+        for i in range(min(labels, len(points["x"])))
     ]
     place(ax, texts, bubbles, lines)
     save(figure, path)
@@ -101,7 +103,9 @@ def plot_roofline(
 
 
 def kernel_points(report: RunReport) -> dict[str, Any]:
-    """Return the coordinates of the kernels that compute something, equal ones of a stage as one, as arrays.
+    """Return the coordinates of the kernels that compute something, as arrays, the slowest first.
+
+    Kernels of one kind whose coordinates agree to 2 % are one point: the name of the slowest, the sum of the shares.
 
     Returns
     -------
@@ -109,21 +113,32 @@ def kernel_points(report: RunReport) -> dict[str, Any]:
         ``x`` (operations per byte), ``y`` (operations per second of the chip), ``share`` (of the latency),
         ``hollow`` (vector operations only), ``kind``, ``bound``, ``name``.
     """
-    kernels = merge_repeats(report.kernels)
+    import pandas as pd
+
+    kernels = merge_repeats(report.kernels).sort_values("share", ascending=False, kind="stable")
     busy_cores = report.device_spec.cores - report.idle_cores
-    hollow = kernels["flops"].to_numpy(float) <= 0
-    operations = np.where(hollow, kernels["vector_ops"].to_numpy(float), kernels["flops"].to_numpy(float))
-    traffic, time_s = kernels["traffic_bytes"].to_numpy(float), kernels["time_s"].to_numpy(float)
-    drawn = (operations > 0) & (traffic > 0) & (time_s > 0)
-    return {
-        "x": operations[drawn] / traffic[drawn],
-        "y": operations[drawn] * busy_cores / time_s[drawn],
-        "share": kernels["share"].to_numpy(float)[drawn],
-        "hollow": hollow[drawn],
-        "kind": kernels["kind"].to_numpy(str)[drawn],
-        "bound": kernels["bound"].to_numpy(str)[drawn],
-        "name": kernels["kernel"].to_numpy(str)[drawn],
-    }
+    hollow = kernels["flops"] <= 0
+    operations = kernels["flops"].where(~hollow, kernels["vector_ops"])
+    drawn = (operations > 0) & (kernels["traffic_bytes"] > 0) & (kernels["time_s"] > 0)
+    points = pd.DataFrame(
+        {
+            "x": operations / kernels["traffic_bytes"],
+            "y": operations * busy_cores / kernels["time_s"],
+            "share": kernels["share"],
+            "hollow": hollow,
+            "kind": kernels["kind"],
+            "bound": kernels["bound"],
+            "name": kernels["kernel"],
+        }
+    )[drawn]
+    near = [np.round(np.log(points[axis].to_numpy(float)) / SAME_PLACE) for axis in ("x", "y")]
+    groups = points.groupby(["kind", "hollow", *near], sort=False)
+    merged = groups.first()
+    merged["share"] = groups["share"].sum()
+    more = groups.size() - 1
+    merged["name"] = merged["name"].map(shorten) + np.where(more > 0, " and " + more.astype(str) + " more", "")
+    merged = merged.reset_index(level=["kind", "hollow"]).sort_values("share", ascending=False, kind="stable")
+    return {str(name): merged[name].to_numpy() for name in points}
 
 
 def slow_enough(share: np.ndarray) -> np.ndarray:
