@@ -8,18 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-from roofline.plot.style import GREY, INK
+from roofline.plot.style import GREY, HALO, INK
 
 #: Distances from the rim of the bubble that are tried, in pixels at the figure's dpi / 100.
 DISTANCES = (5.0, 14.0, 28.0, 46.0, 70.0, 100.0)
 DIRECTIONS = 16
 #: What a pixel of overlap costs, against one pixel of distance.
 ON_BUBBLE, ON_LINE = 0.5, 4.0
-HALO = withStroke(linewidth=2.2, foreground="white")
 
 
 @dataclass(frozen=True, kw_only=True)

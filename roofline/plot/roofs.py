@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from roofline.plot.protocol import RunReport
-from roofline.plot.style import GREY, INK, few_decades
+from roofline.plot.style import GREY, HALO, INK, few_decades
 from roofline.text import engineering
 
 #: Ceilings nearer to each other than this share one line and one label.
@@ -140,6 +140,8 @@ def _label_roofs(ax: Axes, levels: list[Slope], tops: list[Ceiling], ridge: floa
             va="bottom",
             fontsize=7.5,
             color=INK if top.used else GREY,
+            path_effects=[HALO],
+            zorder=5,
         )
     left = ax.get_xlim()[0]
     for level in levels:
@@ -156,6 +158,8 @@ def _label_roofs(ax: Axes, levels: list[Slope], tops: list[Ceiling], ridge: floa
             va="bottom",
             fontsize=7.5,
             color=INK if level.main else GREY,
+            path_effects=[HALO],
+            zorder=5,
         )
     ax.annotate(
         f"ridge {ridge:.3g} FLOP/B",

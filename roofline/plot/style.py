@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from roofline.errors import InputError
@@ -32,6 +33,8 @@ KIND_COLOURS = {
 }
 BOUND_COLOURS = {"matrix": BLUE, "vector": ORANGE, "memory": GREEN, "overhead": CHARCOAL}
 SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
+#: Keeps a label readable where it crosses a line or a bubble.
+HALO = withStroke(linewidth=2.2, foreground="white")
 PICTURES = (".png", ".svg", ".pdf")
 
 
