@@ -114,7 +114,7 @@ def test_one_vit_block_by_hand() -> None:
 def test_one_shifted_swin_block_by_hand() -> None:
     # Swin-T, first resolution: 56 x 56 tokens of 96 in 64 windows of 49, 3 heads of 32
     block = SwinBlock(
-        heads=3, inner=96, hidden=384, window=7, activation="gelu", shifted=True, opens="residual", closes=False
+        heads=3, inner=96, hidden=384, window=7, activation="gelu", shifted=True, opens="residual"
     )  # fmt: skip
     graph = graph_of(block, (1, 56, 56, 96), (1, 56, 56, 96))
     assert graph.macs == (

@@ -80,7 +80,7 @@ class Slice(_Movement):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Move(_Movement):
-    """A copy in another order (`function`: transpose, roll, space_to_depth, contiguous ...): same elements, new shape."""
+    """A copy in another order (`function`: transpose, roll, space_to_depth ...): the same elements, a new shape."""
 
     function: str
     shape: Shape

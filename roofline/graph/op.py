@@ -11,7 +11,8 @@ from roofline.families import Family
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, product, same
 
-#: how hardware meets a product: dense ones fill a matrix unit, grouped ones are many and narrow, depthwise ones have no reuse
+#: how hardware meets a product: dense ones fill a matrix unit, grouped ones are many and narrow, depthwise ones have
+#: no reuse to offer it
 ContractionForm: TypeAlias = Literal["dense", "grouped", "depthwise"]
 
 

@@ -29,7 +29,7 @@ class Tensor:
         ``parameter`` is trained, ``buffer`` is stored but not counted as a parameter (batch-norm statistics),
         ``input`` enters the graph, ``activation`` is computed.
     tied
-        The parameter is another one's memory (an output layer that shares the embedding): no bytes, no count of its own.
+        The parameter is another one's memory (an output layer that shares the embedding): no count of its own.
     """
 
     id: str

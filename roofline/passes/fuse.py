@@ -1,8 +1,8 @@
 """Which ops become one kernel: decided by op family and topology, never by size.
 
-Every group has at most one *anchor* (a contraction, a reduction, a pool ...); point-wise ops join the group before them
-(*epilogue*) or after them (*prologue*) where the runtime's policy names that group's family. Two groups merge only if the
-kernels stay free of cycles.
+Every group has at most one *anchor* (a contraction, a reduction, a pool ...); point-wise ops join the group before
+them (*epilogue*) or after them (*prologue*) where the runtime's policy names that group's family. Two groups merge only
+if the kernels stay free of cycles.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Elementwise, Norm
+from roofline.graph.ops import Cast, Elementwise, Norm
 from roofline.numeric import Numeric, same
 
 POINTWISE, MOVEMENT = "pointwise", "movement"
@@ -91,8 +91,13 @@ class _Fuser:
 
     def _feeds_norm(self, op_id: str) -> bool:
         """Whether a norm reads the op's result: the op then joins the norm's kernel, which needs whole rows anyway."""
-        outputs = self.graph.op(op_id).outputs
-        return any(isinstance(self.graph.op(r), Norm) for t in outputs for r in self.graph.effective_readers(t))
+        for tensor in self.graph.op(op_id).outputs:
+            for reader in self.graph.effective_readers(tensor):
+                op = self.graph.op(reader)
+                passes_on = isinstance(op, Cast) or (self.fuse_movement and op.family == MOVEMENT)
+                if isinstance(op, Norm) or (passes_on and self._feeds_norm(reader)):
+                    return True
+        return False
 
     def _absorbs(self, group: _Group, producer: _Group, op_id: str) -> bool:
         if not same(producer.times, group.times) or _path_besides_edge(producer, group):

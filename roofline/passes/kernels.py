@@ -147,7 +147,7 @@ def _with_distance(access: Access, before: list[Numeric], written: dict[str, int
 
 
 def _live_bytes(graph: OpGraph, raw: list[list[Access]], written: dict[str, int]) -> list[Numeric]:
-    """Return the bytes of activations alive while each kernel runs: from their writer, or the start, to their last reader."""
+    """Return the bytes of activations alive while each kernel runs: from their writer to their last reader."""
     last_use: dict[str, int] = {}
     for i, accesses in enumerate(raw):
         for access in accesses:

@@ -16,7 +16,7 @@ from roofline.passes.rewrite import Rewriter
 LOW_PRECISION_OPS: tuple[type[Op], ...] = (Conv, MatMul, Attention)
 #: ... these in fp32, the rest in the widest dtype of its operands
 FULL_PRECISION_OPS: tuple[type[Op], ...] = (Norm, Softmax)
-#: ops whose operands are converted by kernels of their own; element-wise kernels read mixed formats and write the widest
+#: ops whose operands are converted by kernels of their own; element-wise kernels read mixed formats, write the widest
 CASTING_OPS: tuple[type[Op], ...] = (*LOW_PRECISION_OPS, *FULL_PRECISION_OPS, Concat)
 FULL_PRECISION_FUNCTIONS = frozenset({"exp", "log", "pow", "rsqrt", "reciprocal", "softplus"})
 
@@ -32,14 +32,14 @@ def _cast_all(graph: OpGraph, dtype: DType) -> OpGraph:
 
 
 def _autocast(graph: OpGraph, precision: Precision) -> OpGraph:
-    """Insert a cast kernel wherever an op's operand has another dtype; each tensor is cast once, weights at every run."""
+    """Insert a cast wherever an op's operand has another dtype; each tensor is cast once, weights at every run."""
     new = Rewriter(graph)
     casts: dict[tuple[str, str], str] = {}
     for op_id, op in graph.ops.items():
         wanted = _wanted(op, precision, [new.tensors[new.now(t)] for t in op.inputs])
         inputs = tuple(new.now(t) for t in op.inputs)
         if isinstance(op, CASTING_OPS):
-            inputs = tuple(_cast_to(new, casts, t, wanted) for t in inputs)
+            inputs = tuple(_cast_to(new, casts, t, wanted, op_id) for t in inputs)
         new.keep(op_id, replace(op, inputs=inputs) if inputs != op.inputs else op)
         for out in op.outputs:
             new.tensor(new.tensors[out].cast(wanted) if new.tensors[out].dtype.kind == "float" else new.tensors[out])
@@ -56,15 +56,15 @@ def _wanted(op: Op, precision: Precision, inputs: list[Tensor]) -> DType:
     return max((t.dtype for t in operands if t.dtype.kind == "float"), key=lambda d: d.bits, default=DTYPES["fp32"])
 
 
-def _cast_to(new: Rewriter, casts: dict[tuple[str, str], str], tensor_id: str, dtype: DType) -> str:
+def _cast_to(new: Rewriter, casts: dict[tuple[str, str], str], tensor_id: str, dtype: DType, reader: str) -> str:
     tensor = new.tensors[tensor_id]
     if tensor.dtype is dtype or tensor.dtype.kind != "float":
         return tensor_id
     done = casts.get((tensor_id, dtype.name))
     if done is None:
-        op_id = f"{tensor_id}.to_{dtype.name}"
+        op_id = f"{reader}.{tensor_id.rpartition('/')[2]}.to_{dtype.name}"
         done = f"{op_id}:0"
         new.tensor(Tensor(id=done, shape=tensor.shape, dtype=dtype))
-        new.ops[op_id] = Cast(inputs=(tensor_id,), outputs=(done,))
+        new.ops[op_id] = Cast(inputs=(tensor_id,), outputs=(done,), times=new.graph.op(reader).times)
         casts[tensor_id, dtype.name] = done
     return done

@@ -1,0 +1,1 @@
+"""Search spaces, the latency oracle and the search."""

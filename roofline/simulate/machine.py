@@ -22,7 +22,7 @@ LAYOUT_TILE = {"tpu": (128, 8), "gpu": (1, 1)}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Machine:
-    """One core of a device under a runtime; rates by dtype are indexed by `DTYPE_CODES` and NaN where there are none."""
+    """One core of a device under a runtime; rates by dtype are indexed by `DTYPE_CODES`, NaN where there are none."""
 
     device: Device
     runtime: Runtime

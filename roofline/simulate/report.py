@@ -206,9 +206,8 @@ class Report:
         if self.fits:
             return ()
         need, have = self.peak_memory_bytes / 2**30, self.memory_capacity_bytes / 2**30
-        return (
-            f"{self.model} at batch {self.batch} needs {need:.1f} GiB, {self.device} has {have:.1f} GiB: it does not fit",
-        )
+        text = f"{self.model} at batch {self.batch} needs {need:.1f} GiB, {self.device} has {have:.1f} GiB"
+        return (f"{text}: it does not fit",)
 
     # kernels ------------------------------------------------------------------
 
@@ -238,8 +237,8 @@ class Report:
         from roofline import __version__
 
         names = (
-            "model device runtime dtype layout batch cores idle_cores image_size mode latency_ms throughput_per_s bound "
-            "bound_shares macs macs_per_example flops vector_ops params traffic_bytes weight_bytes peak_memory_bytes "
+            "model device runtime dtype layout batch cores idle_cores image_size mode latency_ms throughput_per_s "
+            "bound bound_shares macs macs_per_example flops vector_ops params traffic_bytes weight_bytes peak_memory_bytes "
             "memory_capacity_bytes fits intensity_flops_per_byte ridge_flops_per_byte peak_flops_per_s "
             "attainable_flops_per_s achieved_flops_per_s efficiency latency_s device_s host_s program_s"
         )
@@ -260,7 +259,7 @@ class Report:
         return plot_kernels(self, path=path)
 
     def save(self, path: str | Path) -> Path:
-        """Write ``*.csv`` (kernels), ``*.json`` (the report with its kernels) or ``*.png``, ``*.svg``, ``*.pdf`` (roofline).
+        """Write ``*.csv`` (kernels), ``*.json`` (report with kernels) or ``*.png``, ``*.svg``, ``*.pdf`` (roofline).
 
         Raises
         ------

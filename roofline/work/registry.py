@@ -47,8 +47,9 @@ def work_of(op: Op, inputs: Tensors, outputs: Tensors) -> Work:
     found = RULES.get(type(op))
     if found is None:
         shapes = ", ".join(show(t.shape) for t in inputs)
+        kind = type(op).__name__
         raise UnknownOpError(
-            f"no work rule for op {type(op).__name__!r} at {op.outputs[0]!r} ({shapes}): register one with @rule({type(op).__name__})"
+            f"no work rule for op {kind!r} at {op.outputs[0]!r} ({shapes}): register one with @rule({kind})"
         )
     return found(op, inputs, outputs)
 

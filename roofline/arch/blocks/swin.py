@@ -30,7 +30,7 @@ class SwinBlock(Block):
     """Norm, window attention, residual; norm, MLP, residual.
 
     `opens`: with the norm of the patches (behind the patch convolution), with nothing (behind a patch merging), or with
-    the residual that the block before left open. `closes`: the block adds its last residual itself.
+    the residual that the block before left open.
     """
 
     heads: Numeric
@@ -40,10 +40,9 @@ class SwinBlock(Block):
     activation: str
     shifted: bool
     opens: Literal["patch_norm", "nothing", "residual"]
-    closes: bool
 
     def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the stream and the branch that is to be added to it, or their sum."""
+        """Return the stream and the branch that is to be added to it."""
         x = inputs[0]
         if self.opens == "patch_norm":
             x = b.layer_norm(x, name="patch_norm")
@@ -51,7 +50,7 @@ class SwinBlock(Block):
             x = b.add(*inputs, name="residual")
         x = b.add(x, self.window_attention(b, b.layer_norm(x, name="norm1")), name="attn_residual")
         branch = mlp(b, b.layer_norm(x, name="norm2"), self.hidden, activation=self.activation)
-        return (b.add(x, branch, name="mlp_residual"),) if self.closes else (x, branch)
+        return (x, branch)
 
     def window_attention(self, b: GraphBuilder, x: Tensor) -> Tensor:
         """Return attention inside each window of x (N, H, W, C): windows join the batch."""
@@ -88,14 +87,10 @@ class SwinStage(TransformerStage):
         the image.
     patch_norm
         The first block opens with a norm of its input: behind the patch convolution.
-    before_merging
-        The last block adds its last residual itself. No norm follows that sum but the copy of a patch merging, so
-        runtimes add it where the MLP ends.
     """
 
     window: int = Field(default=7, ge=1)
     patch_norm: bool = False
-    before_merging: bool = False
 
     def make(self, index: int, ports: Ports) -> Block:
         """Return block number `index`.
@@ -120,20 +115,20 @@ class SwinStage(TransformerStage):
             activation=self.activation,
             shifted=index % 2 == 1 and min(rows, columns) > self.window,
             opens="residual" if len(ports) == 2 else "patch_norm" if self.patch_norm else "nothing",
-            closes=self.before_merging and index == self.repeats - 1,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatchMerging(Block):
-    """2 x 2 neighbours side by side, norm, linear without bias."""
+    """The residual that the block before left open; 2 x 2 neighbours side by side, norm, linear without bias."""
 
     channels: Numeric
 
     def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return (N, H / 2, W / 2, channels)."""
-        n, height, width, channels = inputs[0].shape
-        x = b.move("space_to_depth", inputs[0], (n, floor_div(height, 2), floor_div(width, 2), 4 * channels))
+        x = b.add(*inputs, name="residual")
+        n, height, width, channels = x.shape
+        x = b.move("space_to_depth", x, (n, floor_div(height, 2), floor_div(width, 2), 4 * channels))
         return (b.linear(b.layer_norm(x, name="norm"), self.channels, bias=False, name="reduction"),)
 
 
@@ -149,9 +144,9 @@ class PatchMergingStage(Stage):
         Raises
         ------
         ShapeError
-            The resolution is odd, or a residual is still open.
+            The resolution is odd.
         """
-        check_ranks(ports, "a patch merging (behind a stage with before_merging)", (4,))
+        check_ranks(ports, "a patch merging", (4, 4))
         _, rows, columns, width = (int(d) for d in ports[0].shape)
         if rows % 2 or columns % 2:
             raise ShapeError(f"patch merging needs an even resolution, got {rows!r} x {columns!r} tokens")
