@@ -1,0 +1,188 @@
+"""One example of every op type, as a function of its sizes: numbers or columns, with the work counted by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from roofline.dtypes import DTYPES
+from roofline.graph import movement, ops
+from roofline.graph.builder import GraphBuilder
+from roofline.graph.op import Op
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.tensor import Tensor
+from roofline.numeric import Numeric
+
+Build = Callable[..., Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """An op type, its sizes, the graph that holds one such op, and (MACs, simple, transcendental) counted by hand."""
+
+    op: type[Op]
+    sizes: tuple[int, ...]
+    build: Build
+    macs: float = 0
+    simple: float = 0
+    transcendental: float = 0
+
+    def graph(self, *sizes: Numeric) -> OpGraph:
+        """Return the example at these sizes."""
+        b = GraphBuilder(self.op.__name__)
+        return b.graph([self.build(b, *sizes)])
+
+
+EXAMPLES: dict[str, Example] = {
+    "conv": Example(
+        op=ops.Conv,
+        sizes=(2, 4, 6, 3, 5),
+        build=lambda b, n, h, w, c, k: b.conv(b.input("x", (n, h, w, c)), k, kernel=3, stride=2, bias=True),
+        macs=2 * (2 * 3) * 5 * (3 * 3 * 3),  # 2 images of 2x3 outputs, 5 filters, 3x3 taps of 3 channels
+        simple=2 * (2 * 3) * 5,  # the bias of each output
+    ),
+    "depthwise": Example(
+        op=ops.Conv,
+        sizes=(2, 4, 4, 3),
+        build=lambda b, n, h, w, c: b.depthwise(b.input("x", (n, h, w, c)), kernel=3),
+        macs=2 * (4 * 4) * 3 * (3 * 3),  # each channel with its own 3x3
+    ),
+    "grouped": Example(
+        op=ops.Conv,
+        sizes=(1, 4, 4, 8, 8),
+        build=lambda b, n, h, w, c, k: b.conv(b.input("x", (n, h, w, c)), k, kernel=1, groups=4),
+        macs=(4 * 4) * 8 * 2,  # each filter sees 8 / 4 channels
+    ),
+    "linear": Example(
+        op=ops.MatMul,
+        sizes=(2, 3, 4, 5),
+        build=lambda b, n, t, c, k: b.linear(b.input("x", (n, t, c)), k),
+        macs=(2 * 3) * 4 * 5,
+        simple=(2 * 3) * 5,  # the bias
+    ),
+    "batched matmul": Example(
+        op=ops.MatMul,
+        sizes=(2, 3, 4, 5),
+        build=lambda b, n, t, c, k: b.add_op("mm", ops.MatMul, b.input("x", (n, t, c)), b.input("y", (n, c, k))),
+        macs=2 * 3 * 4 * 5,
+    ),
+    "attention": Example(
+        op=ops.Attention,
+        sizes=(2, 3, 5, 8),
+        build=lambda b, n, q, k, c: b.attention(
+            b.input("q", (n, q, c)), b.input("k", (n, k, c)), b.input("v", (n, k, c)), heads=2
+        ),
+        macs=2 * (2 * 2 * 3 * 5 * 4),  # scores and context: 2 images, 2 heads, 3x5 scores, 4 channels a head
+        simple=(2 * 2 * 3 * 5) * 5,  # per score: scale, maximum, subtract, sum, multiply
+        transcendental=2 * 2 * 3 * 5,  # an exponential per score
+    ),
+    "biased attention": Example(
+        op=ops.Attention,
+        sizes=(2, 3, 5, 8),
+        build=lambda b, n, q, k, c: b.attention(
+            b.input("q", (n, q, c)),
+            b.input("k", (n, k, c)),
+            b.input("v", (n, k, c)),
+            heads=2,
+            bias=b.parameter("bias", 2, q, k),
+        ),
+        macs=2 * (2 * 2 * 3 * 5 * 4),
+        simple=(2 * 2 * 3 * 5) * 6,  # one addition more
+        transcendental=2 * 2 * 3 * 5,
+    ),
+    "relu": Example(
+        op=ops.Elementwise,
+        sizes=(2, 3, 4),
+        build=lambda b, *shape: b.relu(b.input("x", shape)),
+        simple=2 * 3 * 4,  # one comparison
+    ),
+    "sigmoid": Example(
+        op=ops.Elementwise,
+        sizes=(2, 3, 4),
+        build=lambda b, *shape: b.activation("sigmoid", b.input("x", shape)),
+        simple=3 * 24,  # 1 / (1 + exp2(-x log2 e)): negate, scale, add
+        transcendental=2 * 24,  # exp2, reciprocal
+    ),
+    "gate": Example(
+        op=ops.Elementwise,
+        sizes=(2, 4, 4, 3),
+        build=lambda b, n, h, w, c: b.gate(b.input("x", (n, h, w, c)), b.input("g", (n, 1, 1, c))),
+        simple=2 * 4 * 4 * 3,  # a multiplication for every element of x, not of the gate
+    ),
+    "cast": Example(
+        op=ops.Cast,
+        sizes=(2, 3),
+        build=lambda b, *shape: b.add_op("cast", ops.Cast, b.input("x", shape), dtype=DTYPES["bf16"]),
+        simple=6,
+    ),
+    "batch norm": Example(
+        op=ops.BatchNorm,
+        sizes=(2, 4, 4, 3),
+        build=lambda b, *shape: b.batch_norm(b.input("x", shape)),
+        simple=2 * (2 * 4 * 4 * 3),  # x * scale + shift
+    ),
+    "layer norm": Example(
+        op=ops.Norm,
+        sizes=(2, 3, 8),
+        build=lambda b, *shape: b.layer_norm(b.input("x", shape)),
+        simple=7 * (2 * 3 * 8),  # sum, square, sum of squares, subtract, multiply; scale, shift
+        transcendental=2 * 3,  # the reciprocal root of each row
+    ),
+    "plain norm": Example(
+        op=ops.Norm,
+        sizes=(2, 3, 8),
+        build=lambda b, *shape: b.add_op("norm", ops.Norm, b.input("x", shape)),
+        simple=5 * (2 * 3 * 8),
+        transcendental=2 * 3,
+    ),
+    "softmax": Example(
+        op=ops.Softmax,
+        sizes=(2, 3, 8),
+        build=lambda b, *shape: b.add_op("softmax", ops.Softmax, b.input("x", shape)),
+        simple=4 * (2 * 3 * 8),  # maximum, subtract, sum, multiply
+        transcendental=2 * 3 * 8,
+    ),
+    "mean": Example(
+        op=ops.Reduce,
+        sizes=(2, 4, 4, 3),
+        build=lambda b, *shape: b.mean(b.input("x", shape), (1, 2)),
+        simple=2 * 4 * 4 * 3,  # one addition per input
+    ),
+    "pool": Example(
+        op=ops.Pool,
+        sizes=(2, 4, 4, 3),
+        build=lambda b, *shape: b.pool(b.input("x", shape), "max", kernel=3, stride=2),
+        simple=2 * (2 * 2) * 3 * 9,  # nine comparisons per output
+    ),
+    "embedding": Example(
+        op=movement.Embedding,
+        sizes=(2, 3, 10, 4),
+        build=lambda b, n, t, rows, c: b.embedding(b.input("ids", (n, t), DTYPES["int32"]), rows, c),
+    ),
+    "concat": Example(
+        op=movement.Concat,
+        sizes=(2, 3, 4),
+        build=lambda b, n, c, k: b.concat([b.input("x", (n, c)), b.input("y", (n, k))]),
+    ),
+    "slice": Example(
+        op=movement.Slice, sizes=(2, 4), build=lambda b, n, c: b.slice(b.input("x", (n, c)), 3)
+    ),
+    "move": Example(
+        op=movement.Move,
+        sizes=(2, 3, 4),
+        build=lambda b, n, t, c: b.move("transpose", b.input("x", (n, t, c)), (n, c, t)),
+    ),
+    "reshape": Example(
+        op=movement.Reshape,
+        sizes=(2, 3, 4),
+        build=lambda b, n, t, c: b.reshape(b.input("x", (n, t, c)), (n, t * c)),
+    ),
+    "part": Example(
+        op=movement.Part, sizes=(2, 6), build=lambda b, n, c: b.part(b.input("x", (n, c)), 2, start=3)
+    ),
+    "expand": Example(
+        op=movement.Expand,
+        sizes=(2, 3, 4),
+        build=lambda b, n, t, c: b.expand(b.input("x", (1, t, c)), (n, t, c)),
+    ),
+}  # fmt: skip
