@@ -52,7 +52,11 @@ def naive_intensity(model: str | Path | Arch, batch: int = PAPER_BATCH, dtype: s
     >>> round(naive_intensity("efficientnet-b0"), 1), round(naive_intensity("efficientnet-x-b0"), 1)
     (21.2, 63.6)
     """
-    network = graph(model, batch=batch)
+    return graph_intensity(graph(model, batch=batch), dtype)
+
+
+def graph_intensity(network: OpGraph, dtype: str) -> float:
+    """Return the naive operational intensity of an op graph before any pass [FLOP/byte]: see `naive_intensity`."""
     elements: Numeric = 0.0
     for op in network.ops.values():
         elements = elements + _elements(network, op)

@@ -1,0 +1,291 @@
+"""Write what these pages show of the simulator: ``python docs/generate.py``.
+
+It writes ``docs/results.md``, ``docs/roofline.png``, the accuracy table of ``README.md``, and the output of commands in
+``README.md`` (a ``text`` block that follows a ``python`` or ``sh`` block). Run it when a number of the simulator
+moves.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roofline.analysis import published as figures
+from roofline.simulate.run import simulate
+
+ROOT = Path(__file__).resolve().parent.parent
+README, RESULTS, PICTURE = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "roofline.png"
+
+#: (language, text) of a fenced block, and of a ``text`` block right behind it
+BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+ACCURACY = re.compile(r"(<!-- accuracy: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
+NAMES = {"tpu-v2": "TPU v2", "tpu-v3": "TPU v3", "tpu-v4i": "TPU v4i", "v100": "V100"}
+#: columns of the terminal that commands print to
+WIDTH = 110
+#: a prediction further off is called a miss
+MISS = 0.10
+
+latencies = cache(figures.latencies)
+migrations = cache(figures.migrations)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table, numbers to the right."""
+    titles = list(head)
+    lines = ["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Return a number, or a dash where there is none."""
+    return "–" if np.isnan(value) else f"{value:,.{digits}f}"
+
+
+def title(model: str) -> str:
+    """Return ``EfficientNet-X B0`` for ``efficientnet-x-b0``."""
+    family, size = model.rsplit("-", 1)
+    return f"{figures.published().families[family]} {size.upper()}"
+
+
+# the page of results ----------------------------------------------------------
+
+
+def results() -> str:
+    """Return ``docs/results.md``."""
+    parts = [
+        HEAD,
+        misses_section(),
+        *(latency_section(device) for device in figures.published().latency.conditions),
+        speedup_section(),
+    ]
+    return "\n".join([*parts, migration_section(), intensity_section(), sources_section()])
+
+
+HEAD = """# Predictions beside published figures
+
+<!-- written by `python docs/generate.py`; edit that, not this -->
+
+Ratio = predicted / published. Published figures marked *recalled* were remembered, not read again: take them as ±10 %
+at best. The simulator does not read them; what the constants of a runtime rest on stands in `runtimes/*.toml`. What is
+not modelled is listed in [the cost model](cost-model.md).
+"""
+
+
+def misses_section() -> str:
+    """Return what is more than `MISS` off, family by family."""
+    lines = [
+        f"- {what}: {span(low, high)} predicted, {said:.1f} published, off by {error}"
+        for what, said, low, high, error in summary()
+        if max(abs(low / said - 1), abs(high / said - 1)) > MISS
+    ]
+    return f"## What is more than {MISS:.0%} off\n\n" + "\n".join(lines or ["Nothing."]) + "\n"
+
+
+def summary() -> list[tuple[str, float, float, float, str]]:
+    """Return (what, published, lowest and highest prediction, error) of all that is published, by family."""
+    data, pairs, moves = figures.published(), figures.speedups(latencies()), migrations()
+    moves = moves[moves["batch"] > 1]
+    found = []
+    for device in data.latency.conditions:
+        for family, name in data.families.items():
+            rows = latencies()[(latencies()["device"] == device) & (latencies()["family"] == family)]
+            what = f"latency of {name} on {NAMES[device]} relative to the published one, batch {data.latency.batch}"
+            found.append((what, 1.0, float(rows["ratio"].min()), float(rows["ratio"].max())))
+    for device, said in data.speedup.mean.items():
+        gain = figures.geometric_mean(pairs.loc[pairs["device"] == device, "predicted"])
+        found.append((f"mean speed-up of EfficientNet-X over EfficientNet on {NAMES[device]}", said, gain, gain))
+    for family, said in data.migration.speedup.items():
+        rows = moves[moves["family"] == family]
+        gains = [figures.geometric_mean(of_batch["speedup"]) for _, of_batch in rows.groupby("batch")]
+        what = f"mean speed-up of {data.families[family]} from TPU v2 to TPU v4i, batch 2 to 128 per chip"
+        found.append((what, said, min(gains), max(gains)))
+    return [(what, said, low, high, change(low / said, high / said)) for what, said, low, high in found]
+
+
+def change(low: float, high: float) -> str:
+    """Return ratios as signed differences in per cent."""
+    errors = [f"{100 * (ratio - 1):+.0f} %" for ratio in (low, high)]
+    return errors[0] if low == high else " to ".join(errors)
+
+
+def span(low: float, high: float) -> str:
+    """Return a number, or the two ends of a range."""
+    return number(low) if low == high else f"{number(low)} to {number(high)}"
+
+
+def latency_section(device: str) -> str:
+    """Return the latencies on one device, with what is off."""
+    rows: Any = latencies()[latencies()["device"] == device]
+    first = rows.iloc[0]
+    known = rows.dropna(subset=["ratio"])
+    lines = [
+        [title(r.model), number(r.published_ms), number(r.predicted_ms), number(r.ratio), str(r.bound)]
+        for r in rows.itertuples()
+    ]
+    body = table(("model", "published ms", "predicted ms", "ratio", "predicted bound"), lines)
+    return (
+        f"## {NAMES[device]}, runtime `{first['runtime']}`, {first['dtype']}, batch {first['batch']}, whole chip\n\n"
+        f"{body}\n\n{spread(known)}\n"
+    )
+
+
+def families_of(rows: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the rows of each family."""
+    return ((str(name), group) for name, group in rows.groupby("family"))
+
+
+def spread(known: Any) -> str:
+    """Return how far the predictions are off: over all, by family, and the worst one."""
+    off = (known["ratio"] - 1.0).abs()
+    worst = known.loc[off.idxmax()]
+    families = ", ".join(
+        f"{figures.published().families[name]} ×{figures.geometric_mean(rows['ratio']):.2f}"
+        for name, rows in families_of(known)
+    )
+    return (
+        f"Mean absolute error {100 * off.mean():.0f} %; {(off <= MISS).sum()} of {len(off)} within {MISS:.0%}. "
+        f"Geometric mean of the ratio: {families}. Furthest off: {title(worst['model'])}, ×{worst['ratio']:.2f}."
+    )
+
+
+def speedup_section() -> str:
+    """Return how much faster EfficientNet-X is, size by size and in the mean."""
+    pairs = figures.speedups(latencies())
+    mean = figures.published().speedup.mean
+    wide: dict[Any, Any] = {device: rows.set_index("size") for device, rows in pairs.groupby("device")}
+    head = ["size", *(f"{NAMES[d]} {kind}" for d in mean for kind in ("published", "predicted"))]
+    kinds = ("published", "predicted")
+    lines = [
+        [size.upper(), *(number(wide[d].loc[size, kind]) for d in mean for kind in kinds)]
+        for size in figures.published().sizes
+    ]
+    lines.append(["geometric mean", *(number(figures.geometric_mean(wide[d][kind])) for d in mean for kind in kinds)])
+    said = ", ".join(f"{NAMES[d]} ~{value:.1f}" for d, value in mean.items())
+    slower = [f"{NAMES[d]} {s.upper()}" for d in mean for s, v in wide[d]["predicted"].items() if v <= 1.0]
+    order = f"Not faster: {', '.join(slower)}." if slower else "Predicted faster at every size on both."
+    return (
+        f"## EfficientNet-X over EfficientNet, batch {figures.published().latency.batch}\n\n{table(head, lines)}\n\n"
+        f"Published mean speed-up (blog): {said}. The published columns are ratios of the recalled latencies. {order}\n"
+    )
+
+
+def migration_section() -> str:
+    """Return what moving from TPU v2 to TPU v4i gains, by batch per chip."""
+    found, said = migrations(), figures.published().migration
+    mean = found.groupby(["batch", "family"])["speedup"].agg(figures.geometric_mean).unstack()
+    names = figures.published().families
+    lines = [[f"{batch}", *(number(row[f]) for f in names)] for batch, row in mean.iterrows()]
+    lines.append(["published (blog)", *(number(said.speedup[f]) for f in names)])
+    head = ["images per chip", *(f"{name}, geometric mean" for name in names.values())]
+    sizes = [f"{f}-{s}" for f in names for s in figures.published().sizes]
+    wide = found.pivot(index="model", columns="batch", values="speedup").loc[sizes]
+    detail = table(
+        ["model", *(f"{b}" for b in wide.columns)],
+        [[title(str(model)), *(number(v) for v in row)] for model, row in wide.iterrows()],
+    )
+    several = mean.loc[mean.index > 1]
+    ranges = "; ".join(
+        f"{names[f]} ×{several[f].min():.2f} to ×{several[f].max():.2f} predicted, ×{said.speedup[f]:.1f} published"
+        for f in names
+    )
+    tight = found.loc[~found["fits"], "model"].unique()
+    return (
+        f"## From {NAMES[said.before]} to {NAMES[said.after]}, per chip, runtime `xla`, bf16\n\n"
+        f"{table(head, lines)}\n\n"
+        f"Batch 2 and up: {ranges}. The peak grows ×{said.peak_ratio:.0f}. The source does not give its batch "
+        f"size. At batch 1 one of the two cores of {NAMES[said.before]} is idle, which flatters the move.\n\n"
+        + (
+            f"Does not fit into memory at the largest batches: {', '.join(map(title, tight))}.\n\n"
+            if len(tight)
+            else ""
+        )
+        + f"Speed-up of each network, by images per chip:\n\n{detail}\n"
+    )
+
+
+def intensity_section() -> str:
+    """Return naive intensities beside the recalled ones."""
+    found: Any = figures.intensities()
+    said = figures.published().intensity
+    lines = [[title(r.model), number(r.published, 1), number(r.naive, 1), number(r.ratio)] for r in found.itertuples()]
+    off = found.loc[(found["ratio"] - 1.0).abs() > MISS, "model"]
+    return (
+        f"## Naive operational intensity, {said.dtype}, batch {said.batch}\n\n"
+        "FLOP/byte before any fusion: every convolution reads its input and writes its output once, squeeze-and-excite "
+        "adds one read and one write, weights are shared by the batch "
+        "(`roofline.analysis.intensity.naive_intensity`).\n\n"
+        f"{table(('model', 'published', 'counted', 'ratio'), lines)}\n\n"
+        f"More than {MISS:.0%} off: {', '.join(map(title, off)) or 'none'}.\n"
+    )
+
+
+def sources_section() -> str:
+    """Return where the published figures come from."""
+    data = figures.published()
+    used = {
+        "latencies": data.latency,
+        "intensities": data.intensity,
+        "mean speed-ups": data.speedup,
+        "migration": data.migration,
+    }
+    lines = [f"- {what}: {data.sources[f.source]}" + (" (recalled)" if f.recalled else "") for what, f in used.items()]
+    return "## Sources\n\n" + "\n".join(lines) + "\n"
+
+
+# the readme -------------------------------------------------------------------
+
+
+def accuracy() -> str:
+    """Return the table of the readme: how far off the predictions are, by device and family."""
+    lines = [[what, f"{said:.1f}", span(low, high), error] for what, said, low, high, error in summary()]
+    return table(("", "published", "predicted", "error"), lines)
+
+
+def command(language: str, code: str) -> list[str]:
+    """Return what runs a block: Python as it is, ``roofline ...`` by the interpreter at hand."""
+    if language == "python":
+        return [sys.executable, "-c", code]
+    words = shlex.split(code.replace("\\\n", " "))
+    return [sys.executable, "-m", "roofline.cli", *words[1:]]
+
+
+def output(language: str, code: str, folder: Path = ROOT) -> str:
+    """Return what a block prints; it must succeed."""
+    environment = os.environ | {"COLUMNS": str(WIDTH), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command(language, code), cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{code}\n{done.stderr}")
+    return "".join(line.rstrip() + "\n" for line in done.stdout.splitlines())
+
+
+def readme(text: str, folder: Path = ROOT) -> str:
+    """Return the readme with its accuracy table and the output of its blocks as they are now."""
+
+    def fill(match: re.Match[str]) -> str:
+        language, code, shown = match.groups()
+        if shown is None:
+            return match.group()
+        return f"```{language}\n{code}```\n\n```text\n{output(language, code, folder).strip(chr(10))}\n```\n"
+
+    text = ACCURACY.sub(lambda match: f"{match.group(1)}\n{accuracy()}\n\n{match.group(2)}", text)
+    return BLOCK.sub(fill, text)
+
+
+def main() -> None:
+    """Write everything."""
+    RESULTS.write_text(results(), encoding="utf-8")
+    simulate("efficientnet-x-b0", "tpu-v3", batch=128).save(PICTURE)
+    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The predictions beside published figures: the page is what the simulator says, and the order is right."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages import ROOT, assert_up_to_date, generator
+
+import roofline as rf
+from roofline.analysis import published as figures
+from roofline.analysis.intensity import graph_intensity, naive_intensity
+from roofline.graph.builder import GraphBuilder
+
+#: a table of the paper's results that is not part of the project
+TABLE = ROOT.parent / "shared" / "reference" / "effnetx_paper_table.csv"
+#: where the recalled intensities are trusted
+TRUSTED = [f"efficientnet-{size}" for size in ("b0", "b1", "b3", "b4")]
+TRUSTED += [f"efficientnet-x-{size}" for size in ("b0", "b1", "b2", "b3", "b4")]
+TOLERANCE = 0.10
+
+
+@pytest.fixture(scope="module")
+def generate() -> dict[str, Any]:
+    return generator()
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, dict[str, str]]:
+    if not TABLE.is_file():
+        pytest.skip("the table of recalled results is not beside the checkout")
+    with TABLE.open(newline="") as file:
+        return {row["model"]: row for row in csv.DictReader(file)}
+
+
+def test_the_page_of_results_is_up_to_date(generate: dict[str, Any]) -> None:
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert_up_to_date(page, generate["results"]())
+
+
+@pytest.mark.parametrize("device", ["tpu-v3", "v100"])
+def test_efficientnet_x_is_faster_at_every_size(generate: dict[str, Any], device: str) -> None:
+    pairs = figures.speedups(generate["latencies"]())
+    rows = pairs[pairs["device"] == device]
+    assert list(rows["size"]) == [f"b{i}" for i in range(8)]
+    assert (rows["predicted"] > 1.0).all(), rows.to_string()
+
+
+def test_the_latencies_are_run_under_the_stated_conditions(generate: dict[str, Any]) -> None:
+    rows = generate["latencies"]()
+    found = set(rows[["device", "runtime", "dtype", "batch"]].itertuples(index=False, name=None))
+    assert found == {("tpu-v3", "xla_tpu", "bf16", 128), ("v100", "tensorflow", "fp16", 128)}
+
+
+def test_migration_gains_clearly_more_for_efficientnet_x(generate: dict[str, Any]) -> None:
+    moves = generate["migrations"]()
+    gain = moves.groupby(["batch", "family"])["speedup"].agg(figures.geometric_mean).unstack()
+    assert list(gain.index) == list(figures.MIGRATION_BATCHES)
+    assert (gain["efficientnet-x"] > 1.15 * gain["efficientnet"]).all(), gain.to_string()
+    assert moves["fits"].all()
+
+
+def test_a_migration_is_the_ratio_of_two_simulations() -> None:
+    (row,) = (r for r in figures.migrations((8,)).to_dict("records") if r["model"] == "efficientnet-b3")
+    before, after = (rf.simulate("efficientnet-b3", device, batch=8).latency_ms for device in ("tpu-v2", "tpu-v4i"))
+    assert row["speedup"] == before / after
+
+
+def test_naive_intensity_counts_by_hand() -> None:
+    # a stem convolution 8x8x3 -> 4x4x16, then a gate on its output, as one graph
+    b = GraphBuilder("tiny")
+    x = b.conv(b.input("image", (2, 8, 8, 3)), 16, kernel=3, stride=2)
+    graph = b.graph([b.gate(b.relu(x), b.input("gate", (2, 1, 1, 16)))])
+    macs = 2 * 4 * 4 * 16 * 27
+    elements = 2 * 8 * 8 * 3 + 3 * 3 * 3 * 16 + 2 * 4 * 4 * 16  # image, weights, output
+    elements += 2 * (2 * 4 * 4 * 16)  # the gate's read and write
+    assert graph_intensity(graph, "bf16") == pytest.approx(2 * macs / (2 * elements))
+
+
+def test_naive_intensity_follows_batch_and_dtype() -> None:
+    one, many = (naive_intensity("efficientnet-b0", batch) for batch in (1, 128))
+    assert one < many  # weights are shared by the batch
+    assert naive_intensity("efficientnet-b0", dtype="fp32") == pytest.approx(many / 2)
+
+
+@pytest.mark.parametrize("model", TRUSTED)
+def test_naive_intensity_agrees_with_the_paper(reference: dict[str, dict[str, str]], model: str) -> None:
+    assert naive_intensity(model) == pytest.approx(float(reference[model]["I_ops_per_byte"]), rel=TOLERANCE)
+
+
+def test_the_shipped_figures_are_those_of_the_table(reference: dict[str, dict[str, str]]) -> None:
+    data = figures.published()
+    columns = {"tpu-v3": "tpuv3_latency_ms_b128", "v100": "gpuv100_latency_ms_b128"}
+    for model, row in reference.items():
+        wanted = {device: float(row[column]) for device, column in columns.items() if row[column]}
+        assert data.latency.ms[model] == wanted
+        known = row["I_ops_per_byte"]
+        assert data.intensity.flops_per_byte.get(model) == (float(known) if known else None)
+
+
+def test_every_figure_has_a_source() -> None:
+    data = figures.published()
+    for part in (data.latency, data.intensity, data.speedup, data.migration):
+        assert part.source in data.sources
+    models = {f"{family}-{size}" for family in data.families for size in data.sizes}
+    assert set(data.latency.ms) == models
+    assert models <= set(rf.models())
+
+
+def test_the_generator_writes_where_the_tests_look(generate: dict[str, Any]) -> None:
+    assert Path(generate["RESULTS"]) == ROOT / "docs" / "results.md"
+    assert Path(generate["PICTURE"]).is_file()
