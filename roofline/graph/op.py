@@ -51,6 +51,11 @@ class Op(ABC):
         """The fusion family of the op."""
         return "pointwise"
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the first output takes the memory of the first input."""
+        return False
+
     @abstractmethod
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the output shapes for these input shapes.
@@ -66,7 +71,7 @@ class Op(ABC):
         return ()
 
     def touched(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> dict[str, Numeric]:
-        """Return tensor id -> elements the op really touches, where that is less than the whole tensor."""
+        """Return tensor id -> elements read or written, where that is less than the whole tensor."""
         return {}
 
     def fail(self, why: str) -> ShapeError:

@@ -87,7 +87,7 @@ def make_kernels(graph: OpGraph, groups: Sequence[tuple[str, ...]]) -> tuple[Ker
     for amount in traffic:
         before.append(before[-1] + amount)
     written = {a.tensor.id: i for i, accesses in enumerate(raw) for a in accesses if a.role == "write"}
-    live = _live_bytes(graph, raw, written)
+    live = _live_bytes(graph, groups, raw, written)
     kernels = []
     for i, (group, accesses) in enumerate(zip(groups, raw, strict=True)):
         distant = tuple(_with_distance(a, before, written, i) for a in accesses)
@@ -118,10 +118,13 @@ def _accesses(graph: OpGraph, group: tuple[str, ...]) -> list[Access]:
     computes = any(graph.op(op_id).family != "movement" for op_id in group)
     returned = {graph.root(t) for t in graph.outputs}
     for op_id in group:
-        for t in graph.op(op_id).outputs:
+        op = graph.op(op_id)
+        narrowed = op.touched(*graph.arguments(op))
+        for t in op.outputs:
             if t in returned or any(reader not in inside for reader in graph.effective_readers(t)):
                 tensor = graph.tensors[t]
-                accesses.append(Access(tensor=tensor, role="write", elements=tensor.elements, converted=computes))
+                amount = narrowed.get(t, tensor.elements)
+                accesses.append(Access(tensor=tensor, role="write", elements=amount, converted=computes))
     return accesses
 
 
@@ -146,12 +149,18 @@ def _with_distance(access: Access, before: list[Numeric], written: dict[str, int
     return replace(access, distance_bytes=distance)
 
 
-def _live_bytes(graph: OpGraph, raw: list[list[Access]], written: dict[str, int]) -> list[Numeric]:
-    """Return the bytes of activations alive while each kernel runs: from their writer to their last reader."""
+def _live_bytes(
+    graph: OpGraph, groups: Sequence[tuple[str, ...]], raw: list[list[Access]], written: dict[str, int]
+) -> list[Numeric]:
+    """Return the bytes of activations alive while each kernel runs: from their writer to their last reader.
+
+    The target of an update in place ends where its result begins.
+    """
     last_use: dict[str, int] = {}
-    for i, accesses in enumerate(raw):
+    for i, (group, accesses) in enumerate(zip(groups, raw, strict=True)):
+        targets = {graph.root(graph.op(o).inputs[0]) for o in group if graph.op(o).in_place}
         for access in accesses:
-            if access.role != "weight":
+            if access.role != "weight" and access.tensor.id not in targets:
                 last_use[access.tensor.id] = i
     end = len(raw) - 1
     for t in graph.outputs:

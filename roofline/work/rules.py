@@ -5,7 +5,9 @@ Counts are per run of the op; a multiply-add is two simple operations.
 
 from __future__ import annotations
 
-from roofline.graph import movement, ops
+import numpy as np
+
+from roofline.graph import indexing, movement, ops, resampling
 from roofline.graph.tensor import Tensor
 from roofline.numeric import product
 from roofline.work.functions import function_ops
@@ -97,6 +99,38 @@ def pool(op: ops.Pool, inputs: Tensors, outputs: Tensors) -> Work:
     return Work(simple_ops=outputs[0].elements * product(op.kernel))
 
 
+@rule(resampling.ConvTranspose)
+def conv_transpose(op: resampling.ConvTranspose, inputs: Tensors, outputs: Tensors) -> Work:
+    """The products, and the bias."""
+    return Work(contractions=op.contractions(inputs, outputs), simple_ops=_bias(inputs, outputs, 2))
+
+
+@rule(resampling.Resize)
+def resize(op: resampling.Resize, inputs: Tensors, outputs: Tensors) -> Work:
+    """A multiplication and an addition for every neighbour; the nearest is copied."""
+    per_element = 2.0 * op.neighbours if op.function != "nearest" else 0.0
+    return Work(simple_ops=outputs[0].elements * per_element)
+
+
+@rule(indexing.Sort)
+def sort(op: indexing.Sort, inputs: Tensors, outputs: Tensors) -> Work:
+    """A bitonic network: log2 n (log2 n + 1) / 2 comparisons of every element of a row of n (Batcher, 1968)."""
+    levels = np.ceil(np.log2(np.maximum(inputs[0].shape[-1], 2)))
+    return Work(simple_ops=inputs[0].elements * levels * (levels + 1) / 2)
+
+
+@rule(indexing.Scan)
+def scan(op: indexing.Scan, inputs: Tensors, outputs: Tensors) -> Work:
+    """Two operations per element: up and down the tree of a work-efficient scan (Blelloch, 1990)."""
+    return Work(simple_ops=2.0 * inputs[0].elements)
+
+
+@rule(indexing.Update)
+def update(op: indexing.Update, inputs: Tensors, outputs: Tensors) -> Work:
+    """One addition per value where they accumulate."""
+    return Work(simple_ops=inputs[1].elements * float(op.accumulate))
+
+
 def _rows(x: Tensor) -> float:
     return product(x.shape[:-1])  # type: ignore[return-value]
 
@@ -107,6 +141,7 @@ def _moves_only(op: object, inputs: Tensors, outputs: Tensors) -> Work:
 
 
 for _op_type in (
-    movement.Embedding, movement.Concat, movement.Slice, movement.Move, movement.Reshape, movement.Part, movement.Expand
+    movement.Embedding, movement.Concat, movement.Slice, movement.Move,
+    movement.Reshape, movement.Part, movement.Expand, indexing.Gather, indexing.Fill, resampling.Pad,
 ):  # fmt: skip
     rule(_op_type)(_moves_only)
