@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from roofline.graph.movement import Reshape
+from roofline.graph.movement import Expand, Reshape
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Attention, Elementwise, MatMul, Softmax
 from roofline.graph.tensor import Shape, Tensor
-from roofline.numeric import Numeric
+from roofline.numeric import Numeric, same
 from roofline.passes.rewrite import Rewriter
 
 
 def decompose_attention(graph: OpGraph) -> OpGraph:
     """Return `graph` with every attention op as two batched products around scale, bias and softmax.
 
-    The split into heads is a view: libraries read it with strides. Query heads that share a key head read it anew.
+    The split into heads is a view: libraries read it with strides. Query heads that share a key head see the same bytes.
     """
     if not any(isinstance(op, Attention) for op in graph.ops.values()):
         return graph
@@ -41,20 +41,25 @@ def _decompose(new: Rewriter, op_id: str, op: Attention) -> None:
         new.ops[name] = make(inputs=tuple(t.id for t in inputs), outputs=(out.id,), times=op.times, **fields)
         return out
 
-    def per_head(name: str, x: Tensor, length: Numeric, width: Numeric, transpose: bool) -> Tensor:
-        shape = (batch, heads, width, length) if transpose else (batch, heads, length, width)
-        return add(name, Reshape, (x,), shape, shape=shape)
+    def view(name: str, x: Tensor, shape: Shape, make: type[Op] = Reshape) -> Tensor:
+        return add(name, make, (x,), shape, shape=shape)
+
+    def per_head(name: str, x: Tensor, x_heads: Numeric, *size: Numeric) -> Tensor:
+        if same(x_heads, heads):
+            return view(name, x, (batch, heads, *size))
+        apart = view(f"{name}_apart", x, (batch, x_heads, 1, *size))
+        repeated = view(f"{name}_repeated", apart, (batch, x_heads, heads / x_heads, *size), Expand)
+        return view(name, repeated, (batch, heads, *size))
 
     score_shape = (batch, heads, rows, columns)
-    scores = add(
-        "scores", MatMul, (per_head("q", q, rows, head, False), per_head("k", k, columns, head, True)), score_shape
-    )
+    left, right = per_head("q", q, heads, rows, head), per_head("k", k, op.kv_heads, head, columns)
+    scores = add("scores", MatMul, (left, right), score_shape)
     scores = add("scale", Elementwise, (scores,), score_shape, function="scale", broadcast=(False,))
     for i, bias in enumerate(op.inputs[3:]):
         operands = (scores, new.tensors[new.now(bias)])
         scores = add(f"bias{i}", Elementwise, operands, score_shape, function="add", broadcast=(False, True))
     weights = add("softmax", Softmax, (scores,), score_shape)
     context_shape = (batch, heads, rows, value)
-    context = add("context", MatMul, (weights, per_head("v", v, columns, value, False)), context_shape)
+    context = add("context", MatMul, (weights, per_head("v", v, op.kv_heads, columns, value)), context_shape)
     merged = new.tensors[op.outputs[0]]
     new.ops[f"{op_id}/merge"] = Reshape(inputs=(context.id,), outputs=(merged.id,), shape=merged.shape, times=op.times)
