@@ -41,6 +41,8 @@ def _autocast(graph: OpGraph, precision: Precision) -> OpGraph:
         if isinstance(op, CASTING_OPS):
             inputs = tuple(_cast_to(new, casts, t, wanted, op_id) for t in inputs)
         new.keep(op_id, replace(op, inputs=inputs) if inputs != op.inputs else op)
+        if isinstance(op, Cast):  # the program's own: its output has the format it asks for
+            continue
         for out in op.outputs:
             new.tensor(new.tensors[out].cast(wanted) if new.tensors[out].dtype.kind == "float" else new.tensors[out])
     return new.result()
