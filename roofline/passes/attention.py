@@ -16,7 +16,7 @@ from roofline.passes.rewrite import Rewriter
 def decompose_attention(graph: OpGraph) -> OpGraph:
     """Return `graph` with every attention op as two batched products around scale, bias and softmax.
 
-    The split into heads is a view: libraries read it with strides. Query heads that share a key head see the same bytes.
+    The split into heads is a view: libraries read it with strides. Query heads that share a key head see its bytes.
     """
     if not any(isinstance(op, Attention) for op in graph.ops.values()):
         return graph
