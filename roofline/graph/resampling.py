@@ -40,7 +40,7 @@ class ConvTranspose(Op):
         x, weight = inputs[0].shape, inputs[1].shape
         taps = product(self.kernel)
         if self.form == "depthwise":
-            return (Contraction(batch=self.groups, m=product(x[:-1]), n=1, k=1, taps=taps, form="depthwise"),)
+            return (Contraction(batch=self.groups, m=product(x[:-1]), n=weight[-1], k=1, taps=taps, form="depthwise"),)
         return (
             Contraction(
                 batch=self.groups, m=product(x[:-1]), n=weight[-1] * taps, k=x[-1] / self.groups, form=self.form
