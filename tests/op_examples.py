@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from roofline.dtypes import DTYPES
-from roofline.graph import movement, ops
+from roofline.graph import indexing, movement, ops, resampling
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
@@ -184,5 +184,74 @@ EXAMPLES: dict[str, Example] = {
         op=movement.Expand,
         sizes=(2, 3, 4),
         build=lambda b, n, t, c: b.expand(b.input("x", (1, t, c)), (n, t, c)),
+    ),
+    "transposed convolution": Example(
+        op=resampling.ConvTranspose,
+        sizes=(2, 3, 4, 5, 6),
+        build=lambda b, n, h, w, c, k: b.add_op(
+            "up", resampling.ConvTranspose, b.input("x", (n, h, w, c)), b.parameter("w", 2, 2, c, k),
+            b.parameter("bias", k), kernel=(2, 2), shape=(n, 2 * h, 2 * w, k),
+        ),
+        macs=2 * (3 * 4) * 5 * (2 * 2 * 6),  # every input of 5 channels meets 2x2 taps of 6 filters
+        simple=2 * (6 * 8) * 6,  # the bias of each output
+    ),
+    "transposed depthwise": Example(
+        op=resampling.ConvTranspose,
+        sizes=(2, 3, 4, 5),
+        build=lambda b, n, h, w, c: b.add_op(
+            "up", resampling.ConvTranspose, b.input("x", (n, h, w, c)), b.parameter("w", 2, 2, c, 2),
+            kernel=(2, 2), shape=(n, 2 * h, 2 * w, 2 * c), groups=c, form="depthwise",
+        ),
+        macs=2 * (3 * 4) * 5 * (2 * 2) * 2,  # every input element meets 2x2 taps of its 2 filters
+    ),
+    "resize": Example(
+        op=resampling.Resize,
+        sizes=(2, 4, 4, 3),
+        build=lambda b, n, h, w, c: b.add_op("up", resampling.Resize, b.input("x", (n, h, w, c)), size=(2 * h, 2 * w)),
+        simple=2 * (8 * 8) * 3 * 8,  # four neighbours, each multiplied and added
+    ),
+    "nearest": Example(
+        op=resampling.Resize,
+        sizes=(2, 4, 4, 3),
+        build=lambda b, n, h, w, c: b.add_op(
+            "up", resampling.Resize, b.input("x", (n, h, w, c)), size=(2 * h, 2 * w), function="nearest"
+        ),
+    ),
+    "pad": Example(
+        op=resampling.Pad,
+        sizes=(2, 4),
+        build=lambda b, n, c: b.add_op("pad", resampling.Pad, b.input("x", (n, c)), before=(0, 1), after=(0, 2)),
+    ),
+    "gather": Example(
+        op=indexing.Gather,
+        sizes=(10, 4, 3),
+        build=lambda b, rows, c, n: b.add_op(
+            "take", indexing.Gather, b.input("x", (rows, c)), b.input("i", (n,), DTYPES["int32"]), shape=(n, c)
+        ),
+    ),
+    "update": Example(
+        op=indexing.Update,
+        sizes=(10, 4, 3),
+        build=lambda b, rows, c, n: b.add_op(
+            "put", indexing.Update, b.input("x", (rows, c)), b.input("values", (n, c)), accumulate=True
+        ),
+        simple=3 * 4,  # an addition for every value, not for every element of the target
+    ),
+    "sort": Example(
+        op=indexing.Sort,
+        sizes=(2, 8),
+        build=lambda b, n, c: b.add_op("sort", indexing.Sort, b.input("x", (n, c))),
+        simple=(2 * 8) * 6,  # a bitonic network of 8 has 1 + 2 + 3 rounds, in each every element takes part
+    ),
+    "scan": Example(
+        op=indexing.Scan,
+        sizes=(2, 8),
+        build=lambda b, n, c: b.add_op("cumsum", indexing.Scan, b.input("x", (n, c)), axis=-1),
+        simple=2 * (2 * 8),  # up and down the tree
+    ),
+    "fill": Example(
+        op=indexing.Fill,
+        sizes=(2, 8),
+        build=lambda b, n, c: b.add_op("zeros", indexing.Fill, dtype=DTYPES["fp32"], shape=(n, c)),
     ),
 }  # fmt: skip
