@@ -66,7 +66,7 @@ class Update(Op):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sort(Op):
-    """Sorting along the last dimension, or its `kept` largest elements: values, and with a second output their indices."""
+    """Sorting along the last dimension, or its `kept` largest: values, and with a second output their indices."""
 
     kept: Numeric | None = None
     kind: ClassVar[str] = "sort"
@@ -103,7 +103,7 @@ class Scan(Op):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fill(Op):
-    """A tensor of `shape` written from nothing: zeros, a range, a mask, random numbers (`function`). No inputs needed."""
+    """A tensor of `shape` written from nothing: zeros, a range, a mask, random numbers (`function`)."""
 
     shape: Shape
     function: str = "full"

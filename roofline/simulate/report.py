@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA_VERSION = 1
+#: what a report says as JSON, beside its kernels
+HEADLINE = (
+    *("model", "device", "runtime", "dtype", "layout", "batch", "cores", "idle_cores", "image_size", "mode"),
+    *("latency_ms", "throughput_per_s", "bound", "bound_shares", "macs", "macs_per_example", "flops", "vector_ops"),
+    *("params", "traffic_bytes", "weight_bytes", "peak_memory_bytes", "memory_capacity_bytes", "fits"),
+    *("intensity_flops_per_byte", "ridge_flops_per_byte", "peak_flops_per_s", "attainable_flops_per_s"),
+    *("achieved_flops_per_s", "efficiency", "latency_s", "device_s", "host_s", "program_s"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -236,13 +244,7 @@ class Report:
         """Return the report without its kernels, ready for JSON."""
         from roofline import __version__
 
-        names = (
-            "model device runtime dtype layout batch cores idle_cores image_size mode latency_ms throughput_per_s "
-            "bound bound_shares macs macs_per_example flops vector_ops params traffic_bytes weight_bytes peak_memory_bytes "
-            "memory_capacity_bytes fits intensity_flops_per_byte ridge_flops_per_byte peak_flops_per_s "
-            "attainable_flops_per_s achieved_flops_per_s efficiency latency_s device_s host_s program_s"
-        )
-        values = {name: getattr(self, name) for name in names.split()}
+        values = {name: getattr(self, name) for name in HEADLINE}
         head = {"schema_version": SCHEMA_VERSION, "roofline_version": __version__}
         return head | values | {"warnings": list(self.warnings)}
 
