@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import roofline as rf
 
 README = ROOT / "README.md"
 LANGUAGES = {"python", "sh", "text", "bibtex"}
-COMMANDS = [block for block in blocks(README, "sh")]
+COMMANDS = blocks(README, "sh")
 INSTALL = ["python", "-m", "pip", "install", "."]
 ORDER = [
     "Install",
@@ -52,7 +53,7 @@ def test_commands_of_the_readme_run(block: str, generate: dict[str, Any], tmp_pa
         elif words != INSTALL:
             assert words[0] == "roofline", f"the tests do not know how to run {line!r}"
             assert generate["output"]("sh", line, tmp_path) or "--output" in words
-            for option, name in zip(words, words[1:], strict=False):
+            for option, name in pairwise(words):
                 assert option != "--output" or (tmp_path / name).stat().st_size
 
 

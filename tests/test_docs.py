@@ -1,0 +1,121 @@
+"""The pages: their examples work, and they name what exists."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages import ROOT, blocks
+
+import roofline as rf
+from roofline.errors import SpecError
+from roofline.families import FAMILIES
+from roofline.runtime.spec import RuntimeFile
+from roofline.work import count
+from roofline.work.functions import function_ops
+from roofline.work.registry import RULES
+
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+@pytest.fixture
+def op_page(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run the example of a new op as a file of its own; the registry forgets it afterwards."""
+    monkeypatch.setattr("roofline.work.registry.RULES", dict(RULES))
+    module = types.ModuleType("fourier_example")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for code in blocks(DOCS / "adding-an-op.md", "python"):
+        exec(compile(code, "adding-an-op.md", "exec"), module.__dict__)
+    return module.__dict__
+
+
+def test_the_op_of_the_page(op_page: dict[str, Any]) -> None:
+    graph = op_page["graph"]
+    graph.check_shapes()
+    work = count(graph)
+    assert work.macs == 0
+    assert work.simple_ops == 8 * 4096 * (5 * 12 + 1)  # log2 4096 = 12; one operation for relu
+
+
+@pytest.mark.parametrize("runtime", rf.runtimes())
+def test_the_op_of_the_page_runs_under_every_runtime(op_page: dict[str, Any], runtime: str) -> None:
+    kind = rf.runtime(runtime).device_kinds[0]
+    report = rf.simulate(op_page["graph"], {"tpu": "tpu-v3", "gpu": "v100"}[kind], runtime=runtime)
+    assert report.vector_ops == 8 * 4096 * 61
+    assert report.latency_s > 0
+
+
+def test_the_op_of_the_page_takes_columns(op_page: dict[str, Any]) -> None:
+    import numpy as np
+
+    b = rf.GraphBuilder("columns")
+    x = b.input("signal", (np.array([1.0, 8.0]), np.array([8.0, 4096.0])))
+    work = count(b.graph([b.add_op("fourier", op_page["Fourier"], x)]))
+    assert list(np.asarray(work.simple_ops)) == [8 * 5 * 3, 8 * 4096 * 5 * 12]
+
+
+@pytest.fixture
+def runtime_page(tmp_path: Path) -> Path:
+    (text,) = blocks(DOCS / "adding-a-runtime.md", "toml")
+    path = tmp_path / "example.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_runtime_of_the_page(runtime_page: Path) -> None:
+    fused = rf.simulate("resnet-50", "a100-80gb", batch=32, runtime=runtime_page)
+    eager = rf.simulate("resnet-50", "a100-80gb", batch=32, runtime="pytorch_eager")
+    assert fused.runtime == "example"
+    assert fused.macs == eager.macs
+    assert fused.traffic_bytes < eager.traffic_bytes
+    assert fused.latency_s < eager.latency_s
+
+
+def test_the_runtime_of_the_page_has_every_key_and_no_other(runtime_page: Path) -> None:
+    tables = tomllib.loads(runtime_page.read_text(encoding="utf-8"))
+    assert set(tables) == set(RuntimeFile.model_fields)
+    runtime_page.write_text(runtime_page.read_text(encoding="utf-8").replace("overlap =", "overlapp ="))
+    with pytest.raises(SpecError, match="overlap"):
+        rf.runtime(runtime_page)
+
+
+def test_the_pages_name_every_family() -> None:
+    for page in ("adding-an-op.md", "adding-a-runtime.md"):
+        text = (DOCS / page).read_text(encoding="utf-8")
+        assert {name for name in FAMILIES if f"`{name}`" not in text} <= {"free"}
+
+
+def test_the_cost_model_counts_functions_as_the_rules_do() -> None:
+    text = (DOCS / "cost-model.md").read_text(encoding="utf-8")
+    simple = [function_ops(name)[0] for name in ("relu", "relu6", "hard_sigmoid", "hard_swish")]
+    assert " / ".join(f"{n:.0f}" for n in simple) in text
+    for title, name in {"sigmoid": "sigmoid", "swish": "swish", "GELU (erf)": "gelu"}.items():
+        cells = [f"{n:.0f}" for n in function_ops(name)]
+        assert f"| {title} | {cells[0]} | {cells[1]} |" in text
+    assert f"| tanh / erf | {function_ops('tanh')[0]:.0f} / {function_ops('erf')[0]:.0f} | 1 |" in text
+
+
+def test_the_cost_model_names_every_constant_of_a_runtime() -> None:
+    text = (DOCS / "cost-model.md").read_text(encoding="utf-8")
+    tables = tomllib.loads((ROOT / "runtimes" / "xla_tpu.toml").read_text(encoding="utf-8"))
+    names = {name for table in ("fusion", "matrix", "vector", "memory", "launch") for name in tables[table]}
+    missing = {name for name in names if not re.search(rf"\b{name}\b", text)} - {"why"}
+    assert not missing, f"docs/cost-model.md says nothing about {sorted(missing)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_files_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:roofline|tests|docs|runtimes|models|hardware_specs)/[\w./-]*)`", text):
+        assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_the_index_lists_every_page() -> None:
+    text = (DOCS / "README.md").read_text(encoding="utf-8")
+    assert {page.name for page in PAGES if f"]({page.name})" not in text} == {"README.md"}
