@@ -1,0 +1,213 @@
+"""Memory and vector time, their combination and the folds: by enumeration and by hand."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roofline.cost.combine import attainable_flops_per_s, kernel_time_s
+from roofline.cost.fold import latency_s, peak_memory_bytes, segment_max, segment_sum
+from roofline.cost.memory import padding_ratio, resident_fraction, split_by_level, transfer_time_s
+from roofline.cost.vector import depthwise_ops, partial_sum_ops, vector_time_s
+
+sizes = st.integers(1, 300)
+positive = st.floats(1.0, 1e12, allow_nan=False)
+
+
+# layout padding ------------------------------------------------------------------------------------------------------
+
+
+def stored_elements(shape: tuple[int, int, int], lanes: int, sublanes: int) -> int:
+    """Try every pair of dimensions as (sublanes, lanes), one of them the channels, and count what the tiles hold."""
+    best = None
+    for second, minor in itertools.permutations(range(3), 2):
+        if 2 not in (second, minor):
+            continue  # a layout keeps the channels in a minor dimension
+        padded = list(shape)
+        padded[second] = len(range(0, shape[second], sublanes)) * sublanes
+        padded[minor] = len(range(0, shape[minor], lanes)) * lanes
+        count = padded[0] * padded[1] * padded[2]
+        best = count if best is None else min(best, count)
+    assert best is not None
+    return best
+
+
+@settings(max_examples=80)
+@given(batch=sizes, inner=sizes, channels=sizes, tile=st.sampled_from([(128, 8), (128, 16), (1, 1), (256, 8)]))
+def test_padding_by_trying_every_layout(batch: int, inner: int, channels: int, tile: tuple[int, int]) -> None:
+    lanes, sublanes = tile
+    found = padding_ratio(batch=batch, inner=inner, channels=channels, lanes=lanes, sublanes=sublanes)
+    expected = stored_elements((batch, inner, channels), lanes, sublanes) / (batch * inner * channels)
+    assert float(found) == pytest.approx(expected, rel=1e-12)
+    assert found >= 1
+
+
+@pytest.mark.parametrize(
+    ("batch", "inner", "channels", "ratio"),
+    [
+        (8, 7, 128, 1),  # cloud TPU performance guide: batch a multiple of 8, features of 128
+        (128, 7, 8, 1),  # or batch 128 and features a multiple of 8
+        (1, 112, 32, 112 / 112 * 128 / 112),  # one image: 112 columns in the lanes, channels in the sublanes
+        (1, 1, 1000, 8 * 1024 / 1000),  # a vector fills one sublane of eight
+        (1, 1, 1, 1024),  # a number takes a tile
+    ],
+)
+def test_padding_by_hand(batch: int, inner: int, channels: int, ratio: float) -> None:
+    found = padding_ratio(batch=batch, inner=inner, channels=channels, lanes=128, sublanes=8)
+    assert float(found) == pytest.approx(ratio, rel=1e-12)
+
+
+# what stays on chip --------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(size=positive, capacity=positive, more=positive)
+def test_residency_is_a_share_that_falls_with_size(size: float, capacity: float, more: float) -> None:
+    share = float(resident_fraction(size, capacity_bytes=capacity))
+    assert 0 <= share <= 1
+    assert (share == 1) == (size <= capacity)
+    assert resident_fraction(size + more, capacity_bytes=capacity) <= share
+    assert resident_fraction(size, capacity_bytes=capacity + more) >= share
+
+
+@settings(max_examples=80)
+@given(
+    size=positive,
+    reach=st.one_of(positive, st.just(np.inf)),
+    capacities=st.lists(st.floats(0, 1e9, allow_nan=False), max_size=3),
+)
+def test_levels_serve_every_byte_once(size: float, reach: float, capacities: list[float]) -> None:
+    served = split_by_level(size, reach, capacities_bytes=capacities)
+    assert len(served) == 1 + len(capacities)
+    assert all(float(s) >= 0 for s in served)
+    assert sum(map(float, served)) == pytest.approx(size, rel=1e-9)
+    if reach == np.inf:
+        assert float(served[0]) == size, "what nothing can hold comes from far"
+
+
+def test_levels_by_hand() -> None:
+    # a reach of 100: the near level (20) holds a fifth, the far one (50) half, the memory serves the rest
+    served = split_by_level(1000.0, 100.0, capacities_bytes=[50.0, 20.0])
+    assert list(map(float, served)) == [500.0, 300.0, 200.0]
+    # a far level smaller than the near one adds nothing
+    assert list(map(float, split_by_level(1000.0, 100.0, capacities_bytes=[10.0, 20.0]))) == [800.0, 0.0, 200.0]
+    assert list(map(float, split_by_level(1000.0, 5.0, capacities_bytes=[50.0, 20.0]))) == [0.0, 0.0, 1000.0]
+    assert list(map(float, split_by_level(1000.0, 5.0, capacities_bytes=[]))) == [1000.0]
+
+
+def test_transfer_time_by_hand() -> None:
+    # 1 us to start, 900 B at half of 900 B/s, 100 B at half of 400 B/s
+    found = transfer_time_s([900.0, 100.0], [900.0, 400.0], fraction=0.5, latency_s=1e-6)
+    assert float(found) == pytest.approx(1e-6 + 2.0 + 0.5)
+
+
+@settings(max_examples=40)
+@given(size=positive, reach=positive, capacity=positive, more=positive)
+def test_more_bytes_never_take_less_and_more_capacity_never_more(
+    size: float, reach: float, capacity: float, more: float
+) -> None:
+    def time_s(size_bytes: float, capacity_bytes: float) -> float:
+        served = split_by_level(size_bytes, reach, capacities_bytes=[capacity_bytes])
+        return float(transfer_time_s(served, [1e9, 1e10], fraction=0.8, latency_s=1e-6))
+
+    assert time_s(size + more, capacity) >= time_s(size, capacity)
+    assert time_s(size, capacity + more) <= time_s(size, capacity) * (1 + 1e-12)
+
+
+# vector --------------------------------------------------------------------------------------------------------------
+
+VPU: dict[str, Any] = {"simple_ops_per_s": 100.0, "transcendental_ops_per_s": 25.0, "fraction": 0.5}
+
+
+def test_vector_time_by_hand() -> None:
+    # 200 simple operations take 2 s, 50 transcendental ones 2 s more; half of the slots are free: 8 s
+    assert float(vector_time_s(simple_ops=200, transcendental_ops=50, **VPU)) == 8
+    assert float(vector_time_s(simple_ops=0, transcendental_ops=0, **VPU)) == 0
+
+
+def test_swish_costs_more_than_relu() -> None:
+    elements = 1e6
+    relu = vector_time_s(simple_ops=elements, transcendental_ops=0, **VPU)
+    swish = vector_time_s(simple_ops=4 * elements, transcendental_ops=2 * elements, **VPU)
+    assert float(swish) == pytest.approx(12 * float(relu))  # 4 + 2 x (100 / 25) slots against one
+
+
+def test_depthwise_and_partial_sums_by_hand() -> None:
+    assert depthwise_ops(1000, 3) == 3000  # multiply, add, rotate
+    # 4 x 5 results, twice, are added up over three passes: two additions each
+    assert partial_sum_ops(m=4, n=5, batch=2, passes=3, ops_per_sum=1) == 2 * 20 * 2
+    assert partial_sum_ops(m=4, n=5, batch=2, passes=1, ops_per_sum=1) == 0
+
+
+# together ------------------------------------------------------------------------------------------------------------
+
+times = st.floats(0, 10, allow_nan=False)
+
+
+@settings(max_examples=60)
+@given(matrix=times, vector=times, memory=times, overlap=st.floats(0, 1, allow_nan=False), floor=times)
+def test_engines_overlap_between_the_longest_and_the_sum(
+    matrix: float, vector: float, memory: float, overlap: float, floor: float
+) -> None:
+    found = float(kernel_time_s(matrix, vector, memory, overlap=overlap, floor_s=floor))
+    longest, total = max(matrix, vector, memory), matrix + vector + memory
+    assert longest - 1e-9 <= found - floor <= total + 1e-9
+    assert float(kernel_time_s(matrix, vector, memory, overlap=1.0, floor_s=0.0)) == longest
+    assert float(kernel_time_s(matrix, vector, memory, overlap=0.0, floor_s=0.0)) == total
+    assert float(kernel_time_s(matrix + 1, vector, memory, overlap=overlap, floor_s=floor)) >= found
+
+
+def test_combination_by_hand() -> None:
+    # longest 3, sum 6, three quarters overlapped: 0.75 x 3 + 0.25 x 6, and a floor of 1
+    assert float(kernel_time_s(1, 2, 3, overlap=0.75, floor_s=1)) == 4.75
+
+
+def test_the_roof_by_hand() -> None:
+    roof: dict[str, float] = {"peak_flops_per_s": 100e12, "bandwidth_bytes_per_s": 1e12}
+    assert float(attainable_flops_per_s(10, **roof)) == 10e12  # under the ridge at 100: bandwidth
+    assert float(attainable_flops_per_s(100, **roof)) == 100e12
+    assert float(attainable_flops_per_s(1000, **roof)) == 100e12
+
+
+# folds ---------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40)
+@given(data=st.data(), length=st.integers(0, 40), count=st.integers(1, 6))
+def test_segments_by_loops(data: st.DataObject, length: int, count: int) -> None:
+    values = data.draw(st.lists(st.floats(0, 1e6, allow_nan=False), min_size=length, max_size=length))
+    owners = data.draw(st.lists(st.integers(0, count - 1), min_size=length, max_size=length))
+    column, index = np.array(values, dtype=np.float64), np.array(owners, dtype=np.int64)
+    for segment in range(count):
+        total, largest = 0.0, 0.0
+        for value, owner in zip(values, owners, strict=True):
+            if owner == segment:
+                total, largest = total + value, max(largest, value)
+        assert segment_sum(column, index, count)[segment] == total, "added in order, to the last bit"
+        assert segment_max(column, index, count)[segment] == largest
+
+
+def test_latency_is_that_of_the_slower_queue() -> None:
+    assert float(latency_s(5.0, 3.0, program_s=1.0)) == 6
+    assert float(latency_s(3.0, 5.0, program_s=1.0)) == 6
+    assert list(latency_s(np.array([1.0, 4.0]), np.array([2.0, 2.0]), program_s=0.5)) == [2.5, 4.5]
+    assert peak_memory_bytes(100.0, 50.0) == 150
+
+
+def test_formulas_do_not_depend_on_the_company() -> None:
+    """A column and its rows one by one agree to the last bit."""
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.integers(1, 1000, 500).astype(np.float64) for _ in range(3))
+    ratio = padding_ratio(batch=a, inner=b, channels=c, lanes=128.0, sublanes=8.0)
+    combined = kernel_time_s(a, b, c, overlap=0.7, floor_s=1e-6)
+    served = split_by_level(a, b, capacities_bytes=[100.0, 10.0])
+    for i in range(500):
+        assert ratio[i] == padding_ratio(batch=a[i], inner=b[i], channels=c[i], lanes=128.0, sublanes=8.0)
+        assert combined[i] == kernel_time_s(a[i], b[i], c[i], overlap=0.7, floor_s=1e-6)
+        alone = split_by_level(a[i], b[i], capacities_bytes=[100.0, 10.0])
+        assert [s[i] for s in served] == [float(s) for s in alone]
