@@ -98,15 +98,16 @@ def tensorcore_time_s(
     alignment: float,
     k_loop: float,
     tile_reuse: float,
+    operand_macs: Numeric,
     partial_sum_bytes_per_s: float,
 ) -> Array:
     """Time of `batch` products whose output is cut into tiles over `units` processors [s].
 
     Channels are padded to `alignment`. For every tile shape and every split of K: the tiles come in waves of one per
-    processor, a started wave costs a whole one, the K loop costs `k_loop` elements to start and end, and a tile of
-    height h and width w keeps the tensor cores busy for h w / (h w + tile_reuse (h + w)) of the time, because operands
-    grow with the sides and work with the area. A split adds partial sums that pass through memory. The best choice is
-    taken.
+    processor, a started wave costs a whole one, and the K loop costs `k_loop` elements to start and end. A tile of
+    height h and width w keeps the tensor cores busy for h w / (h w + tile_reuse x operand_macs x (h + w)) of the time:
+    work grows with the area, operands with the sides, and fetching an element from shared memory takes as long as
+    `operand_macs` multiply-accumulates. A split adds partial sums that pass through memory. The best choice is taken.
 
     Sources: NVIDIA DL performance guide (tile and wave quantization, alignment); CUTLASS documentation (split-K).
     """
@@ -116,7 +117,7 @@ def tensorcore_time_s(
     height = np.array([t[0] for t in TILES], dtype=np.float64)[:, None, None]
     width = np.array([t[1] for t in TILES], dtype=np.float64)[:, None, None]
     split = np.array(SPLITS, dtype=np.float64)[None, :, None]
-    busy = height * width / (height * width + tile_reuse * (height + width))
+    busy = height * width / (height * width + tile_reuse * operand_macs * (height + width))
     tiles = batch * np.ceil(m / height) * np.ceil(columns / width)
     waves = np.ceil(tiles * split / units)
     steps = K_STEP * np.ceil(depth / (split * K_STEP)) + k_loop

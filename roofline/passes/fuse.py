@@ -38,9 +38,17 @@ class _Group:
 
 
 class _Fuser:
-    def __init__(self, graph: OpGraph, epilogue: Iterable[str], prologue: Iterable[str], fuse_movement: bool) -> None:
+    def __init__(
+        self,
+        graph: OpGraph,
+        epilogue: Iterable[str],
+        prologue: Iterable[str],
+        fuse_movement: bool,
+        written: frozenset[str],
+    ) -> None:
         self.graph = graph
         self.fuse_movement = fuse_movement
+        self.returned = written | {graph.root(t) for t in graph.outputs}
         self.epilogue, self.prologue = frozenset(epilogue), frozenset(prologue)
         self.group_of: dict[str, _Group] = {}
 
@@ -111,7 +119,7 @@ class _Fuser:
         inside = {op_id for _, op_id in (*producer.ops, *group.ops)}
         written = {t for _, op_id in producer.ops for t in self.graph.op(op_id).outputs}
         readers = {reader for t in written for reader in self.graph.effective_readers(t)}
-        return readers <= inside and not any(self.graph.root(t) in written for t in self.graph.outputs)
+        return readers <= inside and not written & self.returned
 
     def _merge(self, early: _Group, late: _Group) -> _Group:
         """Put `early` and `late` into one group, anchored by whichever has an anchor."""
@@ -136,7 +144,12 @@ class _Fuser:
 
 
 def fuse(
-    graph: OpGraph, epilogue: Iterable[str], prologue: Iterable[str], *, fuse_movement: bool = False
+    graph: OpGraph,
+    epilogue: Iterable[str],
+    prologue: Iterable[str],
+    *,
+    fuse_movement: bool = False,
+    written: frozenset[str] = frozenset(),
 ) -> list[tuple[str, ...]]:
     """Return groups of op ids, in execution order; views are in no group.
 
@@ -146,10 +159,12 @@ def fuse(
         Families of groups that absorb the point-wise ops that follow them, and that precede them.
     fuse_movement
         Whether copies in another order join point-wise groups, as index arithmetic.
+    written
+        Tensors that must reach memory beside the graph's outputs.
     """
     if not epilogue and not prologue:
         return [(op_id,) for op_id, op in graph.ops.items() if op.family != "free"]
-    return _Fuser(graph, epilogue, prologue, fuse_movement).run()
+    return _Fuser(graph, epilogue, prologue, fuse_movement, written).run()
 
 
 def _path_besides_edge(early: _Group, late: _Group) -> bool:

@@ -79,9 +79,16 @@ class Kernel:
         return total
 
 
-def make_kernels(graph: OpGraph, groups: Sequence[tuple[str, ...]]) -> tuple[Kernel, ...]:
-    """Return the kernels of a grouped graph, with traffic, reuse distances and live memory."""
-    raw = [_accesses(graph, group) for group in groups]
+def make_kernels(
+    graph: OpGraph, groups: Sequence[tuple[str, ...]], *, saved: frozenset[str] = frozenset()
+) -> tuple[Kernel, ...]:
+    """Return the kernels of a grouped graph, with traffic, reuse distances and live memory.
+
+    Tensors in `saved` are written even where nobody outside their kernel reads them; how long they live is a matter of
+    the whole network (`saved_bytes` of the block), so here they end with their last reader.
+    """
+    returned = saved | {graph.root(t) for t in graph.outputs}
+    raw = [_accesses(graph, group, returned) for group in groups]
     traffic = [_total(accesses) for accesses in raw]
     before: list[Numeric] = [0.0]
     for amount in traffic:
@@ -97,7 +104,7 @@ def make_kernels(graph: OpGraph, groups: Sequence[tuple[str, ...]]) -> tuple[Ker
     return tuple(kernels)
 
 
-def _accesses(graph: OpGraph, group: tuple[str, ...]) -> list[Access]:
+def _accesses(graph: OpGraph, group: tuple[str, ...], returned: frozenset[str] | set[str]) -> list[Access]:
     inside = set(group)
     touched: dict[str, Numeric] = {}
     vector_reads: set[str] = set()
@@ -116,7 +123,6 @@ def _accesses(graph: OpGraph, group: tuple[str, ...]) -> list[Access]:
             touched[root] = np.minimum(touched.get(root, 0.0) + amount, whole)
     accesses = [_read(graph.tensors[t], elements, t in vector_reads) for t, elements in touched.items()]
     computes = any(graph.op(op_id).family != "movement" for op_id in group)
-    returned = {graph.root(t) for t in graph.outputs}
     for op_id in group:
         op = graph.op(op_id)
         narrowed = op.touched(*graph.arguments(op))

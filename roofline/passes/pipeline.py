@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from roofline.dtypes import Precision
+from roofline.errors import InputError, nearest
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Layout
 from roofline.passes.attention import decompose_attention
@@ -13,6 +14,7 @@ from roofline.passes.fuse import fuse
 from roofline.passes.kernels import Kernel, make_kernels
 from roofline.passes.layout import set_layout
 from roofline.passes.precision import apply_precision
+from roofline.passes.saved import MODES, saved_for_backward
 from roofline.runtime.spec import Runtime
 
 
@@ -27,10 +29,19 @@ class Policy:
     epilogue: tuple[str, ...]
     prologue: tuple[str, ...]
     fuse_movement: bool
+    mode: str = "inference"
 
 
-def policy(runtime: Runtime, precision: Precision, layout: Layout | None = None) -> Policy:
-    """Return the part of a runtime that rewrites graphs."""
+def policy(runtime: Runtime, precision: Precision, layout: Layout | None = None, mode: str = "inference") -> Policy:
+    """Return the part of a runtime that rewrites graphs.
+
+    Raises
+    ------
+    InputError
+        No such mode.
+    """
+    if mode not in MODES:
+        raise InputError(f"unknown mode {mode!r}{nearest(mode, MODES)}")
     return Policy(
         precision=precision,
         layout=layout or runtime.default_layout,
@@ -39,6 +50,7 @@ def policy(runtime: Runtime, precision: Precision, layout: Layout | None = None)
         epilogue=runtime.epilogue,
         prologue=runtime.prologue,
         fuse_movement=runtime.fuse_movement,
+        mode=mode,
     )
 
 
@@ -52,8 +64,14 @@ def rewrite(graph: OpGraph, policy: Policy) -> OpGraph:
     return set_layout(graph, policy.layout)
 
 
+def saved_tensors(graph: OpGraph, policy: Policy) -> frozenset[str]:
+    """Return the tensors that a rewritten graph keeps for a backward pass; none in inference."""
+    return saved_for_backward(graph) if policy.mode == "forward_saving" else frozenset()
+
+
 def lower(graph: OpGraph, policy: Policy) -> tuple[OpGraph, tuple[Kernel, ...]]:
     """Return the rewritten graph and its kernels in execution order."""
     graph = rewrite(graph, policy)
-    groups = fuse(graph, policy.epilogue, policy.prologue, fuse_movement=policy.fuse_movement)
-    return graph, make_kernels(graph, groups)
+    saved = saved_tensors(graph, policy)
+    groups = fuse(graph, policy.epilogue, policy.prologue, fuse_movement=policy.fuse_movement, written=saved)
+    return graph, make_kernels(graph, groups, saved=saved)

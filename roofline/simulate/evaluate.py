@@ -44,6 +44,7 @@ class BlockCosts:
     traffic_bytes: Array
     live_bytes: Array
     weight_bytes: Array
+    saved_bytes: Array
     params: Array
 
 
@@ -101,6 +102,7 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
             alignment=runtime.alignment_elements,
             k_loop=runtime.k_loop_elements,
             tile_reuse=runtime.tile_reuse_elements,
+            operand_macs=machine.operand_macs[c.dtype],
             partial_sum_bytes_per_s=machine.bandwidths_bytes_per_s[-1] * machine.bandwidth_fraction,
         )
         partial_ops = np.zeros_like(time_s)
@@ -164,5 +166,6 @@ def block_costs(table: KernelTable, costs: KernelCosts) -> BlockCosts:
         traffic_bytes=fold.segment_sum(k.times * k.traffic_bytes, k.block, count),
         live_bytes=fold.segment_max(k.live_bytes, k.block, count),
         weight_bytes=table.blocks.weight_bytes,
+        saved_bytes=table.blocks.saved_bytes,
         params=table.blocks.params,
     )

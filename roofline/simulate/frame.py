@@ -28,7 +28,7 @@ def kernel_frame(report: Report) -> pd.DataFrame:
     times = table.times[rows]
     macs, traffic, time_s = times * table.macs[rows], times * table.traffic_bytes[rows], times * costs.time_s[rows]
     share_of_chip = 1.0 / report.device_spec.cores
-    intensity = 2.0 * macs / traffic
+    intensity = np.divide(2.0 * macs, traffic, out=np.zeros_like(macs), where=traffic > 0)
     attainable = combine.attainable_flops_per_s(
         intensity,
         peak_flops_per_s=report.peak_flops_per_s * share_of_chip,

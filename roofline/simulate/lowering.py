@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,7 +16,7 @@ from roofline.arch.spec import Arch
 from roofline.dtypes import DType
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
-from roofline.passes.pipeline import Policy, lower, rewrite
+from roofline.passes.pipeline import Policy, lower, rewrite, saved_tensors
 from roofline.simulate.table import Index, KernelTable, build_table, concat_tables
 
 
@@ -41,18 +41,27 @@ class Lowered:
     stages: tuple[str, ...]
 
 
-@lru_cache(maxsize=256)
-def lower_arch(arch: Arch, batch: int, policy: Policy) -> Lowered:
-    """Return the kernel table of an architecture at a batch size, for a runtime's policy."""
-    placed = instances(arch, batch)
-    steps: list[tuple[Block, Ports]] = []
+Step: TypeAlias = tuple[Block, Ports]
+
+
+def steps_of(arch: Arch, batch: int, policy: Policy) -> list[Step]:
+    """Return the blocks of an architecture in execution order, with the formats that the policy gives their inputs."""
+    steps: list[Step] = []
     dtypes: tuple[DType, ...] | None = None
-    for instance in placed:
+    for instance in instances(arch, batch):
         ports = instance.inputs
         if dtypes is not None:
             ports = tuple(replace(p, dtype=d) if p.dtype is not d else p for p, d in zip(ports, dtypes, strict=True))
         steps.append((instance.block, ports))
         dtypes = _out_dtypes(instance.block, ports, policy)
+    return steps
+
+
+@lru_cache(maxsize=256)
+def lower_arch(arch: Arch, batch: int, policy: Policy) -> Lowered:
+    """Return the kernel table of an architecture at a batch size, for a runtime's policy."""
+    placed = instances(arch, batch)
+    steps = steps_of(arch, batch, policy)
     table, row_of = lower_blocks(steps, policy)
     return Lowered(
         name=arch.name,
@@ -63,26 +72,29 @@ def lower_arch(arch: Arch, batch: int, policy: Policy) -> Lowered:
     )
 
 
-def lower_blocks(
-    steps: Sequence[tuple[Block, Ports]], policy: Policy
-) -> tuple[KernelTable, dict[tuple[Block, Ports], int]]:
+def lower_blocks(steps: Sequence[Step], policy: Policy) -> tuple[KernelTable, dict[Step, int]]:
     """Return the table of the distinct blocks among `steps`, and the row of each.
 
     Blocks of one structure share a template: it is built, rewritten and fused once, with the blocks' sizes as columns.
     """
-    templates: dict[Any, list[tuple[Block, Ports]]] = {}
+    templates: dict[Any, list[Step]] = {}
     for step in dict.fromkeys(steps):
         block, ports = step
         key = (block.structure(), tuple((len(p.shape), p.dtype.name) for p in ports))
         templates.setdefault(key, []).append(step)
     tables: list[KernelTable] = []
-    row_of: dict[tuple[Block, Ports], int] = {}
+    row_of: dict[Step, int] = {}
     for rows in templates.values():
         for step in rows:
             row_of[step] = len(row_of)
         source = _template([block for block, _ in rows], [ports for _, ports in rows])
-        tables.append(build_table(source, *lower(source, policy), len(rows)))
+        tables.append(_table(source, policy, len(rows)))
     return concat_tables(tables), row_of
+
+
+def _table(source: OpGraph, policy: Policy, count: int) -> KernelTable:
+    graph, kernels = lower(source, policy)
+    return build_table(source, graph, kernels, count, saved=saved_tensors(graph, policy))
 
 
 def _template(blocks: list[Block], ports: list[Ports]) -> OpGraph:
@@ -110,7 +122,7 @@ def lower_graph(graph: OpGraph, policy: Policy) -> Lowered:
     """Return the kernel table of a graph from a front end: one template with one row."""
     known = _GRAPHS.setdefault(graph, {})
     if policy not in known:
-        table = build_table(graph, *lower(graph, policy), 1)
+        table = _table(graph, policy, 1)
         known[policy] = Lowered(
             name=graph.name, table=table, order=np.zeros(1, dtype=np.int64), names=("",), stages=("",)
         )

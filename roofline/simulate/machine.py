@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline.device.spec import Device
-from roofline.dtypes import Precision
+from roofline.dtypes import DTYPES, Precision
 from roofline.errors import InputError
 from roofline.graph.ops import Layout
 from roofline.numeric import Array
@@ -18,6 +18,9 @@ from roofline.simulate.table import DTYPE_CODES
 #: lanes and sublanes of the tiled memory layout, per kind of device (jax tpu_info: (8, 128) for 32- and 16-bit data
 #: before TPU v7x; GPU memory is linear)
 LAYOUT_TILE = {"tpu": (128, 8), "gpu": (1, 1)}
+#: bytes per clock of a processor's shared memory where the device file states none: 32 banks of 4 bytes (CUDA
+#: compute-capability table; AMD CDNA3 ISA for the LDS)
+LOCAL_BYTES_PER_CLOCK = 128
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +37,7 @@ class Machine:
     columns: float
     row_time_s: Array
     unit_macs_per_s: Array
+    operand_macs: Array
     matrix_fraction: float
     simple_ops_per_s: float
     transcendental_ops_per_s: float
@@ -77,6 +81,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
     unit_macs = np.full(len(DTYPE_CODES), np.nan)
     for name, rate in matrix.rates.items():
         unit_macs[DTYPE_CODES[name]] = rate.peak_flops_per_s / (2.0 * device.cores * matrix.units)
+    element_bytes = np.array([dtype.bytes for dtype in DTYPES.values()])
     overrides = device.overrides.get(runtime.name, {})
     lanes, sublanes = LAYOUT_TILE[device.kind]
     share = 1.0 / device.cores
@@ -91,6 +96,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         columns=columns,
         row_time_s=rows * columns / unit_macs,
         unit_macs_per_s=unit_macs,
+        operand_macs=unit_macs * element_bytes / _local_bytes_per_s(device),
         matrix_fraction=overrides.get("matrix_fraction", runtime.matrix_fraction),
         simple_ops_per_s=device.vector_simple_ops_per_s * share,
         transcendental_ops_per_s=device.vector_transcendental_ops_per_s * share,
@@ -104,3 +110,11 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         lanes=float(lanes),
         sublanes=float(sublanes),
     )
+
+
+def _local_bytes_per_s(device: Device) -> float:
+    """Return the shared-memory bandwidth of one matrix unit; of the usual width where the device states none."""
+    for level in device.memory:
+        if level.role == "local":
+            return level.bandwidth_bytes_per_s / (device.cores * device.matrix.units)
+    return LOCAL_BYTES_PER_CLOCK * (device.matrix.clock_hz or device.clock_hz or 1e9)

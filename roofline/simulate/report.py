@@ -158,8 +158,8 @@ class Report:
 
     @property
     def intensity_flops_per_byte(self) -> float:
-        """Operational intensity I = FLOPs / traffic."""
-        return self.flops / self.traffic_bytes
+        """Operational intensity I = FLOPs / traffic; 0 where nothing moves."""
+        return self.flops / self.traffic_bytes if self.traffic_bytes else 0.0
 
     @property
     def attainable_flops_per_s(self) -> float:
@@ -179,8 +179,8 @@ class Report:
 
     @property
     def efficiency(self) -> float:
-        """Execution efficiency E = C / C_ideal; the traffic is that of the runtime's own fusion."""
-        return self.achieved_flops_per_s / self.attainable_flops_per_s
+        """Execution efficiency E = C / C_ideal, on the traffic of the runtime's own fusion; 0 without matrix products."""
+        return self.achieved_flops_per_s / self.attainable_flops_per_s if self.macs else 0.0
 
     @cached_property
     def bound_shares(self) -> dict[str, float]:

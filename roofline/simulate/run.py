@@ -30,8 +30,6 @@ from roofline.simulate.machine import Machine, machine_for
 from roofline.simulate.report import Report
 from roofline.simulate.table import concat_tables
 
-MODES = ("inference",)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -53,6 +51,8 @@ class Request:
         Pixels per side, or tokens per sequence.
     cores
         Program instances to use; all of the chip by default.
+    mode
+        ``inference``, or ``forward_saving``: a forward pass that writes what a backward pass would read.
     strict
         Refuse a network that does not fit into the device's memory, instead of a warning.
     """
@@ -160,8 +160,6 @@ def _job(request: Request) -> _Job:
     wanted = request.dtype or device.default_dtype
     found = wanted if isinstance(wanted, Precision) else precision(wanted)
     layout = check_layout(request.layout) if request.layout else runtime.default_layout
-    if request.mode not in MODES:
-        raise InputError(f"unknown mode {request.mode!r}{nearest(request.mode, MODES)}")
     if isinstance(request.model, OpGraph):
         return _graph_job(request, request.model, device, runtime, found, layout)
     arch = load_model(request.model).with_image_size(request.image_size)
@@ -169,7 +167,7 @@ def _job(request: Request) -> _Job:
     cores = device.cores if request.cores is None else request.cores
     machine = _machine(device, runtime, found, layout, cores)
     core_batch = int(ceil_div(batch, cores)) if isinstance(batch, int) and batch > 0 else batch
-    lowered = lower_arch(arch, core_batch, policy(runtime, found, layout))
+    lowered = lower_arch(arch, core_batch, policy(runtime, found, layout, request.mode))
     return _Job(
         request=request, machine=machine, lowered=lowered, arch=arch, batch=batch, core_batch=core_batch,
         busy_cores=int(ceil_div(batch, core_batch)),
@@ -187,7 +185,7 @@ def _graph_job(
     if request.batch not in (None, batch):
         raise InputError(f"batch is fixed in a graph: {batch}, got {request.batch!r}; lower the network again")
     machine = _machine(device, runtime, found, layout, 1)
-    lowered = lower_graph(graph, policy(runtime, found, layout))
+    lowered = lower_graph(graph, policy(runtime, found, layout, request.mode))
     return _Job(
         request=request, machine=machine, lowered=lowered, arch=None, batch=batch, core_batch=batch, busy_cores=1
     )
@@ -226,7 +224,8 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
         traffic_bytes=total(blocks.traffic_bytes) * job.busy_cores,
         params=total(blocks.params),
         weight_bytes=weight_bytes,
-        peak_memory_bytes=float(fold.peak_memory_bytes(weight_bytes, live_bytes)) * job.busy_cores,
+        peak_memory_bytes=float(fold.peak_memory_bytes(weight_bytes, live_bytes, total(blocks.saved_bytes)))
+        * job.busy_cores,
     )
     if job.request.strict and not report.fits:
         raise DoesNotFitError(report.warnings[0])

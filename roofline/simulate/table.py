@@ -103,6 +103,7 @@ class BlockColumns(Columns):
 
     params: Array
     weight_bytes: Array
+    saved_bytes: Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +179,9 @@ class _Collector:
         return self.cls(**joined)
 
 
-def build_table(source: OpGraph, graph: OpGraph, kernels: Sequence[Kernel], count: int) -> KernelTable:
+def build_table(
+    source: OpGraph, graph: OpGraph, kernels: Sequence[Kernel], count: int, *, saved: frozenset[str] = frozenset()
+) -> KernelTable:
     """Return the columns of a lowered template.
 
     Parameters
@@ -187,6 +190,8 @@ def build_table(source: OpGraph, graph: OpGraph, kernels: Sequence[Kernel], coun
         The template before any pass: its parameters are the model's.
     graph, kernels
         The rewritten template and its kernels, with `count` rows in every column.
+    saved
+        Tensors that outlive the block, for a backward pass.
     """
     rows = np.arange(count)
     contractions, vectors = _Collector(ContractionColumns, count), _Collector(VectorColumns, count)
@@ -210,7 +215,10 @@ def build_table(source: OpGraph, graph: OpGraph, kernels: Sequence[Kernel], coun
         if tensor.stored and not tensor.tied and graph.readers[tensor.id]:
             weights = weights + tensor.bytes
     blocks = _Collector(BlockColumns, count)
-    blocks.add(params=source.params, weight_bytes=weights)
+    kept: Numeric = 0.0
+    for t in sorted(saved):
+        kept = kept + graph.tensors[t].bytes
+    blocks.add(params=source.params, weight_bytes=weights, saved_bytes=kept)
     return KernelTable(
         contractions=contractions.columns(),
         vectors=vectors.columns(),
