@@ -48,6 +48,19 @@ FUNCTIONS: dict[str, tuple[float, float]] = {
     "elu": (3.0, 1.0),
     "softplus": (4.0, 2.0),
     "mish": (5.0 + TANH[0], 2.0 + TANH[1]),
+    "erfc": (ERF[0] + 1, ERF[1]),
+    "square": (1.0, 0.0),
+    "sign": (2.0, 0.0),  # two comparisons
+    "round": (1.0, 0.0),  # floor, ceil, round, truncation
+    "logical": (1.0, 0.0),  # and, or, xor, not, shifts
+    "remainder": (3.0, 1.0),  # division, floor, multiply-subtract
+    "clamp": (2.0, 0.0),
+    "cbrt": (2.0, 2.0),  # exp2(log2 x / 3)
+    "tan": (5.0, 3.0),  # sine over cosine
+    "arc": (12.0, 1.0),  # asin, acos, atan, atan2, asinh ...: a rational polynomial as tanh's
+    "erf_inv": (12.0, 2.0),  # log and root choose one of two polynomials of degree 9 (Giles, 2010)
+    "lgamma": (25.0, 3.0),  # Lanczos: eight quotients as one rational function, two logarithms
+    "threefry": (55.0, 0.0),  # random bits: 20 rounds of add, rotate (3), xor for two words (Salmon et al., 2011)
 }
 
 
