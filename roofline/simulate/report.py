@@ -179,7 +179,7 @@ class Report:
 
     @property
     def efficiency(self) -> float:
-        """Execution efficiency E = C / C_ideal, on the traffic of the runtime's own fusion; 0 without matrix products."""
+        """Execution efficiency E = C / C_ideal, on the runtime's own traffic; 0 without matrix products."""
         return self.achieved_flops_per_s / self.attainable_flops_per_s if self.macs else 0.0
 
     @cached_property
