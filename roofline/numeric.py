@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from roofline.errors import InputError
 
 Array: TypeAlias = NDArray[np.float64]
 Numeric: TypeAlias = int | float | NDArray[Any]
@@ -72,3 +75,25 @@ def positive(a: Numeric) -> bool:
     if isinstance(a, (int, float)):
         return 0 < a < math.inf
     return bool(np.all(a > 0) and np.all(np.isfinite(a)))
+
+
+def whole_number(value: object, what: str, *, most: int) -> int:
+    """Return `value` as an int in 1..`most`; NumPy's integers are whole numbers too, True and 2.0 are not.
+
+    Raises
+    ------
+    InputError
+        It is none; the message says `what` it is for.
+
+    Examples
+    --------
+    >>> whole_number(np.int64(8), "batch", most=16)
+    8
+    """
+    try:
+        number = operator.index(value) if not isinstance(value, bool) else 0  # type: ignore[arg-type]
+    except TypeError:
+        number = 0
+    if not 1 <= number <= most:
+        raise InputError(f"{what} must be a whole number in 1..{most}, got {value!r}")
+    return number

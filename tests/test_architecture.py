@@ -153,7 +153,7 @@ def test_image_sizes_have_bounds() -> None:
     assert arch.with_image_size(None) is arch
     assert arch.with_image_size(256).image_size == 256
     for size in (0, -1, 1 << 18):
-        with pytest.raises(InputError, match=rf"image size must be in 1\.\.131072, got {size}"):
+        with pytest.raises(InputError, match=rf"image size must be a whole number in 1\.\.131072, got {size}"):
             arch.with_image_size(size)
 
 

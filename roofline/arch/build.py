@@ -10,10 +10,11 @@ from roofline.arch import load
 from roofline.arch.block import Block, Port, Ports, out_ports
 from roofline.arch.spec import Arch
 from roofline.dtypes import DTYPES
-from roofline.errors import InputError, RooflineError
+from roofline.errors import RooflineError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.tensor import Tensor
+from roofline.numeric import whole_number
 
 #: a batch beyond it is a typing mistake; sizes stay exact in float64
 MAX_BATCH = 1 << 20
@@ -40,9 +41,7 @@ def input_port(arch: Arch, batch: int) -> Port:
     InputError
         The batch is not a whole number in 1..1048576.
     """
-    if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
-        raise InputError(f"batch must be a whole number in 1..{MAX_BATCH}, got {batch!r}")
-    size = arch.image_size
+    batch, size = whole_number(batch, "batch", most=MAX_BATCH), arch.image_size
     if arch.input == "tokens":
         return Port(shape=(batch, size), dtype=DTYPES["int32"])
     return Port(shape=(batch, size, size, RGB))
@@ -102,4 +101,5 @@ def graph(model: str | Path | Arch, *, batch: int = 1, image_size: int | None = 
     >>> graph("efficientnet-b0").params
     5288548.0
     """
-    return build_graph(load.model(model).with_image_size(image_size), batch)
+    arch = load.model(model).with_image_size(image_size)
+    return build_graph(arch, whole_number(batch, "batch", most=MAX_BATCH))

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from roofline.arch.block import Stage, stage_class
 from roofline.arch.rounding import round_filters, round_repeats
 from roofline.arch.spec import Arch, FamilyFile, Scaling, Variant
-from roofline.errors import RooflineError, SpecError, UnknownNameError, nearest
+from roofline.errors import InputError, RooflineError, SpecError, UnknownNameError, nearest
 from roofline.names import key, lookup
 from roofline.paths import data_files
 from roofline.specfile import load_spec, one_line
@@ -35,9 +35,13 @@ def model(name: str | Path | Arch) -> Arch:
         No such network; the message shows the nearest names.
     SpecError
         The file is not valid.
+    InputError
+        Neither name nor path.
     """
     if isinstance(name, Arch):
         return name
+    if not isinstance(name, (str, Path)):
+        raise InputError(f"model must be a name, a path or an Arch, got {name!r}")
     text = str(name)
     if ".toml" in text:
         return _from_file(text)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from roofline.arch.block import Stage
 from roofline.arch.rounding import KEPT_SHARE
-from roofline.errors import InputError
+from roofline.numeric import whole_number
 from roofline.quantity import SpecFile
 
 #: pixels per side or tokens per sequence; beyond it a network is a typing mistake, not a workload
@@ -87,8 +87,7 @@ class Arch:
         InputError
             The size is not in 1..131072.
         """
-        if image_size is None or image_size == self.image_size:
+        if image_size is None:
             return self
-        if not 1 <= image_size <= MAX_INPUT_SIZE:
-            raise InputError(f"image size must be in 1..{MAX_INPUT_SIZE}, got {image_size!r}")
-        return replace(self, image_size=image_size)
+        size = whole_number(image_size, "image size", most=MAX_INPUT_SIZE)
+        return self if size == self.image_size else replace(self, image_size=size)

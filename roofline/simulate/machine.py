@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from roofline.device.spec import Device
 from roofline.dtypes import DTYPES, Precision
-from roofline.errors import InputError
 from roofline.graph.ops import Layout
-from roofline.numeric import Array
+from roofline.numeric import Array, whole_number
 from roofline.runtime.spec import Runtime
 from roofline.simulate.table import DTYPE_CODES
 
@@ -73,8 +72,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
     InputError
         The device lacks the dtype, or has fewer cores.
     """
-    if isinstance(cores, bool) or not isinstance(cores, int) or not 1 <= cores <= device.cores:
-        raise InputError(f"cores must be in 1..{device.cores} on {device.name!r}, got {cores!r}")
+    cores = whole_number(cores, f"cores of {device.name!r}", most=device.cores)
     device.peak_flops_per_s(precision.compute.name)
     matrix = device.matrix
     rows, columns = float(matrix.rows or 1), float(matrix.cols or 1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from roofline.arch.build import MAX_BATCH
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
 from roofline.cost import fold
@@ -19,7 +20,7 @@ from roofline.dtypes import Precision, precision
 from roofline.errors import DoesNotFitError, InputError, nearest
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Layout
-from roofline.numeric import Array, ceil_div
+from roofline.numeric import Array, ceil_div, whole_number
 from roofline.passes.layout import check_layout
 from roofline.passes.pipeline import policy
 from roofline.runtime.load import runtime as load_runtime
@@ -163,10 +164,12 @@ def _job(request: Request) -> _Job:
     if isinstance(request.model, OpGraph):
         return _graph_job(request, request.model, device, runtime, found, layout)
     arch = load_model(request.model).with_image_size(request.image_size)
-    batch = 1 if request.batch is None else request.batch
-    cores = device.cores if request.cores is None else request.cores
+    batch = 1 if request.batch is None else whole_number(request.batch, "batch", most=MAX_BATCH)
+    cores = device.cores
+    if request.cores is not None:
+        cores = whole_number(request.cores, f"cores of {device.name!r}", most=device.cores)
     machine = _machine(device, runtime, found, layout, cores)
-    core_batch = int(ceil_div(batch, cores)) if isinstance(batch, int) and batch > 0 else batch
+    core_batch = int(ceil_div(batch, cores))
     lowered = lower_arch(arch, core_batch, policy(runtime, found, layout, request.mode))
     return _Job(
         request=request, machine=machine, lowered=lowered, arch=arch, batch=batch, core_batch=core_batch,
