@@ -1,0 +1,211 @@
+"""Matrix time against brute force: systolic tiles one by one, thread blocks scheduled one by one."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loops import systolic_steps, waves
+
+from roofline.cost.matrix import (
+    K_STEP,
+    PARTIAL_SUM_BYTES,
+    SPLITS,
+    TILES,
+    grouped_systolic_time_s,
+    systolic_passes,
+    systolic_time_s,
+    tensorcore_time_s,
+)
+
+MXU = {"rows": 128.0, "columns": 128.0, "units": 1.0, "row_time_s": 1.0, "weight_load_rows": 64.0, "tap_folding": 1.0}
+FILL_AND_DRAIN = 128 + 128
+
+
+def systolic(**changes: Any) -> float:
+    sizes = {"m": 128, "n": 128, "k": 128, "taps": 1, "batch": 1}
+    return float(systolic_time_s(**{**sizes, **MXU, **changes}))
+
+
+sizes = st.integers(1, 700)
+
+
+# systolic ------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(m=sizes, n=sizes, k=sizes, array=st.sampled_from([(128, 128), (256, 256), (128, 64)]))
+def test_one_array_tile_by_tile(m: int, n: int, k: int, array: tuple[int, int]) -> None:
+    rows, columns = array
+    expected = systolic_steps(m, n, k, rows=rows, columns=columns, granule=8, least=64)
+    assert systolic(m=m, n=n, k=k, rows=rows, columns=columns) == expected + rows + columns
+
+
+@settings(max_examples=40)
+@given(m=sizes, n=sizes, k=sizes, units=st.integers(1, 8))
+def test_several_arrays_share_whole_tiles_or_the_rows_of_each(m: int, n: int, k: int, units: int) -> None:
+    tiles = list(itertools.product(range(0, k, 128), range(0, n, 128)))
+    rounds = 0
+    while tiles:  # whole tiles: every array takes one
+        del tiles[:units]
+        rounds += 1
+    all_rows = max(8 * len(range(0, m, 8)), 64)
+    by_tile = rounds * all_rows
+    share = len(range(0, m, 8 * units)) * 8  # each array streams its share of the granules through every tile
+    by_row = len(range(0, k, 128)) * len(range(0, n, 128)) * max(share, 64)
+    assert systolic(m=m, n=n, k=k, units=units) == min(by_tile, by_row) + FILL_AND_DRAIN
+
+
+@pytest.mark.parametrize("units", [1, 2, 4])
+def test_an_aligned_product_reaches_the_peak_up_to_fill(units: int) -> None:
+    m, n, k = 4096, 1024, 1024
+    ideal = m * n * k / (128 * 128 * units)  # every array multiplies 128 x 128 pairs a step
+    assert systolic(m=m, n=n, k=k, units=units) == ideal + FILL_AND_DRAIN
+
+
+def test_a_column_more_than_the_array_costs_another_tile() -> None:
+    full = systolic(m=4096, n=128, k=128) - FILL_AND_DRAIN
+    assert systolic(m=4096, n=129, k=128) - FILL_AND_DRAIN == 2 * full
+    assert systolic(m=4096, n=128, k=129) - FILL_AND_DRAIN == 2 * full
+    assert systolic(m=4096, n=1, k=1) - FILL_AND_DRAIN == full, "a small product wastes the array"
+
+
+def test_few_rows_cost_the_load_of_the_weights() -> None:
+    for m in (1, 8, 63, 64):
+        assert systolic(m=m) == 64 + FILL_AND_DRAIN
+    assert systolic(m=65) == 72 + FILL_AND_DRAIN  # nine granules of eight rows
+
+
+@pytest.mark.parametrize(
+    ("k", "taps", "folded", "apart"),
+    [
+        (3, 9, 1, 9),  # an RGB stem: 27 of 128 rows, or nine loads of three rows each
+        (64, 9, 5, 9),  # 576 rows are 4.5 loads
+        (128, 9, 9, 9),
+        (1, 1, 1, 1),
+    ],
+)
+def test_taps_fold_into_the_contraction(k: int, taps: int, folded: int, apart: int) -> None:
+    assert systolic_passes(k, taps, rows=128, tap_folding=1.0) == folded
+    assert systolic_passes(k, taps, rows=128, tap_folding=0.0) == apart
+    assert systolic_passes(k, taps, rows=128, tap_folding=0.5) == (folded + apart) / 2
+
+
+def test_grouped_convolutions_take_the_better_of_two_ways() -> None:
+    array = MXU | {"taps": 1.0}
+    # 32 groups of 4 x 4 channels: apart 32 tiles, as one masked 128 x 128 product a single tile
+    one = float(grouped_systolic_time_s(m=4096, n=4, k=4, batch=32, **array))
+    assert one == 4096 + FILL_AND_DRAIN
+    # 4 groups of 128 x 128: apart 4 tiles, as one product 16
+    four = float(grouped_systolic_time_s(m=4096, n=128, k=128, batch=4, **array))
+    assert four == 4 * 4096 + FILL_AND_DRAIN
+
+
+@settings(max_examples=80)
+@given(
+    m=sizes, n=sizes, k=sizes, taps=st.integers(1, 25), batch=st.integers(1, 40), units=st.integers(1, 8),
+    argument=st.sampled_from(["m", "n", "k", "taps", "batch"]), more=st.integers(1, 300),
+)  # fmt: skip
+def test_larger_products_never_take_less(argument: str, more: int, **given_sizes: int) -> None:
+    larger = given_sizes | {argument: given_sizes[argument] + more}
+    assert systolic(**larger) >= systolic(**given_sizes)
+    assert tensorcore(**larger) >= tensorcore(**given_sizes) * (1 - 1e-12)
+
+
+@settings(max_examples=40)
+@given(m=sizes, n=sizes, k=sizes, batch=st.integers(1, 9), units=st.integers(1, 64))
+def test_more_units_never_take_longer(m: int, n: int, k: int, batch: int, units: int) -> None:
+    given_sizes = {"m": m, "n": n, "k": k, "batch": batch}
+    assert systolic(**given_sizes, units=units + 1) <= systolic(**given_sizes, units=units)
+    assert tensorcore(**given_sizes, units=units + 1) <= tensorcore(**given_sizes, units=units)
+
+
+def test_time_scales_with_the_clock() -> None:
+    assert systolic(row_time_s=0.5) == systolic() / 2
+    assert tensorcore(unit_macs_per_s=2.0) == tensorcore() / 2
+
+
+# tensor cores --------------------------------------------------------------------------------------------------------
+
+CORES: dict[str, Any] = {
+    "units": 8.0, "unit_macs_per_s": 1.0, "alignment": 8.0, "k_loop": 96.0, "tile_reuse": 12.0,
+    "operand_macs": 2.0, "partial_sum_bytes_per_s": np.inf,
+}  # fmt: skip
+
+
+def tensorcore(**changes: Any) -> float:
+    shape = {"m": 128, "n": 128, "k": 128, "taps": 1, "batch": 1}
+    (time_s,) = tensorcore_time_s(**{**shape, **CORES, **changes})
+    return float(time_s)
+
+
+def scheduled(
+    *, m: int, n: int, k: int, taps: int, batch: int, units: int, alignment: int, bytes_per_s: float = np.inf
+) -> float:
+    """Every tile shape and split, with its thread blocks scheduled one by one."""
+    channels = len(range(0, k, alignment)) * alignment  # padded
+    filters = len(range(0, n, alignment)) * alignment
+    times = []
+    for (height, width), split in itertools.product(TILES, SPLITS):
+        rounds = waves(m, filters, height=height, width=width, batch=batch, split=split, units=units)
+        deep = -(-channels * taps // split)
+        loads = len(range(0, deep, K_STEP))
+        operands = 12 * 2 * (height + width)  # per element of K, beside height x width multiply-adds
+        per_tile = (loads * K_STEP + 96) * (height * width + operands)
+        times.append(rounds * per_tile + (split - 1) * batch * m * n * PARTIAL_SUM_BYTES / bytes_per_s)
+    return min(times)
+
+
+@settings(max_examples=25, derandomize=True)
+@given(
+    m=sizes, n=st.integers(1, 400), k=sizes, taps=st.sampled_from([1, 9]), batch=st.integers(1, 3),
+    units=st.integers(1, 40), alignment=st.sampled_from([1, 8, 64]), bytes_per_s=st.sampled_from([1.0, 100.0, np.inf]),
+)  # fmt: skip
+def test_thread_blocks_scheduled_one_by_one(
+    m: int, n: int, k: int, taps: int, batch: int, units: int, alignment: int, bytes_per_s: float
+) -> None:
+    found = tensorcore(
+        m=m, n=n, k=k, taps=taps, batch=batch, units=units, alignment=alignment, partial_sum_bytes_per_s=bytes_per_s
+    )
+    expected = scheduled(
+        m=m, n=n, k=k, taps=taps, batch=batch, units=units, alignment=alignment, bytes_per_s=bytes_per_s
+    )
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_started_wave_costs_a_whole_one() -> None:
+    """Deep enough that nobody splits K, wide tiles best: one row over two waves costs a third."""
+    shape: dict[str, Any] = {"n": 128, "k": 512, "k_loop": 0, "tile_reuse": 1e6, "partial_sum_bytes_per_s": 1e-12}
+    two = tensorcore(m=256 * 16, **shape)  # sixteen tiles of 256 x 128 on eight units: two waves
+    assert tensorcore(m=256 * 16 + 1, **shape) == 1.5 * two
+    assert tensorcore(m=256 * 24, **shape) == 1.5 * two
+
+
+def test_an_ideal_machine_reaches_the_peak() -> None:
+    shape: dict[str, Any] = {"m": 2048, "n": 1024, "k": 512, "k_loop": 0.0, "tile_reuse": 0.0}
+    assert tensorcore(**shape) == 2048 * 1024 * 512 / 8  # one multiply-add per unit and second
+
+
+def test_a_small_output_is_split_over_idle_units() -> None:
+    small: dict[str, Any] = {"m": 64, "n": 64, "k": 1 << 16, "units": 16.0, "k_loop": 0.0, "tile_reuse": 0.0}
+    assert tensorcore(**small) == 64 * 64 * (1 << 16) / 16  # 4 tiles of 32 x 32 and K in 4, or one tile and K in 16
+    assert tensorcore(**small, partial_sum_bytes_per_s=1e-9) == 64 * 64 * (1 << 16) / 4, "dear partial sums: no split"
+
+
+def test_channels_are_padded_to_the_alignment() -> None:
+    assert tensorcore(n=121, k=505) == tensorcore(n=128, k=512)
+    assert tensorcore(n=128, k=64 * 3, alignment=64) == tensorcore(n=128, k=64 * 2 + 1, alignment=64)
+
+
+def test_a_column_of_products_equals_its_rows() -> None:
+    rows = [(100, 24, 3, 9, 1), (3136, 64, 64, 1, 2), (1, 1000, 1280, 1, 7)]
+    m, n, k, taps, batch = (np.array(c, dtype=np.float64) for c in zip(*rows, strict=True))
+    together = tensorcore_time_s(m=m, n=n, k=k, taps=taps, batch=batch, **CORES)
+    array = systolic_time_s(m=m, n=n, k=k, taps=taps, batch=batch, **MXU)
+    for i, (m1, n1, k1, t1, b1) in enumerate(rows):
+        assert tensorcore(m=m1, n=n1, k=k1, taps=t1, batch=b1) == together[i]
+        assert systolic(m=m1, n=n1, k=k1, taps=t1, batch=b1) == array[i]
