@@ -134,8 +134,8 @@ def test_a_runtime_of_ones_own(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("overlap = {", "overlapp = {", "overlapp"),
-        ('overlap = { value = 0.8, unit = "fraction"', 'overlap = { value = 1.8, unit = "fraction"', "1.8"),
-        ('overlap = { value = 0.8, unit = "fraction"', "overlap = { value = 0.8", "unit"),
+        ('overlap = { value = 0', 'overlap = { value = 1', "1.95"),
+        ('residency_share = { value = 0.75, unit = "fraction"', "residency_share = { value = 0.75", "unit"),
         (
             'floor = { value = 1.0, unit = "us", source = "v4_traces" }',
             'floor = { value = 1.0, unit = "us" }',
@@ -145,7 +145,7 @@ def test_a_runtime_of_ones_own(tmp_path: Path) -> None:
         ('floor = { value = 1.0, unit = "us"', 'floor = { value = 1.0, unit = "GB"', "GB"),
         ('device_kinds = ["tpu"]', 'device_kinds = ["fpga"]', "device_kinds"),
         ('attention = "decomposed"', 'attention = "flashed"', "attention"),
-        ("[launch]\n", "[launch]\nprogram = 1\n", "line 43"),  # a key twice
+        ("[launch]\n", "[launch]\nprogram = 1\n", "Cannot overwrite a value"),  # a key twice
         ('title = "XLA on TPU"\n', "", "title"),
     ],
 )

@@ -104,7 +104,7 @@ def _summary(report: Report) -> Table:
         ("FLOPs", engineering(report.flops), "2 per MAC"),
         ("Vector operations", engineering(report.vector_ops), ""),
         ("Parameters", engineering(report.params, digits=4), f"{engineering(report.weight_bytes, 'B')} of weights"),
-        ("Traffic", engineering(report.traffic_bytes, "B"), "to and from main memory"),
+        ("Traffic", engineering(report.traffic_bytes, "B"), "across kernel boundaries, unpadded"),
         ("Peak memory", gibibytes(report.peak_memory_bytes), f"of {gibibytes(report.memory_capacity_bytes)}: {fits}"),
         (
             "Intensity I",

@@ -44,10 +44,12 @@ class _Fuser:
         epilogue: Iterable[str],
         prologue: Iterable[str],
         fuse_movement: bool,
+        epilogue_functions: Iterable[str] | None,
         written: frozenset[str],
     ) -> None:
         self.graph = graph
         self.fuse_movement = fuse_movement
+        self.functions = None if epilogue_functions is None else frozenset(epilogue_functions)
         self.returned = written | {graph.root(t) for t in graph.outputs}
         self.epilogue, self.prologue = frozenset(epilogue), frozenset(prologue)
         self.group_of: dict[str, _Group] = {}
@@ -87,6 +89,7 @@ class _Fuser:
 
     def _join_producer(self, group: _Group, op_id: str, full: set[_Group]) -> _Group:
         reserved = "reduction" in self.prologue and self._feeds_norm(op_id)
+        reserved = reserved or not self._in_epilogue(self.graph.op(op_id))
         for producer in sorted(full, key=lambda g: -g.last):
             anchored = producer.family != POINTWISE
             if producer.family not in self.epilogue or (anchored and (reserved or group.moves)):
@@ -96,6 +99,10 @@ class _Fuser:
             if not _path_besides_edge(producer, group):
                 return self._merge(producer, group)
         return group
+
+    def _in_epilogue(self, op: Op) -> bool:
+        """Whether kernels of products can apply the op to their results."""
+        return self.functions is None or not isinstance(op, Elementwise) or op.function in self.functions
 
     def _feeds_norm(self, op_id: str) -> bool:
         """Whether a norm reads the op's result: the op then joins the norm's kernel, which needs whole rows anyway."""
@@ -149,6 +156,7 @@ def fuse(
     prologue: Iterable[str],
     *,
     fuse_movement: bool = False,
+    epilogue_functions: Iterable[str] | None = None,
     written: frozenset[str] = frozenset(),
 ) -> list[tuple[str, ...]]:
     """Return groups of op ids, in execution order; views are in no group.
@@ -159,12 +167,14 @@ def fuse(
         Families of groups that absorb the point-wise ops that follow them, and that precede them.
     fuse_movement
         Whether copies in another order join point-wise groups, as index arithmetic.
+    epilogue_functions
+        Element-wise functions that groups with an anchor absorb; all where it is None.
     written
         Tensors that must reach memory beside the graph's outputs.
     """
     if not epilogue and not prologue:
         return [(op_id,) for op_id, op in graph.ops.items() if op.family != "free"]
-    return _Fuser(graph, epilogue, prologue, fuse_movement, written).run()
+    return _Fuser(graph, epilogue, prologue, fuse_movement, epilogue_functions, written).run()
 
 
 def _path_besides_edge(early: _Group, late: _Group) -> bool:

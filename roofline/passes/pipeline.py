@@ -10,6 +10,7 @@ from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Layout
 from roofline.passes.attention import decompose_attention
 from roofline.passes.batch_norm import fold_batch_norm
+from roofline.passes.composites import split_composites
 from roofline.passes.fuse import fuse
 from roofline.passes.kernels import Kernel, make_kernels
 from roofline.passes.layout import set_layout
@@ -29,6 +30,8 @@ class Policy:
     epilogue: tuple[str, ...]
     prologue: tuple[str, ...]
     fuse_movement: bool
+    epilogue_functions: tuple[str, ...] | None = None
+    split: tuple[str, ...] = ()
     mode: str = "inference"
 
 
@@ -50,6 +53,8 @@ def policy(runtime: Runtime, precision: Precision, layout: Layout | None = None,
         epilogue=runtime.epilogue,
         prologue=runtime.prologue,
         fuse_movement=runtime.fuse_movement,
+        epilogue_functions=runtime.epilogue_functions,
+        split=runtime.split,
         mode=mode,
     )
 
@@ -60,6 +65,7 @@ def rewrite(graph: OpGraph, policy: Policy) -> OpGraph:
         graph = decompose_attention(graph)
     if policy.fold_batch_norm:
         graph = fold_batch_norm(graph)
+    graph = split_composites(graph, policy.split)
     graph = apply_precision(graph, policy.precision)
     return set_layout(graph, policy.layout)
 
@@ -73,5 +79,12 @@ def lower(graph: OpGraph, policy: Policy) -> tuple[OpGraph, tuple[Kernel, ...]]:
     """Return the rewritten graph and its kernels in execution order."""
     graph = rewrite(graph, policy)
     saved = saved_tensors(graph, policy)
-    groups = fuse(graph, policy.epilogue, policy.prologue, fuse_movement=policy.fuse_movement, written=saved)
+    groups = fuse(
+        graph,
+        policy.epilogue,
+        policy.prologue,
+        fuse_movement=policy.fuse_movement,
+        epilogue_functions=policy.epilogue_functions,
+        written=saved,
+    )
     return graph, make_kernels(graph, groups, saved=saved)

@@ -32,7 +32,7 @@ def plot_roofline(
     """Draw the kernels of a run under the roofs of its device, log-log.
 
     A bubble is a kernel, or all kernels of one kind that would hide behind it: x = operational intensity (FLOP per byte
-    of main-memory traffic), y = achieved rate (FLOP/s), area = share of the latency, colour = kind. A kernel without a
+    across kernel boundaries), y = achieved rate (FLOP/s), area = share of the latency, colour = kind. A kernel without a
     matrix operation has no FLOPs of that kind; it stands hollow at its vector operations per byte and per second. A
     kernel that computes nothing (copies) has no place on the axes; its share of the time is written in the legend.
     Roofs are those of the chip; kernels run on all busy cores at once: an idle core shows as distance from the roof.
@@ -63,7 +63,7 @@ def plot_roofline(
     shown = slow_enough(points["share"])
     log_log(ax, x_limits(points["x"][shown], report.ridge_flops_per_byte))
     _legend(ax, report)
-    ax.set_xlabel("Operational intensity (FLOP / byte of main-memory traffic)")
+    ax.set_xlabel("Operational intensity (FLOP / byte across kernel boundaries)")
     ax.set_ylabel("Performance (FLOP/s; hollow: vector operations/s)")
     ax.set_title(title(report), fontsize=10, loc="left", color=INK)
     lines = draw_roofs(ax, report, lowest=points["y"][shown])

@@ -14,13 +14,19 @@ Attention = Literal["fused", "decomposed"]
 
 
 class Fusion(SpecFile):
-    """Which ops become one kernel. `why` says where the policy is known from."""
+    """Which ops become one kernel. `why` says where the policy is known from.
+
+    `epilogue_functions` limits what the kernels of products absorb (all element-wise functions where it is missing);
+    `split` names functions that run as chains of simpler ones.
+    """
 
     fold_batch_norm: bool
     attention: Attention
     epilogue: tuple[Family, ...]
     prologue: tuple[Family, ...]
     movement: bool
+    epilogue_functions: tuple[str, ...] | None = None
+    split: tuple[str, ...] = ()
     why: str
 
 
@@ -86,6 +92,8 @@ class Runtime:
     fold_batch_norm, attention, epilogue, prologue, fuse_movement
         Fusion policy: which op families absorb the point-wise ops that follow them, and that precede them, and whether
         copies in another order join point-wise kernels.
+    epilogue_functions, split
+        Functions that kernels of products absorb (None: all), and functions that run as chains of simpler ones.
     matrix_fraction, vector_fraction, bandwidth_fraction
         Achieved share of each peak in the steady state.
     nchw_fraction
@@ -122,6 +130,8 @@ class Runtime:
     epilogue: tuple[str, ...]
     prologue: tuple[str, ...]
     fuse_movement: bool
+    epilogue_functions: tuple[str, ...] | None
+    split: tuple[str, ...]
     matrix_fraction: float
     nchw_fraction: float
     weight_load_rows: float
@@ -154,6 +164,8 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         epilogue=file.fusion.epilogue,
         prologue=file.fusion.prologue,
         fuse_movement=file.fusion.movement,
+        epilogue_functions=file.fusion.epilogue_functions,
+        split=file.fusion.split,
         matrix_fraction=file.matrix.fraction.si,
         nchw_fraction=file.matrix.nchw_fraction.si,
         weight_load_rows=file.matrix.weight_load.si,

@@ -1,0 +1,50 @@
+"""Activations that a runtime without a kernel for them runs as a chain of simpler ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Elementwise
+from roofline.graph.tensor import Tensor
+from roofline.passes.rewrite import Rewriter
+
+#: function -> the chain it becomes; the last step also reads the first operand where it takes two
+CHAINS: dict[str, tuple[str, ...]] = {
+    "swish": ("sigmoid", "mul"),
+    "hard_swish": ("hard_sigmoid", "mul"),
+    "gelu": ("scale", "erf", "scale", "mul"),
+    "gelu_tanh": ("pow", "scale", "add", "tanh", "mul"),
+}
+BINARY = frozenset({"mul", "add"})
+
+
+def split_composites(graph: OpGraph, functions: Iterable[str]) -> OpGraph:
+    """Return `graph` with the named functions as chains of element-wise ops, a kernel each before fusion."""
+    wanted = set(functions) & set(CHAINS)
+    if not wanted:
+        return graph
+    new = Rewriter(graph)
+    for op_id, op in graph.ops.items():
+        if isinstance(op, Elementwise) and op.function in wanted and len(op.inputs) == 1:
+            _split(new, op_id, op)
+        else:
+            new.keep(op_id, op)
+    return new.result()
+
+
+def _split(new: Rewriter, op_id: str, op: Elementwise) -> None:
+    source = new.now(op.inputs[0])
+    current = source
+    chain = CHAINS[op.function]
+    for i, function in enumerate(chain):
+        last = i == len(chain) - 1
+        name = op_id if last else f"{op_id}/{function}_{i}"
+        inputs = (current, source) if function in BINARY else (current,)
+        out = op.outputs[0] if last else f"{name}:0"
+        if not last:
+            result = new.tensors[op.outputs[0]]
+            new.tensor(Tensor(id=out, shape=result.shape, dtype=result.dtype))
+        new.ops[name] = replace(op, inputs=inputs, outputs=(out,), function=function, broadcast=(False,) * len(inputs))
+        current = out
