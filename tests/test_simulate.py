@@ -189,6 +189,17 @@ def test_a_worse_runtime_is_never_faster(change: dict[str, Any], device_name: st
     assert after.latency_s > before.latency_s
 
 
+@pytest.mark.parametrize("device_name", ["tpu-v4i", "v100", "h100-sxm"])
+@pytest.mark.parametrize("name", ["efficientnet-b0", "convnext-t"])
+def test_larger_inputs_never_take_less(name: str, device_name: str) -> None:
+    """Padding, tiles and waves make steps, but only upwards."""
+    base = {"model": name, "device": device_name, "cores": 1}
+    by_batch = rf.simulate_many([base | {"batch": n} for n in range(1, 40)])
+    by_size = rf.simulate_many([base | {"image_size": size, "batch": 2} for size in range(64, 256, 12)])
+    for reports in (by_batch, by_size):
+        assert (np.diff([r.device_s for r in reports]) >= 0).all()
+
+
 # cores ---------------------------------------------------------------------------------------------------------------
 
 
