@@ -1,0 +1,220 @@
+"""Walks a jaxpr and writes ops: tensors, views and copies; the rules say what each primitive is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from roofline.dtypes import DType
+from roofline.errors import InputError, RooflineError, UnknownOpError
+from roofline.frontends.jax.registry import lower_all, place
+from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
+from roofline.graph.indexing import Fill
+from roofline.graph.movement import Expand, Move, Reshape
+from roofline.graph.op import Op, show
+from roofline.graph.tensor import Role, Tensor
+from roofline.numeric import same
+
+#: a program of more equations than this is not a network
+MAX_OPS = 1_000_000
+
+
+class Lowerer:
+    """The graph as far as it is written.
+
+    Attributes
+    ----------
+    ops, tensors
+        What has been written.
+    times
+        How often the part that is being written runs.
+    products
+        Op id of a matrix product -> its batch, row and column axes as the program had them.
+    causal
+        Tensors that hold a causal mask.
+    """
+
+    def __init__(self) -> None:
+        self.ops: dict[str, Op] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.times = 1
+        self.scope = ""
+        self.products: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
+        self.causal: set[str] = set()
+        self.unknown: dict[str, list[tuple[str, str]]] = {}
+        self._names: dict[str, int] = {}
+
+    # writing -----------------------------------------------------------------
+
+    def unique(self, name: str) -> str:
+        """Return a name nobody has."""
+        full = f"{self.scope}/{name}" if self.scope else name
+        n = self._names[full] = self._names.get(full, 0) + 1
+        return full if n == 1 else f"{full}_{n}"
+
+    def tensor(self, name: str, shape: Sequence[int], dtype: DType, role: Role = "activation") -> Tensor:
+        """Add a tensor that no op writes."""
+        made = Tensor(id=self.unique(name), shape=tuple(shape), dtype=dtype, role=role)
+        self.tensors[made.id] = made
+        return made
+
+    def emit(self, name: str, make: type[Op], *inputs: Tensor, dtype: DType | None = None, **fields: Any) -> Tensor:
+        """Add an op with one output; its shape is inferred."""
+        return self.emit_many(name, make, *inputs, dtypes=(dtype or inputs[0].dtype,), **fields)[0]
+
+    def emit_many(
+        self, name: str, make: type[Op], *inputs: Tensor, dtypes: Sequence[DType], **fields: Any
+    ) -> list[Tensor]:
+        """Add an op with an output for each of `dtypes`."""
+        op_id = self.unique(name)
+        if len(self.ops) >= MAX_OPS:
+            raise InputError(f"the program has more than {MAX_OPS:,} ops")
+        ids = tuple(f"{op_id}:{i}" for i in range(len(dtypes)))
+        op = make(inputs=tuple(t.id for t in inputs), outputs=ids, times=self.times, **fields)
+        shapes = op.infer(*(t.shape for t in inputs))
+        self.ops[op_id] = op
+        made = [
+            Tensor(id=i, shape=tuple(int(d) for d in s), dtype=d)  # type: ignore[arg-type]
+            for i, s, d in zip(ids, shapes, dtypes, strict=True)
+        ]
+        self.tensors.update((t.id, t) for t in made)
+        return made
+
+    @contextmanager
+    def repeated(self, times: int) -> Iterator[None]:
+        """Write the body of a loop."""
+        before = self.times
+        self.times = before * times
+        try:
+            yield
+        finally:
+            self.times = before
+
+    # views and copies ----------------------------------------------------------
+
+    def reshape(self, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+        """Return a tensor seen in another shape: free."""
+        wanted = tuple(shape)
+        if len(wanted) == len(tensor.shape) and all(map(same, wanted, tensor.shape)):
+            return tensor
+        return self.emit("view", Reshape, tensor, shape=wanted)
+
+    def fill(self, constant: Constant, shape: Sequence[int] | None = None) -> Tensor:
+        """Return a tensor written from nothing."""
+        made = self.emit_fill(constant.core if shape is None else tuple(shape), constant.dtype)
+        if constant.causal:
+            self.causal.add(made.id)
+        return made
+
+    def emit_fill(self, shape: Sequence[int], dtype: DType, function: str = "full") -> Tensor:
+        """Return a tensor of `shape` written from nothing."""
+        return self.emit("fill", Fill, dtype=dtype, shape=tuple(shape), function=function)
+
+    def value(self, operand: Operand) -> Value:
+        """Return an operand in memory; a constant is written there."""
+        if isinstance(operand, Value):
+            return operand
+        return Value.plain(self.fill(operand, operand.shape))
+
+    def spread(self, value: Value) -> Value:
+        """Return a value without repeated axes: the repetition becomes a view of the tensor."""
+        if not value.repeated:
+            return value
+        order = sorted((*value.order, *value.repeated))
+        small = self.reshape(value.tensor, [1 if i in value.repeated else value.shape[i] for i in order])
+        large = self.emit("expand", Expand, small, shape=tuple(value.shape[i] for i in order))
+        axes = [order.index(i) if i in order else None for i in range(len(value.shape))]
+        return Value(tensor=large, shape=value.shape, axes=tuple(axes))
+
+    def arranged(self, value: Value, order: Sequence[int]) -> Tensor:
+        """Return a tensor with the logical axes in `order`, as a view: for ops that read memory in any order."""
+        return self.reshape(self.spread(value).tensor, [value.shape[i] for i in order])
+
+    def canonical(self, value: Value) -> Tensor:
+        """Return a tensor with the logical axes in their own order; copied where memory has them in another."""
+        return self.ordered(value, range(len(value.shape)))
+
+    def ordered(self, value: Value, order: Sequence[int]) -> Tensor:
+        """Return a tensor with the logical axes in `order`; copied where memory has them in another."""
+        value = self.spread(value)
+        shape = tuple(value.shape[i] for i in order)
+        if value.order == tuple(i for i in order if value.shape[i] != 1) or value.tensor.stored:
+            return self.reshape(value.tensor, shape)
+        return self.emit("transpose", Move, value.tensor, function="transpose", shape=shape)
+
+    # walking -------------------------------------------------------------------
+
+    def run(self, jaxpr: Any, operands: Sequence[Operand]) -> list[Operand]:
+        """Write the equations of a jaxpr; return what its outputs stand for."""
+        known: dict[Any, Operand] = dict(zip((*jaxpr.constvars, *jaxpr.invars), operands, strict=True))
+
+        def read(atom: Any) -> Operand:
+            return known[atom] if not hasattr(atom, "val") else literal(atom)
+
+        for equation in jaxpr.eqns:
+            outer, inner = self.scope, place(equation)
+            self.scope = "/".join(part for part in (outer, inner) if part)
+            try:
+                results = lower_all(self, equation, [read(atom) for atom in equation.invars])
+                results = self._missing(equation) if results is None else results
+            except RooflineError as error:
+                if not getattr(error, "__notes__", None):
+                    error.add_note(f"in primitive {equation.primitive.name!r} at {self.scope or 'the top'!r}")
+                raise
+            finally:
+                self.scope = outer
+            known.update(zip(equation.outvars, results, strict=True))
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def closed(self, closed: Any, operands: Sequence[Operand]) -> list[Operand]:
+        """Write a closed jaxpr, whose captured arrays are buffers."""
+        return self.run(closed.jaxpr, [*(self.captured(c) for c in closed.consts), *operands])
+
+    def captured(self, array: Any) -> Operand:
+        """Return an array that the program holds: a number, or a buffer."""
+        dtype = dtype_of(array)
+        if not getattr(array, "shape", ()):
+            return Constant(shape=(), dtype=dtype, value=number(array))
+        return Value.plain(self.tensor("captured", array.shape, dtype, "buffer"))
+
+    def _missing(self, equation: Any) -> list[Operand]:
+        shapes = ", ".join(show(getattr(v.aval, "shape", ())) for v in equation.invars)
+        self.unknown.setdefault(equation.primitive.name, []).append((self.scope, shapes))
+        return [
+            Value.plain(self.tensor("unknown", getattr(v.aval, "shape", ()), dtype_of(v.aval)))
+            for v in equation.outvars
+        ]
+
+    def refuse_unknown(self, name: str) -> None:
+        """Raise if the program has primitives without a rule: one message for all.
+
+        Raises
+        ------
+        UnknownOpError
+            Names each primitive, how often it occurs, where first, and the shapes there.
+        """
+        if not self.unknown:
+            return
+        kinds = "; ".join(
+            f"{primitive!r} x{len(found)}, first at {found[0][0] or 'the top'!r} ({found[0][1]})"
+            for primitive, found in self.unknown.items()
+        )
+        raise UnknownOpError(
+            f"{name}: no lowering rule for {kinds}: register one with @roofline.frontends.jax.rule('PRIMITIVE')"
+        )
+
+
+def literal(atom: Any) -> Constant:
+    """Return a literal of a jaxpr."""
+    return Constant(shape=tuple(getattr(atom.aval, "shape", ())), dtype=dtype_of(atom.aval), value=number(atom.val))
+
+
+def number(array: Any) -> float | int | bool | None:
+    """Return the Python number in a scalar array; None for a random key."""
+    try:
+        item = array.item() if hasattr(array, "item") else array
+    except (TypeError, ValueError, NotImplementedError):
+        return None
+    return item if isinstance(item, (bool, int, float)) else None
+

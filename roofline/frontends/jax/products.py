@@ -1,0 +1,109 @@
+"""Matrix products and convolutions: their operands are read in whatever order memory has them."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from roofline.errors import UnknownOpError
+from roofline.frontends.jax.lowerer import Lowerer
+from roofline.frontends.jax.registry import rule
+from roofline.frontends.jax.values import Operand, Value, dtype_of
+from roofline.graph.op import ContractionForm
+from roofline.graph.ops import Conv, MatMul
+from roofline.graph.resampling import ConvTranspose
+from roofline.graph.tensor import Tensor
+from roofline.numeric import Numeric
+
+
+@rule("dot_general")
+def dot_general(lw: Lowerer, equation: Any, left: Operand, right: Operand) -> Operand:
+    """Write a product of stacked matrices, or of rows with one matrix."""
+    aval = equation.outvars[0].aval
+    (lhs_contract, rhs_contract), (lhs_batch, rhs_batch) = equation.params["dimension_numbers"]
+    a, b = lw.spread(lw.value(left)), lw.spread(lw.value(right))
+    sides = [(a, tuple(lhs_contract), tuple(lhs_batch)), (b, tuple(rhs_contract), tuple(rhs_batch))]
+    swapped = not lhs_batch and a.tensor.stored and not b.tensor.stored
+    if swapped:
+        sides.reverse()
+    (rows, k_rows, batch), (columns, k_columns, column_batch) = sides
+    free = [i for i in _memory_order(rows) if i not in (*k_rows, *batch)]
+    other = [i for i in range(len(columns.shape)) if i not in (*k_columns, *column_batch)]
+    batches = [rows.shape[i] for i in batch]
+    m_sizes, n_sizes = [rows.shape[i] for i in free], [columns.shape[i] for i in other]
+    k = prod(rows.shape[i] for i in k_rows)
+    lead = [*batches, prod(m_sizes)] if batch else (m_sizes or [1])
+    x = lw.reshape(lw.arranged(rows, [*batch, *free, *k_rows]), [*lead, k])
+    w = lw.reshape(lw.arranged(columns, [*column_batch, *k_columns, *other]), [*batches, k, prod(n_sizes)])
+    x, lead = _at_least_a_matrix(lw, x, lead)
+    made = lw.emit("dot", MatMul, x, w, dtype=dtype_of(aval))
+    note = ([rows.shape[i] for i in sorted(free)] if batch else m_sizes, n_sizes)
+    lw.products[made.id] = (tuple(batches), tuple(note[0]), tuple(note[1]))
+    tensor = lw.reshape(made, [*batches, *m_sizes, *n_sizes])
+    return _result(tensor, tuple(aval.shape), len(batch), free, other, swapped)
+
+
+def _memory_order(value: Value) -> list[int]:
+    return [*value.order, *(i for i in range(len(value.shape)) if i not in value.order)] if value.order else list(
+        range(len(value.shape))
+    )  # fmt: skip
+
+
+def _at_least_a_matrix(lw: Lowerer, x: Tensor, lead: list[int]) -> tuple[Tensor, list[int]]:
+    return (lw.reshape(x, (1, *x.shape)), [1]) if len(x.shape) < 2 else (x, lead)  # type: ignore[arg-type]
+
+
+def _result(
+    tensor: Tensor, shape: tuple[int, ...], batch: int, free: list[int], other: list[int], swapped: bool
+) -> Value:
+    """Return what memory holds, (batch, rows, columns), with the axes as the program has them: left before right."""
+    row_axes = [batch + free.index(i) for i in sorted(free)]
+    column_axes = [batch + len(free) + other.index(i) for i in sorted(other)]
+    later = [*column_axes, *row_axes] if swapped else [*row_axes, *column_axes]
+    return Value(tensor=tensor, shape=shape, axes=tuple([*range(batch), *later]))
+
+
+@rule("conv_general_dilated")
+def convolution(lw: Lowerer, equation: Any, left: Operand, right: Operand) -> Operand:
+    """Write a convolution; one over a dilated input is a transposed one."""
+    p, aval = equation.params, equation.outvars[0].aval
+    if p["batch_group_count"] != 1:
+        raise UnknownOpError("a convolution with batch groups is part of a gradient and has no rule")
+    lhs_spec, rhs_spec, out_spec = p["dimension_numbers"]
+    x = lw.arranged(lw.value(left), [lhs_spec[0], *lhs_spec[2:], lhs_spec[1]])
+    out_shape = tuple(aval.shape[i] for i in (out_spec[0], *out_spec[2:], out_spec[1]))
+    weight = lw.value(right)
+    kernel = tuple(weight.shape[i] for i in rhs_spec[2:])
+    w = lw.arranged(weight, [*rhs_spec[2:], rhs_spec[1], rhs_spec[0]])
+    groups, channels = int(p["feature_group_count"]), int(x.shape[-1])
+    form: ContractionForm = "dense" if groups == 1 else "depthwise" if groups == channels else "grouped"
+    if any(d != 1 for d in p["lhs_dilation"]):
+        w = lw.reshape(w, (*kernel, channels, out_shape[-1] // groups))
+        made = lw.emit(
+            "conv_transpose", ConvTranspose, x, w, dtype=dtype_of(aval), kernel=kernel, shape=out_shape, groups=groups,
+            form=form,
+        )  # fmt: skip
+    else:
+        pads = tuple(
+            centred(low + high, size, dilation)
+            for (low, high), size, dilation in zip(p["padding"], kernel, p["rhs_dilation"], strict=True)
+        )
+        made = lw.emit(
+            "conv", Conv, x, w, dtype=dtype_of(aval), kernel=kernel, stride=tuple(map(int, p["window_strides"])),
+            padding=pads, groups=groups, form=form,
+        )  # fmt: skip
+    places = [out_spec[0], *out_spec[2:], out_spec[1]]
+    axes = tuple(places.index(i) for i in range(len(places)))
+    return Value(tensor=made, shape=tuple(aval.shape), axes=axes)
+
+
+def centred(border: int, kernel: int, dilation: int) -> Numeric:
+    """Return the border per side that gives an undilated window the same output size.
+
+    Examples
+    --------
+    >>> centred(2, 3, 1), centred(4, 3, 2), centred(1, 2, 1)
+    (1, 1, 0.5)
+    """
+    total = border - (kernel - 1) * (dilation - 1)
+    return total // 2 if total % 2 == 0 else total / 2

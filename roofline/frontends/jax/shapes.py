@@ -1,0 +1,222 @@
+"""Primitives that move or view: axes are renamed where memory allows it, copied where the program's order is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+from roofline.frontends.jax.lowerer import Lowerer
+from roofline.frontends.jax.registry import rule
+from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
+from roofline.graph.movement import Concat, Move, Part
+from roofline.graph.resampling import Pad
+from roofline.graph.tensor import Tensor
+
+
+@rule("transpose")
+def transpose(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+    """Rename the axes; whoever needs them in order copies."""
+    permutation = tuple(int(p) for p in equation.params["permutation"])
+    if isinstance(x, Value):
+        return x.transposed(permutation)
+    core = tuple(x.core[p] for p in permutation) if len(x.core) == len(permutation) else x.core
+    return replace(x, shape=tuple(x.shape[p] for p in permutation), core=core)
+
+
+@rule("broadcast_in_dim")
+def broadcast(lw: Lowerer, equation: Any, x: Operand, *dynamic: Operand) -> Operand:
+    """Repeat along new axes: memory stays as it is."""
+    shape = tuple(int(d) for d in equation.params["shape"])
+    places = [int(d) for d in equation.params["broadcast_dimensions"]]
+    if isinstance(x, Constant):
+        core = [1] * len(shape)
+        for i, place in enumerate(places):
+            core[place] = x.core[i] if i < len(x.core) else 1
+        return replace(x, shape=shape, core=() if x.uniform else tuple(core))
+    axes: list[int | None] = [None] * len(shape)
+    for i, place in enumerate(places):
+        axes[place] = x.axes[i] if x.shape[i] == shape[place] else None
+    return Value(tensor=x.tensor, shape=shape, axes=tuple(axes))
+
+
+@rule("squeeze", "expand_dims")
+def squeeze(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+    """Drop axes of size 1."""
+    return reshaped(lw, x, tuple(equation.outvars[0].aval.shape))
+
+
+@rule("reshape")
+def reshape(lw: Lowerer, equation: Any, x: Operand, *dynamic: Operand) -> Operand:
+    """View the elements in another shape."""
+    return reshaped(lw, x, tuple(equation.outvars[0].aval.shape))
+
+
+def reshaped(lw: Lowerer, x: Operand, shape: tuple[int, ...]) -> Operand:
+    """Return an operand in another shape: a view where the axes that merge or split lie together in memory."""
+    if isinstance(x, Constant):
+        same_order = [d for d in x.shape if d != 1] == [d for d in shape if d != 1]
+        if x.uniform or not same_order or len(x.core) != len(x.shape):
+            return replace(x, shape=shape, core=() if x.uniform else shape)
+        kept = iter([c for c, d in zip(x.core, x.shape, strict=True) if d != 1])
+        return replace(x, shape=shape, core=tuple(next(kept) if d != 1 else 1 for d in shape))
+    if 0 in x.shape:
+        return Value.plain(lw.reshape(x.tensor, shape))
+    old, new = _long(x.shape), _long(shape)
+    if [x.shape[i] for i in old] == [shape[i] for i in new]:  # only axes of size 1 come or go
+        axes: list[int | None] = [None] * len(shape)
+        for i, j in zip(old, new, strict=True):
+            axes[j] = x.axes[i]
+        return Value(tensor=x.tensor, shape=shape, axes=tuple(axes))
+    if not x.repeated:
+        carried = _in_place(lw, x, shape, _groups(x.shape, old, shape, new))
+        if carried is not None:
+            return carried
+    return Value.plain(lw.reshape(lw.canonical(x), shape))
+
+
+def _long(shape: Sequence[int]) -> list[int]:
+    return [i for i, d in enumerate(shape) if d != 1]
+
+
+def _groups(
+    old: Sequence[int], old_axes: list[int], new: Sequence[int], new_axes: list[int]
+) -> list[tuple[list[int], list[int]]]:
+    """Return the smallest runs of axes, before and after, of equal size."""
+    groups: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(old_axes):
+        before, after = [old_axes[i]], [new_axes[j]]
+        left, right = old[old_axes[i]], new[new_axes[j]]
+        i, j = i + 1, j + 1
+        while left != right:
+            if left < right:
+                left, i = left * old[old_axes[i]], i + 1
+                before.append(old_axes[i - 1])
+            else:
+                right, j = right * new[new_axes[j]], j + 1
+                after.append(new_axes[j - 1])
+        groups.append((before, after))
+    return groups
+
+
+def _in_place(
+    lw: Lowerer, x: Value, shape: tuple[int, ...], groups: list[tuple[list[int], list[int]]]
+) -> Value | None:
+    """Return a view, where the axes of every run follow each other in memory; None where they do not."""
+    order, starts = x.order, {}
+    for before, after in groups:
+        at = order.index(before[0])
+        if list(order[at : at + len(before)]) != before:
+            return None
+        starts[at] = after
+    new_order = [axis for at in sorted(starts) for axis in starts[at]]
+    tensor = lw.reshape(x.tensor, [shape[i] for i in new_order])
+    if new_order == sorted(new_order):
+        return Value.plain(lw.reshape(tensor, shape))
+    axes = [new_order.index(i) if i in new_order else None for i in range(len(shape))]
+    return Value(tensor=tensor, shape=shape, axes=tuple(axes))
+
+
+@rule("slice")
+def slice_rule(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+    """View a part: compilers read it where it lies."""
+    return part(lw, x, tuple(equation.outvars[0].aval.shape), tuple(equation.params["start_indices"]))
+
+
+@rule("dynamic_slice")
+def dynamic_slice(lw: Lowerer, equation: Any, x: Operand, *starts: Operand) -> Operand:
+    """View a part whose start is known when it runs."""
+    return part(lw, x, tuple(equation.outvars[0].aval.shape), (0,) * len(x.shape))
+
+
+def part(lw: Lowerer, x: Operand, shape: tuple[int, ...], starts: tuple[int, ...]) -> Operand:
+    """Return a view of `shape` from `starts` on."""
+    if isinstance(x, Constant):
+        core = tuple(min(c, d) for c, d in zip(x.core, shape, strict=True)) if len(x.core) == len(shape) else shape
+        return replace(x, shape=shape, core=() if x.uniform else core)
+    tensor = x.tensor
+    for i, axis in enumerate(x.axes):
+        if shape[i] != x.shape[i] and axis is not None:
+            tensor = lw.emit("part", Part, tensor, axis=axis, size=shape[i], start=int(starts[i]))
+    return Value(tensor=tensor, shape=shape, axes=x.axes)
+
+
+@rule("concatenate")
+def concatenate(lw: Lowerer, equation: Any, *parts: Operand) -> Operand:
+    """Copy arrays behind each other, in the memory order of the largest."""
+    aval, axis = equation.outvars[0].aval, int(equation.params["dimension"])
+    shape = tuple(aval.shape)
+    if all(isinstance(p, Constant) for p in parts):
+        return Constant(shape=shape, dtype=dtype_of(aval), core=shape)
+    order = _order_of([p for p in parts if isinstance(p, Value)])
+    tensors = [ordered(lw, p, order) for p in parts if 0 not in p.shape]
+    if len(tensors) == 1:
+        return _seen(tensors[0], shape, order)
+    return _seen(lw.emit("concat", Concat, *tensors, axis=order.index(axis)), shape, order)
+
+
+def _order_of(values: list[Value]) -> list[int]:
+    """Return all logical axes as the largest value has them in memory."""
+    largest = max(values, key=lambda v: (not v.tensor.stored, prod(v.shape)))
+    if largest.order == tuple(sorted(largest.order)):
+        return list(range(len(largest.shape)))
+    return [*largest.order, *(i for i in range(len(largest.shape)) if i not in largest.order)]
+
+
+def ordered(lw: Lowerer, operand: Operand, order: Sequence[int]) -> Tensor:
+    """Return an operand with all its logical axes in `order`; copied where memory has another."""
+    if isinstance(operand, Constant):
+        return lw.fill(operand, [operand.shape[i] for i in order])
+    return lw.ordered(operand, order)
+
+
+def _seen(tensor: Tensor, shape: tuple[int, ...], order: Sequence[int]) -> Value:
+    return Value(tensor=tensor, shape=shape, axes=tuple(order.index(i) for i in range(len(shape))))
+
+
+@rule("pad")
+def pad(lw: Lowerer, equation: Any, x: Operand, filler: Operand) -> Operand:
+    """Copy into a larger frame; a negative border cuts off, an inner one spreads the elements."""
+    shape = tuple(equation.outvars[0].aval.shape)
+    if isinstance(x, Constant):
+        return replace(x, shape=shape, core=shape)
+    if shape == x.shape:
+        return x
+    order = _order_of([x])
+    borders = [equation.params["padding_config"][i] for i in order]
+    before = tuple(int(low) for low, _, _ in borders)
+    after = tuple(int(high) + int(inner) * (x.shape[i] - 1) for i, (_, high, inner) in zip(order, borders, strict=True))
+    return _seen(lw.emit("pad", Pad, lw.ordered(x, order), before=before, after=after), shape, order)
+
+
+@rule("rev")
+def reverse(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+    """Copy backwards."""
+    if isinstance(x, Constant):
+        return replace(x, causal=False)
+    moved = lw.emit("reverse", Move, lw.spread(x).tensor, function="reverse", shape=lw.spread(x).tensor.shape)
+    return replace(lw.spread(x), tensor=moved)
+
+
+@rule("split")
+def split(lw: Lowerer, equation: Any, x: Operand) -> list[Operand]:
+    """View consecutive parts."""
+    axis, start, made = int(equation.params["axis"]), 0, []
+    for variable in equation.outvars:
+        starts = tuple(start if i == axis else 0 for i in range(len(x.shape)))
+        made.append(part(lw, x, tuple(variable.aval.shape), starts))
+        start += int(variable.aval.shape[axis])
+    return made
+
+
+@rule("bitcast_convert_type")
+def bitcast(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+    """Copy, in another format (a view would do, where the sizes agree)."""
+    aval = equation.outvars[0].aval
+    if isinstance(x, Constant):
+        return Constant(shape=tuple(aval.shape), dtype=dtype_of(aval), core=tuple(aval.shape))
+    if tuple(aval.shape) != x.shape:
+        return Value.plain(lw.emit_fill(tuple(aval.shape), dtype_of(aval), "bits"))
+    return x
