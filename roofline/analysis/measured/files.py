@@ -1,0 +1,85 @@
+"""Reading measurement files: CSV, gzipped CSV and JSON archives as rows of text."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roofline.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """The rows of a file: (line number, column -> text)."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int, Mapping[str, str]], ...]
+
+    @property
+    def stem(self) -> str:
+        """File name without its suffixes."""
+        return self.path.name.split(".")[0]
+
+
+def read_sheet(path: Path) -> Sheet:
+    """Return the rows of a file.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, is no text, has no rows, or names a column twice.
+    """
+    try:
+        raw = path.read_bytes()
+        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise InputError(f"cannot read {str(path)!r}: {reason}") from None
+    sheet = _from_json(path, text) if text.lstrip()[:1] in ("{", "[") else _from_csv(path, text)
+    if not sheet.rows:
+        raise InputError(f"{path.name}: no rows")
+    return sheet
+
+
+def _from_csv(path: Path, text: str) -> Sheet:
+    reader = csv.reader(io.StringIO(text, newline=""))
+    columns = tuple(name.strip() for name in next(reader, []))
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise InputError(f"{path.name}: column {twice[0]!r} appears twice")
+    rows = [(reader.line_num, dict(zip(columns, cells, strict=False))) for cells in reader if any(cells)]
+    return Sheet(path=path, columns=columns, rows=tuple(rows))
+
+
+def _from_json(path: Path, text: str) -> Sheet:
+    """Return the objects of an archive (a list, or a mapping of ids) as rows, nested tables as plain columns."""
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path.name}: not valid JSON: {error}") from None
+    entries: Iterable[Any] = content
+    if isinstance(content, dict):
+        while len(content) == 1 and isinstance(inner := next(iter(content.values())), dict):
+            content = inner
+        lists = [value for value in content.values() if isinstance(value, list)]
+        entries = lists[0] if lists else content.values()
+    rows = [(i, _flat(entry)) for i, entry in enumerate(entries, 1) if isinstance(entry, dict)]
+    columns = dict.fromkeys(name for _, row in rows for name in row)
+    return Sheet(path=path, columns=tuple(columns), rows=tuple(rows))
+
+
+def _flat(entry: Mapping[str, Any]) -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in entry.items():
+        if isinstance(value, dict):
+            flat |= _flat(value)
+        elif value is not None:
+            flat[name] = str(value)
+    return flat

@@ -1,0 +1,134 @@
+"""A measured row as a value: what ran, where, and how long it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from roofline.arch.block import Block, Ports
+from roofline.arch.spec import Arch
+from roofline.graph.ops import Layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleOp:
+    """One op: a block of one op and what enters it."""
+
+    block: Block
+    ports: Ports
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimmNetwork:
+    """A network of pytorch-image-models, by its name there: traced when it is needed."""
+
+    name: str
+    image_size: int
+
+
+Workload: TypeAlias = Arch | SingleOp | TimmNetwork
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One measured latency.
+
+    Attributes
+    ----------
+    row
+        Line of the file (the header is line 1), or place in an archive.
+    label
+        The workload in words.
+    workload
+        A whole network or a single op.
+    batch
+        Examples per run; 1 for a single op, whose shape says all.
+    latency_s
+        Of one run of the whole batch.
+    family
+        Group that is left out together when generality is tested.
+    offset_group
+        Rows whose times contain the same unknown share of the measuring program; None where times are clean.
+    apart
+        Why the row is no test of the model; such rows are reported beside the others.
+    """
+
+    row: int
+    label: str
+    workload: Workload
+    device: str
+    runtime: str
+    dtype: str
+    latency_s: float
+    family: str
+    layout: Layout | None = None
+    batch: int = 1
+    cores: int | None = None
+    mode: str = "inference"
+    offset_group: str | None = None
+    apart: str | None = None
+
+    @property
+    def network(self) -> bool:
+        """Whether a whole network ran."""
+        return not isinstance(self.workload, SingleOp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A row that is not used, and why."""
+
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The rows of one file.
+
+    Attributes
+    ----------
+    name
+        File name without folder.
+    format
+        Name of the format it was read as.
+    measurements, rejected
+        Every row is in one of the two (a row with figures of several devices may be in both).
+    """
+
+    name: str
+    format: str
+    measurements: tuple[Measurement, ...]
+    rejected: tuple[Rejected, ...] = ()
+
+    def without(self, bad: tuple[Rejected, ...], kept: tuple[Measurement, ...]) -> Dataset:
+        """Return the data set with more rows rejected."""
+        return replace(self, measurements=kept, rejected=self.rejected + bad)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the person says of a file, beside what it says itself.
+
+    Attributes
+    ----------
+    device
+        Where rows name their device: use those of this one only. Where they do not: the device.
+    runtime, dtype, layout
+        In place of what the file's conventions say.
+    family_column
+        Column that names the family of each row.
+    limit
+        Use this many rows, evenly spread over the file.
+    cache
+        Folder that keeps traced networks.
+    """
+
+    device: str | None = None
+    runtime: str | None = None
+    dtype: str | None = None
+    layout: Layout | None = None
+    family_column: str | None = None
+    limit: int | None = None
+    cache: Path | None = field(default=None, compare=False)

@@ -1,0 +1,136 @@
+"""``roofline validate``: predicted against measured, row by row."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from roofline.cli import output
+from roofline.cli.options import Format, FormatOption
+from roofline.errors import InputError
+from roofline.text import percent, significant
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from roofline.analysis.validate import Comparison, Validation
+    from roofline.stats import Accuracy
+
+PICTURES = (".png", ".svg", ".pdf")
+COLUMNS = ("rows", "MAPE", "median", "bias", "tau", "Spearman", "within 10 %", "within 20 %")
+#: reasons shown before the rest is counted
+SHOWN = 5
+
+
+def command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Measurements in a published format.")],
+    device: Annotated[str | None, typer.Option("--device", "-d", help="Only rows of it; or what they ran on.")] = None,
+    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help="In place of the file's.")] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="In place of the file's.")] = None,
+    layout: Annotated[str | None, typer.Option("--layout", help="nchw or nhwc, in place of the file's.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Rows per file, evenly spread.")] = None,
+    family_column: Annotated[str | None, typer.Option("--family-column", help="Column with each row's family.")] = None,
+    worst: Annotated[int, typer.Option("--worst", help="How many of the worst rows are shown.", min=0)] = 5,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", file_okay=False, help="Folder that keeps traced networks between runs.")
+    ] = None,
+    form: FormatOption = Format.table,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", dir_okay=False, help="Also draw it (.png, .svg, .pdf).")
+    ] = None,
+) -> None:
+    """Predict every row of FILE... and print how far off the predictions are.
+
+    Formats are told by their headers: pytorch-image-models results, Accel-NASBench, DeepBench, XLA's matmul table,
+    NeuSight, LLMCompass, TPU traces. Rows that cannot be used are counted and named, never dropped silently.
+    """
+    output.check_suffix(plot, PICTURES)
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit must be at least 1, got {limit}")
+    from roofline.analysis.measured import Options
+    from roofline.analysis.validate import validate
+    from roofline.passes.layout import check_layout
+
+    options = Options(
+        device=device,
+        runtime=runtime,
+        dtype=dtype,
+        layout=check_layout(layout) if layout else None,
+        family_column=family_column,
+        limit=limit,
+        cache=cache,
+    )
+    found = validate(files, options)
+    if plot is not None:
+        from roofline.plot.accuracy import plot_accuracy
+
+        panels = [(c.title, c.measured_s, c.predicted_s, [m.family for m in c.measurements]) for c in found.comparisons]
+        plot_accuracy(panels, path=plot)
+    if form is Format.json:
+        sys.stdout.write(output.as_json(found.to_dict(worst)))
+    elif form is Format.csv:
+        sys.stdout.write(output.as_csv(found.rows()))
+    else:
+        for comparison in found.comparisons:
+            output.show(_table(comparison), *_worst(comparison, worst), *_offsets(comparison))
+        output.show(*_left_out(found))
+    sys.stdout.flush()
+
+
+def _table(comparison: Comparison) -> Table:
+    table = output.table(comparison.title, ("", *COLUMNS), COLUMNS)
+    table.add_row("roofline", *cells(comparison.accuracy()))
+    families = comparison.families()
+    if len(families) > 1:
+        for name, found in families.items():
+            table.add_row(f"  {name}", *cells(found))
+    table.add_section()
+    for name, found in comparison.baseline_accuracy().items():
+        table.add_row(name, *cells(found))
+    return table
+
+
+def cells(found: Accuracy) -> list[str]:
+    """Return the statistics as people read them."""
+    ranks = [f"{value:.3f}" if value == value else "–" for value in (found.tau, found.spearman)]
+    errors = [percent(found.mape), percent(found.median), f"{100 * found.bias:+.1f} %"]
+    return [f"{found.count:,}", *errors, *ranks, percent(found.within_10), percent(found.within_20)]
+
+
+def _worst(comparison: Comparison, count: int) -> list[Table]:
+    if not count:
+        return []
+    right = ("row", "batch", "measured ms", "predicted ms", "ratio")
+    table = output.table("furthest off", ("row", "workload", "family", *right[1:]), right)
+    for row in comparison.rows()[:count]:
+        table.add_row(
+            str(row["row"]),
+            row["workload"],
+            row["family"] + (" (apart)" if row["apart"] else ""),
+            f"{row['batch']:,}",
+            significant(row["measured_ms"]),
+            significant(row["predicted_ms"]),
+            f"{row['ratio']:.2f}",
+        )
+    return [table]
+
+
+def _offsets(comparison: Comparison) -> list[str]:
+    return [
+        f"offset of the measuring program, found from the rows: {name} {offset * 1e6:.1f} us"
+        for name, offset in comparison.offsets_s.items()
+    ]
+
+
+def _left_out(found: Validation) -> list[str]:
+    lines = []
+    for name, rejected in found.rejected.items():
+        if rejected:
+            lines.append(f"{name}: {len(rejected)} rows left out")
+            lines += [f"  row {r.row}: {r.reason}" for r in rejected[:SHOWN]]
+            if len(rejected) > SHOWN:
+                lines.append(f"  ... and {len(rejected) - SHOWN} more (--format json names all)")
+    return lines
