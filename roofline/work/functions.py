@@ -44,7 +44,7 @@ FUNCTIONS: dict[str, tuple[float, float]] = {
     "tanh": TANH,
     "erf": ERF,
     "gelu": (ERF[0] + 4, ERF[1]),  # x / sqrt 2, erf, + 1, * x, / 2
-    "gelu_tanh": (TANH[0] + 7, TANH[1]),  # x^3 2, * c, + x, * c; tanh; + 1, * x, / 2
+    "gelu_tanh": (TANH[0] + 8, TANH[1]),  # x^3 2, * c, + x, * c; tanh; + 1, * x, / 2
     "elu": (3.0, 1.0),
     "softplus": (4.0, 2.0),
     "mish": (5.0 + TANH[0], 2.0 + TANH[1]),
