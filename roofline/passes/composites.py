@@ -14,8 +14,8 @@ from roofline.passes.rewrite import Rewriter
 CHAINS: dict[str, tuple[str, ...]] = {
     "swish": ("sigmoid", "mul"),
     "hard_swish": ("hard_sigmoid", "mul"),
-    "gelu": ("scale", "erf", "scale", "mul"),
-    "gelu_tanh": ("pow", "scale", "add", "tanh", "mul"),
+    "gelu": ("scale", "erf", "scale", "scale", "mul"),  # x / sqrt 2, erf, + 1, / 2, * x
+    "gelu_tanh": ("pow", "scale", "add", "scale", "tanh", "scale", "scale", "mul"),  # x^3, * c, + x, * c; + 1, / 2, * x
 }
 BINARY = frozenset({"mul", "add"})
 
