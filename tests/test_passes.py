@@ -13,9 +13,11 @@ from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Attention, BatchNorm, Cast, Conv, MatMul, Norm, Softmax
 from roofline.passes.attention import decompose_attention
 from roofline.passes.batch_norm import fold_batch_norm
+from roofline.passes.composites import CHAINS, split_composites
 from roofline.passes.layout import check_layout, set_layout
 from roofline.passes.pipeline import rewrite
 from roofline.passes.precision import apply_precision
+from roofline.work import count
 
 each_model = pytest.mark.parametrize("name", SAMPLE)
 
@@ -117,6 +119,24 @@ def test_a_graph_without_attention_is_left_alone() -> None:
     decomposed = decompose_attention(whole("vit-ti-16"))
     assert not any(isinstance(op, Attention) for op in decomposed.ops.values())
     assert decompose_attention(decomposed) is decomposed
+
+
+# composites ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", sorted(CHAINS))
+def test_a_chain_does_the_work_of_the_function_it_replaces(function: str) -> None:
+    b = GraphBuilder()
+    graph = b.graph([b.activation(function, b.conv(b.input("x", (1, 4, 4, 3)), 8))])
+    split = split_composites(graph, [function])
+    split.check_shapes()
+    assert split.outputs == graph.outputs and len(split.ops) == 1 + len(CHAINS[function])
+    whole_work, chain_work = count(graph), count(split)
+    if "pow" not in CHAINS[function]:  # a cube by pow costs more than two multiplications
+        assert chain_work.simple_ops == whole_work.simple_ops
+        assert chain_work.transcendental_ops == whole_work.transcendental_ops
+    assert split_composites(split, [function]).ops.keys() == split.ops.keys()
+    assert split_composites(graph, []) is graph
 
 
 # precision -----------------------------------------------------------------------------------------------------------

@@ -120,6 +120,8 @@ def test_functions_cost_something(name: str) -> None:
 def test_composite_functions_cost_their_parts() -> None:
     assert function_ops("swish") == (function_ops("sigmoid")[0] + 1, 2)  # x * sigmoid(x)
     assert function_ops("relu6")[0] == 2 * function_ops("relu")[0]  # clamped on both sides
+    assert function_ops("gelu_tanh") == (function_ops("tanh")[0] + 8, 1)  # x x x c, + x, c; tanh; + 1, x, / 2
+    assert function_ops("gelu") == (function_ops("erf")[0] + 4, 1)  # / sqrt 2; erf; + 1, x, / 2
     assert function_ops("hard_swish") == (function_ops("hard_sigmoid")[0] + 1, 0)
     assert sum(function_ops("relu")) < sum(function_ops("hard_swish")) < sum(function_ops("swish"))
 
