@@ -137,12 +137,12 @@ def test_a_runtime_of_ones_own(tmp_path: Path) -> None:
         ('overlap = { value = 0', 'overlap = { value = 1', "1.95"),
         ('residency_share = { value = 0.75, unit = "fraction"', "residency_share = { value = 0.75", "unit"),
         (
-            'floor = { value = 1.0, unit = "us", source = "v4_traces" }',
-            'floor = { value = 1.0, unit = "us" }',
+            'conversion_ops = { value = 1, source = "scaling"',
+            'conversion_ops = { value = 1',
             "source",
         ),
-        ('source = "v4_traces"', 'source = "somebody"', "somebody"),
-        ('floor = { value = 1.0, unit = "us"', 'floor = { value = 1.0, unit = "GB"', "GB"),
+        ('source = "pallas"', 'source = "somebody"', "somebody"),
+        ('program = { value = 100, unit = "us"', 'program = { value = 100, unit = "GB"', "GB"),
         ('device_kinds = ["tpu"]', 'device_kinds = ["fpga"]', "device_kinds"),
         ('attention = "decomposed"', 'attention = "flashed"', "attention"),
         ("[launch]\n", "[launch]\nprogram = 1\n", "Cannot overwrite a value"),  # a key twice

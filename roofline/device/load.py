@@ -240,6 +240,7 @@ def _device(spec: DeviceFile) -> Device:
                     macs_per_clock=rate.macs_per_clock,
                     peak_flops_per_s=rate.short_quantities()["peak"].si,
                     runs_on=rate.runs_on,
+                    stored_only=rate.stored_only,
                 )
                 for name, rate in matrix.rates.items()
             },

@@ -36,11 +36,13 @@ class MatrixRate:
     """How fast matrices of one dtype are multiplied: per unit and clock [MAC], and by the whole chip [FLOP/s].
 
     `runs_on` is ``"vector"`` where the dtype has no matrix unit and the vector lanes do the work (fp32 on NVIDIA GPUs).
+    `stored_only` formats are converted by software, element by element, whenever they are read or written.
     """
 
     macs_per_clock: float | None
     peak_flops_per_s: float
     runs_on: Engine = "matrix"
+    stored_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +188,7 @@ class RateTable(_Table):
     note: str | None = None
     peak_reason: str | None = None
     runs_on: Engine = "matrix"
+    stored_only: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> RateTable:

@@ -49,6 +49,7 @@ class VectorConstants(SpecFile):
     fraction: Fraction
     depthwise_ops_per_mac: Count
     conversion_ops: Count
+    emulated_conversion_ops: Count
 
 
 class MemoryConstants(SpecFile):
@@ -109,8 +110,9 @@ class Runtime:
         multiply-accumulates, channel alignment.
     depthwise_ops_per_mac
         Vector operations for each multiply-accumulate of a depthwise convolution.
-    conversion_ops
-        Vector operations to convert one narrow element on its way in or out of the vector unit.
+    conversion_ops, emulated_conversion_ops
+        Vector operations to convert one narrow element on its way in or out of the vector unit; and to convert one
+        element of a format that the device only stores, wherever it is read or written.
     memory_latency_s
         Start of the bandwidth ramp: time = latency + bytes / bandwidth.
     residency_share
@@ -143,6 +145,7 @@ class Runtime:
     vector_fraction: float
     depthwise_ops_per_mac: float
     conversion_ops: float
+    emulated_conversion_ops: float
     bandwidth_fraction: float
     memory_latency_s: float
     residency_share: float
@@ -177,6 +180,7 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         vector_fraction=file.vector.fraction.si,
         depthwise_ops_per_mac=file.vector.depthwise_ops_per_mac.si,
         conversion_ops=file.vector.conversion_ops.si,
+        emulated_conversion_ops=file.vector.emulated_conversion_ops.si,
         bandwidth_fraction=file.memory.fraction.si,
         memory_latency_s=file.memory.latency.si,
         residency_share=file.memory.residency_share.si,

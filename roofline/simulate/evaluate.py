@@ -121,7 +121,9 @@ def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
     )
     depthwise = vector.depthwise_ops(v.depthwise_macs, runtime.depthwise_ops_per_mac)
     simple = (v.simple_ops + depthwise / _layout_factor(v.channels_first, machine)) * padding
-    converted = a.converted * a.elements * runtime.conversion_ops
+    by_software = machine.stored_only[a.dtype]
+    ops_per_element = (1.0 - by_software) * a.converted * runtime.conversion_ops
+    converted = a.elements * (ops_per_element + by_software * runtime.emulated_conversion_ops)
     simple_ops = fold.segment_sum(simple, v.kernel, count) + partial_ops + fold.segment_sum(converted, a.kernel, count)
     return vector.vector_time_s(
         simple_ops=simple_ops,

@@ -37,6 +37,7 @@ class Machine:
     row_time_s: Array
     unit_macs_per_s: Array
     operand_macs: Array
+    stored_only: Array
     matrix_fraction: float
     simple_ops_per_s: float
     transcendental_ops_per_s: float
@@ -76,8 +77,10 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
     device.peak_flops_per_s(precision.compute.name)
     matrix = device.matrix
     rows, columns = float(matrix.rows or 1), float(matrix.cols or 1)
+    stored_only = np.zeros(len(DTYPE_CODES))
     unit_macs = np.full(len(DTYPE_CODES), np.nan)
     for name, rate in matrix.rates.items():
+        stored_only[DTYPE_CODES[name]] = float(rate.stored_only)
         unit_macs[DTYPE_CODES[name]] = rate.peak_flops_per_s / (2.0 * device.cores * matrix.units)
     element_bytes = np.array([dtype.bytes for dtype in DTYPES.values()])
     overrides = device.overrides.get(runtime.name, {})
@@ -94,6 +97,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         columns=columns,
         row_time_s=rows * columns / unit_macs,
         unit_macs_per_s=unit_macs,
+        stored_only=stored_only,
         operand_macs=unit_macs * element_bytes / _local_bytes_per_s(device),
         matrix_fraction=overrides.get("matrix_fraction", runtime.matrix_fraction),
         simple_ops_per_s=device.vector_simple_ops_per_s * share,

@@ -77,6 +77,7 @@ class AccessColumns(Columns):
     role: Index
     elements: Array
     element_bytes: Array
+    dtype: Index
     converted: Array
     distance_bytes: Array
     batch: Array
@@ -276,6 +277,7 @@ def _add_access(accesses: _Collector, access: Access, owner: Index) -> None:
         role=ROLE_CODES[access.role],
         elements=access.elements,
         element_bytes=access.tensor.dtype.bytes,
+        dtype=DTYPE_CODES[access.tensor.dtype.name],
         converted=float(access.converted and narrow),
         distance_bytes=access.distance_bytes,
         **_tile(access.tensor),
