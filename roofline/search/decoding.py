@@ -26,7 +26,11 @@ MAX_OPTIONS = 36
 
 def stage_table(stage: Stage) -> dict[str, Any]:
     """Return a stage as the fields that an architecture file would state."""
-    return {"name": stage.name, "block": stage.kind, **stage.model_dump(exclude_defaults=True, exclude={"name", "block"})}
+    return {
+        "name": stage.name,
+        "block": stage.kind,
+        **stage.model_dump(exclude_defaults=True, exclude={"name", "block"}),
+    }
 
 
 def check_space(space: Space) -> None:
@@ -118,9 +122,7 @@ def stage_value(space: Space, stage: int, options: Sequence[int]) -> Stage:
 
 def decode(space: Space, genome: Sequence[int], name: str) -> Arch:
     """Return the architecture of a checked genome; stages without repeats are left out."""
-    stages = [
-        stage_value(space, i, [genome[g] for g in genes]) for i, genes in enumerate(genes_of_stages(space))
-    ]
+    stages = [stage_value(space, i, [genome[g] for g in genes]) for i, genes in enumerate(genes_of_stages(space))]
     gene = size_gene(space)
     return Arch(
         name=name,

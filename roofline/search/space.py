@@ -1,4 +1,4 @@
-"""A search space as a value: choices that change the stages of a base network, and genomes of one integer per choice."""
+"""A search space as a value: choices that change the stages of a base network; genomes of one integer per choice."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class Space:
         if len(text) != self.length or not text.isalnum() or not text.isascii():
             raise InputError(f"a genome of {self.name!r} is a word of {self.length} digits, got {text!r}")
         row = np.array([[int(digit, 36) for digit in text]], dtype=np.int8)
-        return self.check(row)[0].astype(np.int8)
+        return np.asarray(self.check(row)[0], dtype=np.int8)
 
     # populations ----------------------------------------------------------------------
 
@@ -208,9 +208,7 @@ class Space:
         """Return `n` genomes drawn uniformly from the space, (N, L)."""
         return genome_tools.sample(self, n, np.random.default_rng(seed))
 
-    def mutate(
-        self, genomes: Genomes, seed: int | np.random.Generator = 0, *, genes: int = 1
-    ) -> NDArray[np.int8]:
+    def mutate(self, genomes: Genomes, seed: int | np.random.Generator = 0, *, genes: int = 1) -> NDArray[np.int8]:
         """Return genomes with `genes` genes each drawn anew, always to another value where there is one."""
         return genome_tools.mutate(self, genomes, np.random.default_rng(seed), genes)
 

@@ -1,0 +1,249 @@
+"""The latency oracle: every distinct block of a space costed once, a candidate as a sum of gathers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roofline.cost import fold
+from roofline.device.load import device as load_device
+from roofline.device.spec import Device
+from roofline.dtypes import precision
+from roofline.errors import InputError, nearest
+from roofline.numeric import Array, ceil_div
+from roofline.passes.layout import check_layout
+from roofline.passes.pipeline import Policy, policy
+from roofline.runtime.load import runtime as load_runtime
+from roofline.search import stored
+from roofline.search.segments import lay_out
+from roofline.search.space import Space
+from roofline.search.spacefile import search_space
+from roofline.search.tables import StageTable, build_tables, gather, join, latency, time_columns
+from roofline.simulate.machine import Machine, machine_for
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Target:
+    """One device of an oracle, as `simulate` sees it: its machine, and how the batch spreads over its cores."""
+
+    machine: Machine
+    policy: Policy
+    batch: int
+    core_batch: int
+    busy_cores: int
+
+    @property
+    def name(self) -> str:
+        """Name of the device."""
+        return self.machine.device.name
+
+
+class Oracle:
+    """Latency, counts and memory of any genomes of a space on some devices; equal to `simulate` of what they decode to.
+
+    Parameters
+    ----------
+    space
+        A `Space`, its name, or its TOML file.
+    devices
+        One device or several: names, files or specs.
+    batch, dtype, runtime, layout, cores
+        As in `simulate`; with several devices a mapping device -> value is accepted for each.
+    image_size
+        Input size of all candidates, in a space that does not choose it.
+
+    Notes
+    -----
+    Tables are built at the first question that needs them. A stage's `make` may know that a block is the last.
+
+    Examples
+    --------
+    >>> oracle = Oracle("accel-nasbench", "tpu-v3", batch=128)
+    >>> oracle.latency_s(oracle.space.sample(5, seed=0)).shape
+    (5, 1)
+    """
+
+    def __init__(
+        self,
+        space: Space | str | Path,
+        devices: str | Path | Device | Sequence[str | Path | Device],
+        batch: int | Mapping[str, int] = 1,
+        dtype: str | Mapping[str, str] | None = None,
+        runtime: Any = None,
+        *,
+        image_size: int | None = None,
+        cores: int | Mapping[str, int] | None = None,
+        layout: str | Mapping[str, str] | None = None,
+    ) -> None:
+        self.space = search_space(space)
+        self.image_size = image_size
+        given = [devices] if isinstance(devices, (str, Path, Device)) else list(devices)
+        if not given:
+            raise InputError("an oracle needs at least one device")
+        specs = [load_device(d) for d in given]
+        options = {"batch": batch, "dtype": dtype, "runtime": runtime, "cores": cores, "layout": layout}
+        for option, value in options.items():
+            for name in value if isinstance(value, Mapping) else ():
+                if name not in {s.name for s in specs}:
+                    raise InputError(f"{option} names a device that is not asked: {name!r}"
+                                     f"{nearest(str(name), [s.name for s in specs])}")  # fmt: skip
+        self.targets = tuple(
+            _target(s, **{k: v.get(s.name) if isinstance(v, Mapping) else v for k, v in options.items()}) for s in specs
+        )
+        self.devices = tuple(t.name for t in self.targets)
+        self._tables: dict[int, tuple[StageTable, ...]] = {}
+        self._joined: dict[tuple[int, tuple[str, ...]], tuple[StageTable, ...]] = {}
+
+    # tables ---------------------------------------------------------------------
+
+    def profiles(self) -> list[list[int]]:
+        """Return the targets that share their kernels, as lists of positions: one set of tables for each."""
+        groups: dict[Any, list[int]] = {}
+        for i, target in enumerate(self.targets):
+            groups.setdefault((target.policy, target.core_batch), []).append(i)
+        return list(groups.values())
+
+    def tables(self, profile: int) -> tuple[StageTable, ...]:
+        """Return the tables of one profile, one per stage; they are built when first asked for."""
+        if profile not in self._tables:
+            members = self.profiles()[profile]
+            first = self.targets[members[0]]
+            laid_out = lay_out(self.space, first.policy, first.core_batch, self.image_size)
+            self._tables[profile] = build_tables(laid_out, [self.targets[i].machine for i in members])
+        return self._tables[profile]
+
+    def build(self) -> Oracle:
+        """Build all tables now, and return the oracle."""
+        for profile in range(len(self.profiles())):
+            self.tables(profile)
+        return self
+
+    def save(self, path: str | Path) -> Path:
+        """Write all tables to an ``.npz`` file, whole or not at all."""
+        profiles = range(len(self.profiles()))
+        return stored.save(Path(path), self.hash, [self.tables(p) for p in profiles])
+
+    def load(self, path: str | Path) -> Oracle:
+        """Take the tables of a file that an equal oracle saved, and return the oracle.
+
+        Raises
+        ------
+        InputError
+            The file is none, or is stale: space, devices, runtimes, batch or the cost model are not those it was
+            built with.
+        """
+        found = stored.load(Path(path), self.hash)
+        self._tables, self._joined = dict(enumerate(found)), {}
+        return self
+
+    @property
+    def hash(self) -> dict[str, str]:
+        """What tables depend on, each with a content hash: space, targets, and the model that costs them."""
+        return {
+            "space": self.space.hash,
+            "image size": str(self.image_size),
+            "devices": stored.digest([repr(t.machine.device) for t in self.targets]),
+            "runtimes": stored.digest([repr(t.machine.runtime) for t in self.targets]),
+            "options": stored.digest(
+                [(t.batch, t.machine.cores, t.machine.precision.name, t.machine.layout) for t in self.targets]
+            ),
+            "version": stored.model_hash(),
+        }
+
+    # questions ---------------------------------------------------------------------
+
+    def latency_s(self, genomes: Any) -> Array:
+        """Return seconds per run of each candidate on each device: genomes (N, L) -> (N, D).
+
+        Raises
+        ------
+        InputError
+            Genomes of the wrong dtype, shape or length, out of range, or no networks of the space.
+        """
+        checked = self.space.check(genomes)
+        out = np.empty((len(checked), len(self.targets)))
+        for profile, members in enumerate(self.profiles()):
+            names = [n for d in range(len(members)) for n in time_columns(d)]
+            idle = [n for n in names if all(not np.nansum(t.columns[n]) for t in self.tables(profile))]
+            sums = self._gather(profile, checked, [n for n in names if n not in idle])
+            for d, i in enumerate(members):
+                pair = [sums.get(n, 0.0) for n in time_columns(d)]
+                out[:, i] = latency([np.asarray(p) for p in pair], self.targets[i].machine.runtime.program_s)
+        return self._complete(out, checked)
+
+    def macs(self, genomes: Any) -> Array:
+        """Return multiply-accumulates of a run of the whole batch, as `Report.macs`: (N,), of the first device."""
+        return self.macs_per_example(genomes) * self.targets[0].batch
+
+    def macs_per_example(self, genomes: Any) -> Array:
+        """Return multiply-accumulates of one example: (N,)."""
+        return self.counts(genomes, ("macs",))["macs"]
+
+    def params(self, genomes: Any) -> Array:
+        """Return trained parameters: (N,)."""
+        return self.counts(genomes, ("params",))["params"]
+
+    def traffic_bytes(self, genomes: Any) -> Array:
+        """Return bytes across kernel boundaries of a run, on all cores: (N, D)."""
+        return self._per_device(genomes, ("traffic_bytes",))
+
+    def peak_memory_bytes(self, genomes: Any) -> Array:
+        """Return bytes of weights and of the activations alive at the widest point, on all cores: (N, D)."""
+        return self._per_device(genomes, ("weight_bytes", "live_bytes"))
+
+    def counts(self, genomes: Any, names: Sequence[str]) -> dict[str, Array]:
+        """Return device-free counts of one example, each (N,): macs, params, vector_ops, activations, convs, blocks."""
+        checked = self.space.check(genomes)
+        sums = self._gather(0, checked, list(names))
+        per_core = self.targets[0].core_batch
+        for name in ("macs", "vector_ops"):
+            if name in sums:
+                sums[name] = sums[name] / per_core
+        self._complete(next(iter(sums.values())), checked)
+        return sums
+
+    def _per_device(self, genomes: Any, names: tuple[str, ...]) -> Array:
+        checked = self.space.check(genomes)
+        out = np.empty((len(checked), len(self.targets)))
+        for profile, members in enumerate(self.profiles()):
+            sums = self._gather(profile, checked, list(names))
+            whole = sums[names[0]] if len(names) == 1 else fold.peak_memory_bytes(*(sums[n] for n in names))
+            for i in members:
+                out[:, i] = whole * self.targets[i].busy_cores
+        return self._complete(out, checked)
+
+    def _gather(self, profile: int, genomes: NDArray[np.integer[Any]], names: Sequence[str]) -> dict[str, Array]:
+        key = profile, tuple(names)
+        if key not in self._joined:
+            self._joined[key] = join(self.tables(profile), names)
+        return dict(zip(names, gather(self._joined[key], genomes, names), strict=True))
+
+    def _complete(self, values: Array, genomes: NDArray[np.integer[Any]]) -> Array:
+        """Return `values` unless a row has none: the genome is no network."""
+        missing = np.isnan(values)
+        if missing.any():
+            row = int(np.flatnonzero(missing.reshape(len(values), -1).any(axis=1))[0])
+            self.space.decode(genomes[row])  # a forbidden combination says so itself
+            raise InputError(f"genome {row} is no network of space {self.space.name!r}: {genomes[row].tolist()!r}")
+        return values
+
+
+def _target(device: Device, batch: Any, dtype: Any, runtime: Any, cores: Any, layout: Any) -> Target:
+    stack = load_runtime(runtime or device.default_runtime, device.kind)
+    found = precision(dtype or device.default_dtype)
+    order = check_layout(layout) if layout else stack.default_layout
+    used = device.cores if cores is None else cores
+    size = 1 if batch is None else batch
+    machine = machine_for(device, stack, found, order, used)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise InputError(f"batch must be a whole number, at least 1, got {size!r}")
+    core_batch = int(ceil_div(size, used))
+    return Target(
+        machine=machine, policy=policy(stack, found, order), batch=size, core_batch=core_batch,
+        busy_cores=int(ceil_div(size, core_batch)),
+    )  # fmt: skip

@@ -1,0 +1,144 @@
+"""The distinct blocks of a space: made once, shapes and formats carried on as columns, lowered template by template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roofline.arch.block import Block, Port, Ports, build_block, stack, stack_ports
+from roofline.arch.build import input_port
+from roofline.arch.spec import Arch
+from roofline.dtypes import DType
+from roofline.errors import RooflineError
+from roofline.graph.builder import GraphBuilder
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Conv
+from roofline.numeric import Array
+from roofline.passes.pipeline import Policy, lower, rewrite
+from roofline.simulate.table import KernelTable, build_table
+
+Index = NDArray[np.int64]
+#: rows lowered and costed together: bounds the memory of a build
+MAX_ROWS = 4096
+#: marks what is no network
+NONE = -1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """Blocks of one template: their rows among all blocks, their kernels, and what structure alone counts."""
+
+    rows: Index
+    table: KernelTable
+    activations: Array
+    convs: Array
+
+
+class Steps:
+    """Distinct (block, inputs) pairs, numbered as they are met."""
+
+    def __init__(self, policy: Policy, batch: int) -> None:
+        self.policy, self.batch = policy, batch
+        self.ports: list[Ports] = []
+        self.blocks: list[tuple[Block, int]] = []
+        self.out: list[int] = []
+        self._port_ids: dict[Any, int] = {}
+        self._rows: dict[tuple[Block, int], int] = {}
+        self._dtypes: dict[Any, tuple[DType, ...]] = {}
+
+    def port_id(self, ports: Ports) -> int:
+        """Return the number of what flows between two blocks."""
+        key = tuple((p.shape, p.dtype.name) for p in ports)
+        if key not in self._port_ids:
+            self._port_ids[key] = len(self.ports)
+            self.ports.append(ports)
+        return self._port_ids[key]
+
+    def input_id(self, arch: Arch) -> int:
+        """Return the number of what enters a network."""
+        return self.port_id((input_port(arch, self.batch),))
+
+    def add(self, wanted: list[tuple[Block, int]]) -> Index:
+        """Return the row of each block with its inputs; new ones are built to know what leaves them."""
+        rows = np.empty(len(wanted), dtype=np.int64)
+        fresh: dict[Any, list[int]] = {}
+        for i, step in enumerate(wanted):
+            row = self._rows.get(step)
+            if row is None:
+                row = self._rows[step] = len(self.blocks)
+                self.blocks.append(step)
+                self.out.append(NONE)
+                fresh.setdefault(self._template_key(step), []).append(row)
+            rows[i] = row
+        for members in fresh.values():
+            self._propagate(members)
+        return rows
+
+    def _template_key(self, step: tuple[Block, int]) -> Any:
+        block, port = step
+        return block.structure(), tuple((len(p.shape), p.dtype.name) for p in self.ports[port])
+
+    def _propagate(self, rows: list[int]) -> None:
+        """Find what leaves each of some blocks of one template; a block that does not fit its inputs keeps `NONE`."""
+        try:
+            graph = self._graph(rows)
+        except RooflineError:
+            if len(rows) > 1:
+                for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+                    self._propagate(half)
+            return
+        key = self._template_key(self.blocks[rows[0]])
+        if key not in self._dtypes:
+            done = rewrite(graph, self.policy)
+            self._dtypes[key] = tuple(done.tensors[t].dtype for t in done.outputs)
+        columns = []
+        for name in graph.outputs:
+            shape = graph.tensors[name].shape
+            columns.append(np.stack([np.broadcast_to(d, len(rows)) for d in shape], axis=1).astype(np.int64).tolist())
+        for i, row in enumerate(rows):
+            shapes = [tuple(column[i]) for column in columns]
+            made = tuple(Port(shape=s, dtype=d) for s, d in zip(shapes, self._dtypes[key], strict=True))
+            self.out[row] = self.port_id(made)
+
+    def _graph(self, rows: list[int]) -> OpGraph:
+        blocks = [self.blocks[row][0] for row in rows]
+        ports = [self.ports[self.blocks[row][1]] for row in rows]
+        b = GraphBuilder(type(blocks[0]).__name__)
+        return b.graph(list(build_block(stack(blocks), stack_ports(ports), b)))
+
+    def lower(self) -> list[Group]:
+        """Return the kernels of all blocks that fit their inputs."""
+        templates: dict[Any, list[int]] = {}
+        for row, step in enumerate(self.blocks):
+            if self.out[row] != NONE:
+                templates.setdefault(self._template_key(step), []).append(row)
+        groups = []
+        for rows in templates.values():
+            for start in range(0, len(rows), MAX_ROWS):
+                groups.append(self._group(rows[start : start + MAX_ROWS]))
+        return groups
+
+    def _group(self, rows: list[int]) -> Group:
+        source = self._graph(rows)
+        table = build_table(source, *lower(source, self.policy), len(rows))
+        activations, convs = _structure(source, self.batch)
+        zeros = np.zeros(len(rows))
+        return Group(
+            rows=np.array(rows, dtype=np.int64), table=table, activations=zeros + activations, convs=zeros + convs
+        )
+
+
+def _structure(graph: OpGraph, batch: int) -> tuple[Any, Any]:
+    """Return the elements that convolutions write for one example, and how many work on more than one position."""
+    elements: Any = 0.0
+    convs: Any = 0.0
+    for op in graph.ops.values():
+        if isinstance(op, Conv):
+            shape = graph.tensors[op.outputs[0]].shape
+            positions = 1.0 * shape[1] * shape[2]
+            elements = elements + 1.0 * shape[0] * positions * shape[3] / batch
+            convs = convs + np.minimum(positions - 1.0, 1.0)
+    return elements, convs
