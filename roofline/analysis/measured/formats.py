@@ -85,7 +85,7 @@ def load(path: str | Path, options: Options | None = None) -> Dataset:
         cells = Cells(row, values)
         try:
             for found in form.read(cells, sheet, options):
-                measurement = _with_options(found, cells, options)
+                measurement = _with_options(replace(found, dataset=sheet.path.name), cells, options)
                 if measurement is None:
                     continue
                 first = seen.setdefault(_identity(measurement), row)

@@ -14,8 +14,11 @@ from roofline.errors import InputError
 
 #: the runtime whose kernels are the libraries' own (cuBLAS, cuDNN), launched one by one
 LIBRARY = "pytorch_eager"
-#: kernels and algorithms that do not multiply as often as the definition says
-FEWER_MACS = re.compile(r"winograd|fft|gcgemm", re.IGNORECASE)
+#: algorithms that do not multiply as often as the definition says
+FEWER_MACS = re.compile(r"winograd|fft", re.IGNORECASE)
+#: ... and the kernels that give them away: complex products are of FFT, plain products inside a 3x3 convolution are of
+#: Winograd's separate steps (they exceed the fp32 peak of the device up to twofold; im2col names itself explicit)
+FEWER_MACS_KERNELS = (("winograd", r"winograd|^\w+_sgemm_\d+x\d+"), ("fft", r"fft|gcgemm"))
 #: DeepBench's column "precision"
 DEEPBENCH = {"Float": "fp32", "16 bit inputs, 16 bit multiplication, 32 bit addition": "fp16"}
 #: XLA's column "dtype": fp32 products run on the tensor cores as TF32
@@ -115,12 +118,12 @@ def xla_matmul(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measure
 
 
 def _eager(
-    cells: Cells, workload: SingleOp, label: str, family: str, apart: str | None = None
+    cells: Cells, sheet: Sheet, workload: SingleOp, label: str, family: str, apart: str | None = None
 ) -> Iterator[Measurement]:
     """Return a NeuSight row: fp32 without TF32, timed around the call, so that each holds an eager launch."""
     device = cells.device("device")
     latency_s = cells.number("latency_ms") * 1e-3
-    group = f"neusight {device}"
+    group = f"{sheet.stem} {device}"
     return _row(
         cells, workload, label, device=device, dtype="fp32", latency_s=latency_s, family=family, offset_group=group,
         apart=apart,
@@ -134,7 +137,7 @@ def neusight_matmul(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Me
     op = cells.text("op")
     if op not in ("linear", "bmm"):
         raise InputError(f"op {op!r} is none of 'linear', 'bmm'")
-    return _eager(cells, blocks.product(m, k, n, b), f"{op} {b}x{m}x{k}x{n}", op)
+    return _eager(cells, sheet, blocks.product(m, k, n, b), f"{op} {b}x{m}x{k}x{n}", op)
 
 
 @measured_format(
@@ -149,13 +152,11 @@ def neusight_conv(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Meas
     )
     pad = cells.integer("Padding", 0)
     name = cells.text("kernel")
-    fewer = FEWER_MACS.search(name)
+    fewer = next((f for f, pattern in FEWER_MACS_KERNELS if kernel > 1 and re.search(pattern, name)), None)
     workload = blocks.convolution((b, size, size, depth), channels, (kernel,) * 2, (stride,) * 2, (pad,) * 2)
     apart = f"{name[:40]} multiplies less often than the definition" if fewer else None
-    family = fewer.group().lower() if fewer else "conv"
-    return _eager(
-        cells, workload, f"conv {b}x{size}x{size}x{depth}->{channels} {kernel}x{kernel}/{stride}", family, apart
-    )
+    label = f"conv {b}x{size}x{size}x{depth}->{channels} {kernel}x{kernel}/{stride}"
+    return _eager(cells, sheet, workload, label, fewer or "conv", apart)
 
 
 @measured_format("neusight-vector", "NeuSight's vector table", "op device B H latency_ms")
@@ -163,7 +164,7 @@ def neusight_vector(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Me
     """Read an element-wise op of a (B, H) tensor; a final u in its name: with a number."""
     rows, columns = cells.integers("B", "H")
     op = _function(cells)
-    return _eager(cells, blocks.pointwise(op, rows, columns), f"{op} {rows}x{columns}", op)
+    return _eager(cells, sheet, blocks.pointwise(op, rows, columns), f"{op} {rows}x{columns}", op)
 
 
 def _function(cells: Cells) -> str:
@@ -195,7 +196,7 @@ def llmcompass(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measure
         "gelu": lambda: blocks.pointwise("gelu", 1, *shape),
     }[op]()
     label = f"{op} {'x'.join(map(str, shape))}"
-    group = f"llmcompass {op}"
+    group = f"{sheet.stem} {op}"
     return _row(
         cells, workload, label, device=cells.device("device"), dtype="fp16", latency_s=latency_ms * 1e-3, family=op,
         offset_group=group,

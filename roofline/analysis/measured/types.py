@@ -52,6 +52,8 @@ class Measurement:
         Rows whose times contain the same unknown share of the measuring program; None where times are clean.
     apart
         Why the row is no test of the model; such rows are reported beside the others.
+    dataset
+        Name of the file.
     """
 
     row: int
@@ -68,6 +70,7 @@ class Measurement:
     mode: str = "inference"
     offset_group: str | None = None
     apart: str | None = None
+    dataset: str = ""
 
     @property
     def network(self) -> bool:

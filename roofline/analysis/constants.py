@@ -1,0 +1,169 @@
+"""The constants of a runtime that may be fitted: in which range, in which unit, and why that range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from roofline.errors import InputError
+from roofline.names import lookup
+from roofline.quantity import UNITS
+from roofline.runtime.spec import Runtime
+
+#: more constants than this would describe the data instead of the machine
+MOST_FITTED = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """One number of a runtime file.
+
+    Attributes
+    ----------
+    field
+        Name in `Runtime`.
+    place
+        Table and key in the runtime file.
+    low, high
+        Physical range in `unit` (None: a count).
+    kinds
+        Kinds of device on which it has an effect.
+    logarithmic
+        Fitted on a logarithmic scale.
+    """
+
+    field: str
+    place: str
+    low: float
+    high: float
+    unit: str | None
+    why: str
+    kinds: tuple[str, ...] = ("tpu", "gpu")
+    logarithmic: bool = False
+
+    @property
+    def si(self) -> float:
+        """What the file's number is multiplied with to get SI units."""
+        return 1.0 if self.unit is None else UNITS[self.unit][1]
+
+    def position(self, value_si: float) -> float:
+        """Return where a value lies in the range, 0 to 1; values outside are brought in."""
+        value = float(np.clip(value_si / self.si, self.low, self.high))
+        if self.logarithmic:
+            return float(np.log(value / self.low) / np.log(self.high / self.low))
+        return (value - self.low) / (self.high - self.low)
+
+    def value_si(self, position: float) -> float:
+        """Return the value at a position of the range, in SI units."""
+        if self.logarithmic:
+            return float(self.low * (self.high / self.low) ** position * self.si)
+        return float((self.low + (self.high - self.low) * position) * self.si)
+
+
+CONSTANTS: tuple[Constant, ...] = (
+    Constant(
+        field="matrix_fraction", place="matrix.fraction", low=0.5, high=1.0, unit="fraction",
+        why="best shapes reach 0.77 to 0.97 of the peak (MAMF table); below 0.5 a better kernel would be used",
+    ),
+    Constant(
+        field="bandwidth_fraction", place="memory.fraction", low=0.6, high=1.0, unit="fraction",
+        why="measured DRAM bandwidth is 0.75 to 0.92 of nominal (habitat device table)",
+    ),
+    Constant(
+        field="vector_fraction", place="vector.fraction", low=0.15, high=1.0, unit="fraction",
+        why="issue slots are shared with loads, stores and addresses: a third is usual, a seventh the worst",
+    ),
+    Constant(
+        field="overlap", place="launch.overlap", low=0.0, high=1.0, unit="fraction",
+        why="from engines that take turns to engines that never wait",
+    ),
+    Constant(
+        field="floor_s", place="launch.floor", low=0.5, high=8.0, unit="us", logarithmic=True,
+        why="dependent kernels are 1 to 3 us apart on GPUs; ops on a TPU take at least 0.85 us",
+    ),
+    Constant(
+        field="host_s", place="launch.host", low=1.0, high=40.0, unit="us", kinds=("gpu",), logarithmic=True,
+        why="an eager op costs 5 to 10 us of one CPU core, a slow core three times that",
+    ),
+    Constant(
+        field="memory_latency_s", place="memory.latency", low=0.0, high=6.0, unit="us",
+        why="one trip to DRAM takes 0.5 to 1 us; a ramp is a few",
+    ),
+    Constant(
+        field="residency_share", place="memory.residency_share", low=0.01, high=1.0, unit="fraction",
+        why="from a cache that keeps nothing to one that keeps all it can hold",
+    ),
+    Constant(
+        field="depthwise_ops_per_mac", place="vector.depthwise_ops_per_mac", low=1.0, high=20.0, unit=None,
+        logarithmic=True, why="at least the multiply-add; at most a dozen loads, addresses and bounds checks around it",
+    ),
+    Constant(
+        field="conversion_ops", place="vector.conversion_ops", low=0.0, high=4.0, unit=None,
+        why="a conversion is one instruction, or a few with packing",
+    ),
+    Constant(
+        field="emulated_conversion_ops", place="vector.emulated_conversion_ops", low=0.0, high=16.0, unit=None,
+        kinds=("tpu",), why="without a conversion instruction: shifts, masks and selects",
+    ),
+    Constant(
+        field="k_loop_elements", place="matrix.k_loop", low=0.0, high=400.0, unit=None, kinds=("gpu",),
+        why="a tile's loop fills and drains a pipeline of 3 to 5 stages of 32 or 64 elements",
+    ),
+    Constant(
+        field="tile_reuse_elements", place="matrix.tile_reuse", low=0.0, high=2.0, unit=None, kinds=("gpu",),
+        why="operands are fetched at most twice through shared memory",
+    ),
+    Constant(
+        field="nchw_fraction", place="matrix.nchw_fraction", low=0.5, high=1.0, unit="fraction", kinds=("gpu",),
+        why="layout conversions read and write what the convolution reads and writes",
+    ),
+    Constant(
+        field="weight_load_rows", place="matrix.weight_load", low=32.0, high=128.0, unit="cycles", kinds=("tpu",),
+        why="a tile of 128 rows of weights enters 1 to 4 rows a cycle",
+    ),
+    Constant(
+        field="partial_sum_ops", place="matrix.partial_sum_ops", low=0.0, high=2.0, unit=None, kinds=("tpu",),
+        why="one addition, or a load and an addition",
+    ),
+    Constant(
+        field="tap_folding", place="matrix.tap_folding", low=0.0, high=1.0, unit="fraction", kinds=("tpu",),
+        why="from one pass per kernel tap to taps that share the array's rows",
+    ),
+    Constant(
+        field="program_s", place="launch.program", low=1.0, high=1000.0, unit="us", logarithmic=True,
+        why="from the launch of a recorded graph to the dispatch of a program by a remote host",
+    ),
+)  # fmt: skip
+
+#: what is fitted unless the person names something else, by kind of device
+DEFAULT: dict[str, tuple[str, ...]] = {
+    "gpu": (
+        *("matrix_fraction", "bandwidth_fraction", "vector_fraction", "overlap", "floor_s", "host_s"),
+        *("depthwise_ops_per_mac", "k_loop_elements", "tile_reuse_elements", "nchw_fraction"),
+    ),
+    "tpu": (
+        *("matrix_fraction", "bandwidth_fraction", "vector_fraction", "overlap", "floor_s", "memory_latency_s"),
+        *("depthwise_ops_per_mac", "conversion_ops", "weight_load_rows", "partial_sum_ops"),
+    ),
+}
+
+
+def fitted_constants(runtime: Runtime, names: Sequence[str] | None = None) -> tuple[Constant, ...]:
+    """Return the constants to fit, by name of the field or of the place in the file; by default the runtime's usual.
+
+    Raises
+    ------
+    UnknownNameError
+        No such constant.
+    InputError
+        None, or more than ten.
+    """
+    kind = runtime.device_kinds[0]
+    known = {c.field: c for c in CONSTANTS if kind in c.kinds} | {c.place: c for c in CONSTANTS if kind in c.kinds}
+    chosen = names or [n for n in DEFAULT[kind] if not (n == "host_s" and runtime.host_s == 0.0)]
+    found = tuple(dict.fromkeys(lookup(name, known, "constant") for name in chosen))
+    if len(found) > MOST_FITTED:
+        raise InputError(f"{len(found)} constants are too many to fit: at most {MOST_FITTED}")
+    return found

@@ -1,0 +1,253 @@
+"""Fitting constants: bounded, robust, regularised least squares on the logarithm of time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from roofline.analysis.constants import Constant
+from roofline.analysis.measured.types import Measurement
+from roofline.analysis.offsets import LARGEST_S, SOFT, best_offset_s, group_codes, robust_cost
+from roofline.analysis.predict import Prepared
+from roofline.device.load import device, devices
+from roofline.device.spec import Device
+from roofline.errors import InputError
+from roofline.numeric import Array
+from roofline.runtime.spec import Runtime
+
+#: every condition (file, device, precision, layout) counts like this many rows
+ROWS_PER_CONDITION = 200.0
+#: pull to the starting values: crossing a whole range costs as much as nine rows that are 10 % off
+PRIOR = 0.3
+#: rows needed for each constant that is fitted
+ROWS_PER_CONSTANT = 10
+#: share of a range that a numerical derivative steps
+STEP = 2e-3
+MOST_EVALUATIONS = 40
+#: a direction along which the whole range moves predictions by less than this (root mean square) is not determined
+FLAT = 0.02
+#: share of a flat direction from which a constant is named
+NAMED = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlatDirection:
+    """A combination of constants that the data say little about.
+
+    Attributes
+    ----------
+    effect
+        Root mean square change of log time from one end of the ranges to the other.
+    constants
+        Fields that make up the direction, largest part first.
+    """
+
+    effect: float
+    constants: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fit:
+    """Fitted values.
+
+    Attributes
+    ----------
+    values
+        Field of `Runtime` -> SI value.
+    offsets_s
+        What the measuring programs add, by group.
+    residual
+        Root mean square of the log error, every condition counting equally, large errors damped.
+    edges
+        Fields that ended at an end of their range.
+    """
+
+    runtime: Runtime
+    values: dict[str, float]
+    offsets_s: dict[str, float]
+    residual: float
+    edges: tuple[str, ...]
+    flat: tuple[FlatDirection, ...]
+
+    def predict(self, prepared: Prepared) -> Array:
+        """Return predictions [s] with the fitted constants; offsets of groups that were not fitted are found anew."""
+        predicted_s = prepared.predict(lambda _: self.runtime, bare_devices(prepared))
+        names, codes = group_codes(prepared.measurements)
+        measured_s = prepared.measured_s
+        for code, name in enumerate(names):
+            rows = codes == code
+            offset = self.offsets_s.get(name)
+            predicted_s[rows] += best_offset_s(predicted_s[rows], measured_s[rows]) if offset is None else offset
+        return predicted_s
+
+
+def bare_devices(prepared: Prepared) -> dict[str, Device]:
+    """Return the devices without constants of their own: shared values must serve them all."""
+    return {g.device.name: replace(g.device, overrides={}) for g in prepared.groups}
+
+
+def condition_weights(measurements: Sequence[Measurement]) -> Array:
+    """Return the weight of each row: conditions count equally, rows apart not at all."""
+    keys = [(m.dataset, m.device, m.dtype, m.layout, m.runtime) for m in measurements]
+    count: dict[Any, int] = {}
+    for key, m in zip(keys, measurements, strict=True):
+        count[key] = count.get(key, 0) + (m.apart is None)
+    return np.array(
+        [ROWS_PER_CONDITION / count[k] if m.apart is None else 0.0 for k, m in zip(keys, measurements, strict=True)]
+    )
+
+
+class _Problem:
+    """Residuals and their derivatives as functions of positions in the ranges, then offsets."""
+
+    def __init__(self, prepared: Prepared, runtime: Runtime, constants: Sequence[Constant]) -> None:
+        self.prepared, self.runtime, self.constants = prepared, runtime, constants
+        self.measured_s = prepared.measured_s
+        self.weight = np.sqrt(condition_weights(prepared.measurements))
+        self.groups, self.codes = group_codes(prepared.measurements)
+        self.bare = bare_devices(prepared)
+        self.start = np.array([c.position(getattr(runtime, c.field)) for c in constants])
+        self._last: tuple[Array, Array] | None = None
+
+    def runtime_at(self, position: Array) -> Runtime:
+        values = {c.field: c.value_si(float(p)) for c, p in zip(self.constants, position, strict=False)}
+        return replace(self.runtime, **values)  # type: ignore[arg-type]
+
+    def device_s(self, position: Array) -> Array:
+        count = len(self.constants)
+        if self._last is None or not np.array_equal(self._last[0], position[:count]):
+            runtime = self.runtime_at(position[:count])
+            self._last = position[:count].copy(), self.prepared.predict(lambda _: runtime, self.bare)
+        found: Array = self._last[1]
+        return found
+
+    def offset_s(self, position: Array) -> Array:
+        offsets = np.append(position[len(self.constants) :], 0.0) * LARGEST_S
+        return np.asarray(offsets[self.codes])
+
+    def first_guess(self) -> Array:
+        device_s = self.device_s(self.start)
+        found = [
+            best_offset_s(device_s[self.codes == code], self.measured_s[self.codes == code]) / LARGEST_S
+            for code in range(len(self.groups))
+        ]
+        return np.asarray(np.clip(np.concatenate([self.start, found]), 1e-4, 1.0 - 1e-4))
+
+    def residuals(self, position: Array) -> Array:
+        count = len(self.constants)
+        log_error = np.log((self.device_s(position) + self.offset_s(position)) / self.measured_s)
+        damped = np.sign(log_error) * np.sqrt(robust_cost(log_error))
+        return np.concatenate([self.weight * damped, PRIOR * (position[:count] - self.start)])
+
+    def log_jacobian(self, position: Array) -> Array:
+        """Return d log(time) / d position, one column per constant and offset."""
+        count = len(self.constants)
+        device_s = self.device_s(position).copy()
+        whole_s = device_s + self.offset_s(position)
+        columns = []
+        for i in range(count):
+            step = STEP if position[i] + STEP <= 1.0 else -STEP
+            moved = position.copy()
+            moved[i] += step
+            columns.append((self.device_s(moved) - device_s) / step / whole_s)
+        columns += [(self.codes == code) * LARGEST_S / whole_s for code in range(len(self.groups))]
+        self._last = position[:count].copy(), device_s
+        return np.stack(columns, axis=1)
+
+    def jacobian(self, position: Array) -> Array:
+        log_error = np.log((self.device_s(position) + self.offset_s(position)) / self.measured_s)
+        damped = np.sqrt(robust_cost(log_error))
+        root = np.sqrt(1.0 + (log_error / SOFT) ** 2)
+        slope = np.where(damped > 1e-9, np.abs(log_error) / np.maximum(damped, 1e-12) / root, 1.0)
+        data = (self.weight * slope)[:, None] * self.log_jacobian(position)
+        count = len(self.constants)
+        prior = np.zeros((count, data.shape[1]))
+        prior[:, :count] = PRIOR * np.eye(count)
+        return np.concatenate([data, prior])
+
+
+def check_rows(prepared: Prepared, constants: Sequence[Constant]) -> None:
+    """Raise unless there are enough rows for the constants.
+
+    Raises
+    ------
+    InputError
+        Says how many are needed.
+    """
+    have = sum(m.apart is None for m in prepared.measurements)
+    offsets = len(group_codes(prepared.measurements)[0])
+    need = ROWS_PER_CONSTANT * (len(constants) + offsets)
+    if have < need:
+        extra = f" and {offsets} offsets" if offsets else ""
+        raise InputError(f"{have} rows are too few to fit {len(constants)} constants{extra}: {need} are needed")
+
+
+def fit(prepared: Prepared, runtime: Runtime, constants: Sequence[Constant]) -> Fit:
+    """Return the values of `constants` under which the rows are predicted best, and an offset for each group.
+
+    The cost is the soft-L1 of log(predicted / measured) at 10 %, with every condition counting equally, and a weak pull
+    to the runtime's own values; each constant stays in its physical range.
+
+    Raises
+    ------
+    InputError
+        Too few rows, or SciPy is not installed.
+    """
+    try:
+        from scipy.optimize import least_squares  # type: ignore[import-untyped]
+    except ImportError:
+        raise InputError("fitting needs SciPy: pip install 'roofline[calibrate]'") from None
+    check_rows(prepared, constants)
+    problem = _Problem(prepared, runtime, constants)
+    found = least_squares(
+        problem.residuals, problem.first_guess(), jac=problem.jacobian, bounds=(0.0, 1.0), max_nfev=MOST_EVALUATIONS,
+        xtol=1e-4, ftol=1e-5,
+    )  # fmt: skip
+    position = np.asarray(found.x)
+    count = len(constants)
+    fitted = problem.runtime_at(position)
+    data = problem.residuals(position)[: len(prepared)]
+    edges = [c.field for c, p in zip(constants, position, strict=False) if p < 0.005 or p > 0.995]
+    return Fit(
+        runtime=fitted,
+        values={c.field: getattr(fitted, c.field) for c in constants},
+        offsets_s={name: float(p * LARGEST_S) for name, p in zip(problem.groups, position[count:], strict=True)},
+        residual=float(np.sqrt((data**2).sum() / (problem.weight**2).sum())),
+        edges=tuple(edges),
+        flat=flat_directions(problem.log_jacobian(position), problem.weight, [c.field for c in constants]),
+    )
+
+
+def flat_directions(jacobian: Array, weight: Array, names: Sequence[str]) -> tuple[FlatDirection, ...]:
+    """Return the directions that the rows do not determine, flattest first: singular vectors of small singular value.
+
+    Parameters
+    ----------
+    jacobian
+        d log(time) / d position for each row; columns beyond `names` are offsets.
+    weight
+        Square root of each row's weight.
+    """
+    scaled = weight[:, None] * jacobian / np.sqrt((weight**2).sum())
+    _, effects, directions = np.linalg.svd(scaled, full_matrices=False)
+    found = []
+    for effect, direction in zip(effects[::-1], directions[::-1], strict=True):
+        parts = np.abs(direction[: len(names)])
+        if effect < FLAT and parts.max() >= NAMED:
+            order = [i for i in np.argsort(-parts) if parts[i] >= NAMED]
+            found.append(FlatDirection(effect=float(effect), constants=tuple(names[i] for i in order)))
+    return tuple(found)
+
+
+def own_fractions(prepared: Prepared, shared: Fit, constants: Mapping[str, Constant]) -> dict[str, Fit]:
+    """Return, for each device with enough rows, its own two fractions on top of the shared values."""
+    found: dict[str, Fit] = {}
+    chosen = [constants["matrix_fraction"], constants["bandwidth_fraction"]]
+    for name in devices():
+        rows = [m.device == device(name).name for m in prepared.measurements]
+        if sum(rows) >= ROWS_PER_CONSTANT * len(chosen):
+            found[name] = fit(prepared.subset(rows), shared.runtime, chosen)
+    return found
