@@ -47,7 +47,19 @@ FUNCTIONS: dict[str, tuple[float, float]] = {
     "gelu_tanh": (TANH[0] + 8, TANH[1]),  # x^3 2, * c, + x, * c; tanh; + 1, * x, / 2
     "elu": (3.0, 1.0),
     "softplus": (4.0, 2.0),
+    "quantize": (5.0, 0.0),  # by the reciprocal scale, round, + zero point, clamp 2
+    "dequantize": (3.0, 0.0),  # convert, - zero point, * scale
     "mish": (5.0 + TANH[0], 2.0 + TANH[1]),
+    "cube": (2.0, 0.0),
+    "log_sigmoid": (4.0, 2.0),  # min(x, 0) - log(1 + exp(-|x|))
+    "lerp": (3.0, 0.0),
+    "addcmul": (3.0, 0.0),
+    "addcdiv": (3.0, 1.0),
+    "hypot": (3.0, 1.0),
+    "glu": (SIGMOID[0] + 1, SIGMOID[1]),
+    "lstm_cell": (1.75 + 0.75 * SIGMOID[0] + 0.5 * TANH[0], 0.75 * SIGMOID[1] + 0.5 * TANH[1]),  # per gate element:
+    # three sigmoids and two tanh for four gates, two sums of products, one addition of both matrix products each
+    "gru_cell": (2.0 + (2 * SIGMOID[0] + TANH[0]) / 3, (2 * SIGMOID[1] + TANH[1]) / 3),
     "erfc": (ERF[0] + 1, ERF[1]),
     "square": (1.0, 0.0),
     "sign": (2.0, 0.0),  # two comparisons

@@ -1,0 +1,195 @@
+"""Writing the op graph while a program runs: torch tensors become values, calls become ops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from roofline.dtypes import DTYPES, DType
+from roofline.errors import InputError
+from roofline.frontends.torch import value as views
+from roofline.frontends.torch.value import Dims, Node, Value
+from roofline.graph import indexing, ops, windows
+from roofline.graph.op import Op
+from roofline.graph.tensor import Role, Tensor
+
+_NAMES = {
+    "float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16", "complex64": "fp64",
+    "int64": "int64", "uint64": "int64", "int32": "int32", "uint32": "int32", "int16": "int32", "uint16": "int32",
+    "int8": "int8", "uint8": "int8", "bool": "bool", "complex32": "fp32", "complex128": "fp64",
+    "float8_e4m3fn": "fp8", "float8_e5m2": "fp8", "float8_e4m3fnuz": "fp8", "float8_e5m2fnuz": "fp8",
+}  # fmt: skip
+_DTYPES = {getattr(torch, name): DTYPES[ours] for name, ours in _NAMES.items() if hasattr(torch, name)}
+
+
+def dtype_of(tensor: torch.Tensor) -> DType:
+    """Return the storage format of a torch tensor; complex numbers count as pairs, 16-bit integers as 32 bits.
+
+    Raises
+    ------
+    InputError
+        Quantised, sparse and other formats that the op graph does not know.
+    """
+    found = _DTYPES.get(tensor.dtype)
+    if found is None or tensor.layout is not torch.strided:
+        raise InputError(f"unsupported tensor: dtype {str(tensor.dtype)!r}, layout {str(tensor.layout)!r}")
+    return found
+
+
+class Lowering:
+    """Collects ops and tensors; rules of ops call its methods."""
+
+    def __init__(self) -> None:
+        self.ops: dict[str, Op] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.scope = ""
+        self._used: dict[str, int] = {}
+        self.op_name = ""
+        self.in_place = False  # the op that is being lowered writes to one of its arguments
+        self.partial = False  # ... which shows a part of another tensor
+
+    # names ---------------------------------------------------------------------
+
+    def unique(self, name: str) -> str:
+        """Return a name that nothing in the graph has yet: ``name``, ``name_2`` ..."""
+        while True:
+            n = self._used[name] = self._used.get(name, 0) + 1
+            if n == 1:
+                return name
+            candidate = f"{name}_{n}"
+            if candidate not in self._used:
+                self._used[candidate] = 1
+                return candidate
+
+    def _op_id(self, name: str) -> str:
+        return self.unique(f"{self.scope}/{name}" if self.scope else name)
+
+    # tensors -------------------------------------------------------------------
+
+    def leaf(self, name: str, like: torch.Tensor, role: Role, *, tied: bool = False) -> Value:
+        """Return a value that enters the graph; it gets its place there when it is first read."""
+        return views.whole(Node(shape=tuple(like.shape), dtype=dtype_of(like), name=name, role=role, tied=tied))
+
+    def tensor(self, v: Value, order: Iterable[int] | None = None) -> Tensor:
+        """Return the graph's tensor of a value, its axes the torch dimensions in `order` (any order if None)."""
+        if order is not None:
+            wanted = tuple(d % v.rank for d in order)
+            v = views.in_order(v, wanted)
+            if v.node.leaf and not v.node.placed:
+                views.settle(v, wanted)
+        node = v.node
+        if node.tensor is None:
+            self._place(node)
+        assert node.tensor is not None
+        return node.tensor
+
+    def _place(self, node: Node) -> None:
+        if node.source is not None:
+            self._place_view(node)
+            return
+        if node.make is not None:  # memory that nobody has written yet
+            (node.tensor,) = self._add("fill", node.make, (), ((node.shape, node.dtype),), node.fields)
+            return
+        node.axes = node.axes or tuple(range(len(node.shape)))
+        shape = tuple(node.shape[a] for a in node.axes)
+        made = Tensor(id=self.unique(node.name), shape=shape, dtype=node.dtype, role=node.role, tied=node.tied)
+        self.tensors[made.id] = node.tensor = made
+
+    def _place_view(self, node: Node) -> None:
+        """Add the ops of a view and of the views it looks through, oldest first."""
+        chain = [node]
+        while (source := chain[-1].source) is not None and source.node.tensor is None and source.node.source:
+            chain.append(source.node)
+        for view in reversed(chain):
+            if view.tensor is None:
+                assert view.source is not None and view.make is not None
+                shown = self.tensor(view.source)
+                view.tensor = self._add(view.make.kind, view.make, (shown,), ((view.shape, view.dtype),), view.fields)[0]
+
+    def window(self, v: Value, out: torch.Tensor) -> Value:
+        """Return any other view of the bytes of `v`, by strides or in another dtype."""
+        shape, shown = tuple(out.shape), views.settled(v)
+        return views.whole(
+            Node(shape=shape, dtype=dtype_of(out), source=shown, make=windows.Window, fields={"shape": shape})
+        )
+
+    # ops -----------------------------------------------------------------------
+
+    def _add(
+        self,
+        name: str,
+        make: type[Op],
+        inputs: tuple[Tensor, ...],
+        outputs: tuple[tuple[Dims, DType], ...],
+        fields: dict[str, Any],
+    ) -> tuple[Tensor, ...]:
+        op_id = self._op_id(name)
+        made = tuple(Tensor(id=f"{op_id}:{i}", shape=s, dtype=d) for i, (s, d) in enumerate(outputs))
+        self.ops[op_id] = make(inputs=tuple(t.id for t in inputs), outputs=tuple(t.id for t in made), **fields)
+        for tensor in made:
+            self.tensors[tensor.id] = tensor
+        return made
+
+    def emit(
+        self,
+        make: type[Op],
+        inputs: Iterable[Tensor],
+        out: torch.Tensor,
+        *,
+        order: Iterable[int] | None = None,
+        torch_shape: Dims | None = None,
+        name: str = "",
+        **fields: Any,
+    ) -> Value:
+        """Add an op with one output and return it.
+
+        Parameters
+        ----------
+        make, inputs, fields
+            The op and its operands; a field ``shape`` is filled in.
+        out
+            What torch returned: dtype, and unless stated shape.
+        order
+            Torch dimension of each axis of the result; torch's own order by default.
+        torch_shape
+            The shape torch sees, where it is not that of `out`.
+        """
+        sizes = tuple(out.shape) if torch_shape is None else torch_shape
+        axes = tuple(range(len(sizes))) if order is None else tuple(d % max(len(sizes), 1) for d in order)
+        stated = tuple(sizes[d] for d in axes)
+        if "shape" in make.__dataclass_fields__:
+            fields["shape"] = stated
+        (made,) = self._add(name or self.op_name, make, tuple(inputs), ((stated, dtype_of(out)),), fields)
+        return Value(node=Node(shape=stated, dtype=made.dtype, tensor=made), order=axes)
+
+    def emit_many(
+        self, make: type[Op], inputs: Iterable[Tensor], outs: Iterable[torch.Tensor], order: Dims, **fields: Any
+    ) -> tuple[Value, ...]:
+        """Add an op with several outputs of one order of axes and return them."""
+        stated = tuple((tuple(o.shape[d] for d in order), dtype_of(o)) for o in outs)
+        made = self._add(self.op_name, make, tuple(inputs), stated, fields)
+        return tuple(Value(node=Node(shape=s, dtype=d, tensor=t), order=order) for t, (s, d) in zip(made, stated))
+
+    # element-wise --------------------------------------------------------------
+
+    def pointwise(self, function: str, out: torch.Tensor, *operands: object) -> Value:
+        """`function` of the operands (values; numbers count for nothing), broadcast to the shape of `out`."""
+        values = [v for v in operands if isinstance(v, Value)]
+        shape = tuple(out.shape)
+        if not values:
+            return self.emit(indexing.Fill, (), out, function=function)
+        full = [v for v in values if v.shape == shape]
+        if not full:
+            biggest = max(values, key=lambda v: v.elements)
+            full = [views.expand(biggest, shape)]
+            values[values.index(biggest)] = full[0]
+        main = next((v for v in full if not v.node.leaf), full[0])
+        order = views.settled(main).stored
+        inputs, small = [], []
+        for v in values:
+            broadcast = v.shape != shape
+            small.append(broadcast)
+            inputs.append(self.tensor(v) if broadcast else self.tensor(v, order))
+        return self.emit(ops.Elementwise, inputs, out, order=order, function=function, broadcast=tuple(small))

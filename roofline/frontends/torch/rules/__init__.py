@@ -1,0 +1,18 @@
+"""The rules, by topic; importing this package registers them."""
+
+from __future__ import annotations
+
+from roofline.frontends.torch.rules import (  # noqa: F401
+    attention,
+    convolution,
+    create,
+    index,
+    linear,
+    move,
+    norm,
+    pointwise,
+    recurrent,
+    reduce,
+    resample,
+    view,
+)

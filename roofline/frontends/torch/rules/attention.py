@@ -1,0 +1,82 @@
+"""Attention: caught before it is taken apart, or as the fused ops that exported programs hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from roofline.frontends.torch import value as views
+from roofline.frontends.torch.lower import Lowering
+from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.trace import Tracer, caught
+from roofline.frontends.torch.value import Value
+from roofline.graph import ops
+
+
+@caught("scaled_dot_product_attention", "aten.scaled_dot_product_attention")
+def scaled_dot_product_attention(
+    tracer: Tracer,
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """One op; the result lies in memory as (N, T, heads, D), as the fused kernels leave it."""
+    shapes = [tuple(x.shape) for x in (query, key, value)]
+    heads_differ = len(shapes[0]) > 3 and shapes[0][-3] != shapes[1][-3]
+    if not _fits(shapes) or (heads_differ and not enable_gqa):
+        return NotImplemented  # let torch say what is wrong, or broadcast
+    *lead, rows, _ = shapes[0]
+    out = torch.empty((*lead[:-1], rows, *lead[-1:], shapes[2][-1]), dtype=query.dtype, device="meta").transpose(-2, -3) \
+        if lead else torch.empty((rows, shapes[2][-1]), dtype=query.dtype, device="meta")  # fmt: skip
+    tracer.begin("attention")
+    mask = [] if attn_mask is None else [tracer.value(attn_mask)]
+    operands = [tracer.value(x) for x in (query, key, value)]
+    tracer.bind(out, attend(tracer.t, *operands, mask, out, causal=is_causal))
+    return out
+
+
+def _fits(shapes: list[tuple[int, ...]]) -> bool:
+    q, k, v = shapes
+    same_lead = q[:-3] == k[:-3] == v[:-3] and (len(q) < 3 or k[-3] == v[-3])
+    return len(q) == len(k) == len(v) >= 2 and q[-1] == k[-1] and k[-2] == v[-2] and same_lead
+
+
+def attend(t: Lowering, q: Value, k: Value, v: Value, biases: list[Value], out: Any, *, causal: bool) -> Value:
+    """Q, k and v (..., heads, T, D) as (N, T, heads x D)."""
+    heads = q.shape[-3] if q.rank > 3 else 1
+    kv_heads = k.shape[-3] if k.rank > 3 else 1
+    rows, features = q.shape[-2], v.shape[-1]
+    batch = q.elements // (heads * rows * q.shape[-1])
+    inputs = [t.tensor(_merged(x), (0, 1, 2)) for x in (q, k, v)]
+    made = t.emit(
+        ops.Attention, [*inputs, *(t.tensor(b) for b in biases)], out, torch_shape=(batch, rows, heads * features),
+        heads=heads, kv_heads=kv_heads, causal=causal,
+    )  # fmt: skip
+    apart = views.reshape(made, (batch, rows, heads, features))
+    return views.reshape(views.permute(apart, (0, 2, 1, 3)), tuple(out.shape)) if q.rank > 3 \
+        else views.reshape(made, tuple(out.shape))  # fmt: skip
+
+
+def _merged(x: Value) -> Value:
+    heads = x.shape[-3] if x.rank > 3 else 1
+    tokens, features = x.shape[-2:]
+    batch = x.elements // (heads * tokens * features)
+    apart = views.permute(views.reshape(x, (batch, heads, tokens, features)), (0, 2, 1, 3))
+    return views.reshape(apart, (batch, tokens, heads * features))
+
+
+@lowering("aten._scaled_dot_product_flash_attention_for_cpu", "aten._scaled_dot_product_flash_attention",
+          "aten._scaled_dot_product_efficient_attention", "aten._scaled_dot_product_cudnn_attention",
+          "aten._scaled_dot_product_fused_attention_overrideable", "aten._scaled_dot_product_attention_math",
+          "aten._scaled_dot_product_attention_math_for_mps", "aten.scaled_dot_product_attention")  # fmt: skip
+def fused_attention(t: Lowering, a: Any, out: Any) -> Any:
+    first = out[0] if isinstance(out, tuple) else out
+    bias = a.get("attn_mask") or a.get("attn_bias")
+    made = attend(t, a.query, a.key, a.value, [bias] if bias else [], first, causal=bool(a.get("is_causal")))
+    return (made, *(None for _ in out[1:])) if isinstance(out, tuple) else made

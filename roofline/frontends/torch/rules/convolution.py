@@ -1,0 +1,122 @@
+"""Convolutions and pools: images are stored with channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from roofline.frontends.torch.lower import Lowering
+from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.value import Dims, Value, reshape
+from roofline.graph import ops, resampling
+from roofline.numeric import Numeric
+
+
+def channels_last(rank: int) -> Dims:
+    """Return the order (N, *spatial, C)."""
+    return (0, *range(2, rank), 1)
+
+
+def each(value: Any, count: int) -> tuple[int, ...]:
+    """Return a number or list of numbers as one number per dimension."""
+    values = tuple(value) if isinstance(value, Sequence) else (value,)
+    return values if len(values) == count else values[:1] * count
+
+
+def fitting_padding(
+    sizes: Dims, outs: Dims, kernel: tuple[int, ...], stride: tuple[int, ...], pads: tuple[int, ...]
+) -> tuple[Numeric, ...]:
+    """Return the padding per side with which a plain window gives torch's output sizes.
+
+    It is torch's own, except with dilation, rounding up, or adaptive windows: then it may be a half, or negative.
+    """
+    fitting: list[Numeric] = []
+    for size, out, k, s, pad in zip(sizes, outs, kernel, stride, pads, strict=True):
+        if ops.window_size(size, k, s, pad) == out:
+            fitting.append(pad)
+            continue
+        twice = (out - 1) * s + k - size
+        fitting.append(twice // 2 if twice % 2 == 0 else twice / 2)
+    return tuple(fitting)
+
+
+@lowering("aten.convolution", "aten._convolution", "aten.cudnn_convolution", "aten.mkldnn_convolution",
+          "aten.convolution_overrideable")  # fmt: skip
+def convolution(t: Lowering, a: Any, out: Any) -> Value:
+    if a.get("transposed"):
+        return _transposed(t, a, out)
+    rank = out.dim()
+    order = channels_last(rank)
+    weight = t.tensor(a.weight, (*range(2, rank), 1, 0))
+    kernel = a.weight.shape[2:]
+    stride = each(a.stride, rank - 2)
+    channels, per_group = a.input.shape[1], a.weight.shape[1]
+    form = "dense" if a.groups == 1 else "depthwise" if per_group == 1 and channels == a.groups else "grouped"
+    return t.emit(
+        ops.Conv, [t.tensor(a.input, order), weight, *_bias(t, a)], out, order=order, name="conv",
+        kernel=kernel, stride=stride, groups=a.groups, form=form,
+        padding=fitting_padding(a.input.shape[2:], tuple(out.shape[2:]), kernel, stride, each(a.padding, rank - 2)),
+    )  # fmt: skip
+
+
+def _bias(t: Lowering, a: Any) -> list[Any]:
+    return [t.tensor(a.bias)] if a.get("bias") is not None else []
+
+
+def _transposed(t: Lowering, a: Any, out: Any) -> Value:
+    rank = out.dim()
+    order = channels_last(rank)
+    weight = t.tensor(a.weight, (*range(2, rank), 0, 1))
+    depthwise = a.groups > 1 and a.groups == a.input.shape[1] == out.shape[1]
+    form = "dense" if a.groups == 1 else "depthwise" if depthwise else "grouped"
+    return t.emit(
+        resampling.ConvTranspose, [t.tensor(a.input, order), weight, *_bias(t, a)], out, order=order,
+        name="conv_transpose", kernel=a.weight.shape[2:], groups=a.groups, form=form,
+    )  # fmt: skip
+
+
+def _pool(t: Lowering, x: Value, out: Any, function: str, kernel: Any, stride: Any, padding: Any, dims: int) -> Value:
+    """Slide a window over the last `dims` dimensions; an image without a batch has one."""
+    shape = tuple(out.shape)
+    if x.rank == dims + 1:
+        x, shape = reshape(x, (1, *x.shape)), (1, *shape)
+    order = channels_last(dims + 2)
+    kernels, strides = each(kernel, dims), each(stride, dims)
+    made = t.emit(
+        ops.Pool, [t.tensor(x, order)], out, order=order, torch_shape=shape, name=f"{function}_pool",
+        function=function, kernel=kernels, stride=strides,
+        padding=fitting_padding(x.shape[2:], shape[2:], kernels, strides, each(padding, dims)),
+    )  # fmt: skip
+    return reshape(made, tuple(out.shape))
+
+
+def _windowed(name: str, function: str, dims: int) -> None:
+    @lowering(f"aten.{name}")
+    def pool(t: Lowering, a: Any, out: Any) -> Any:
+        first = out[0] if isinstance(out, tuple) else out
+        made = _pool(t, a.input, first, function, a.kernel_size, a.stride or a.kernel_size, a.padding, dims)
+        return (made, None) if isinstance(out, tuple) else made
+
+
+for _dims in (1, 2, 3):
+    _windowed(f"avg_pool{_dims}d", "mean", _dims)
+    _windowed(f"max_pool{_dims}d", "max", _dims)
+    _windowed(f"max_pool{_dims}d_with_indices", "max", _dims)
+
+
+def _adaptive(name: str, function: str, dims: int) -> None:
+    @lowering(f"aten.{name}")
+    def pool(t: Lowering, a: Any, out: Any) -> Any:
+        """Windows of ceil(size / out) elements, size / out apart."""
+        first = out[0] if isinstance(out, tuple) else out
+        pairs = list(zip(a.input.shape[-dims:], first.shape[-dims:], strict=True))
+        kernel = tuple(-(-size // o) for size, o in pairs)
+        stride = tuple(max(size // o, 1) for size, o in pairs)
+        made = _pool(t, a.input, first, function, kernel, stride, 0, dims)
+        return (made, None) if isinstance(out, tuple) else made
+
+
+for _dims in (1, 2, 3):
+    _adaptive(f"_adaptive_avg_pool{_dims}d", "mean", _dims)
+    _adaptive(f"adaptive_avg_pool{_dims}d", "mean", _dims)
+    _adaptive(f"adaptive_max_pool{_dims}d", "max", _dims)

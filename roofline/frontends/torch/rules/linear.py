@@ -1,0 +1,104 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roofline.frontends.torch import value as views
+from roofline.frontends.torch.lower import Lowering
+from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.value import Value
+from roofline.graph import ops
+
+
+def unflattened(v: Value, last: int) -> Value:
+    """Return what a reshape made `v` of, where that has the same last dimensions: torch flattens before it multiplies."""
+    source = v.node.source
+    if source is None or v.node.flat != v.order or source.rank <= v.rank or source.shape[-last:] != v.shape[-last:]:
+        return v
+    return source
+
+
+def product(t: Lowering, a: Value, b: Value, out: Any, *bias: Value) -> Value:
+    """a (..., M, K) x a shared b (K, N), with the rows as the program had them before it flattened them."""
+    rows = unflattened(a, 1)
+    shape = (*rows.shape[:-1], b.shape[-1])
+    inputs = [t.tensor(rows, range(rows.rank)), t.tensor(b, (0, 1)), *(t.tensor(v) for v in bias)]
+    made = t.emit(ops.MatMul, inputs, out, torch_shape=shape)
+    return views.reshape(made, tuple(out.shape))
+
+
+def _added(a: Any) -> tuple[Value, ...]:
+    return (a.input,) if a.get("beta", 1) != 0 else ()
+
+
+@lowering("aten.mm")
+def mm(t: Lowering, a: Any, out: Any) -> Value:
+    return product(t, a.input, a.mat2, out)
+
+
+@lowering("aten.addmm", "aten._addmm_activation")
+def addmm(t: Lowering, a: Any, out: Any) -> Value:
+    return product(t, a.mat1, a.mat2, out, *_added(a))
+
+
+@lowering("aten.linear")
+def linear(t: Lowering, a: Any, out: Any) -> Value:
+    bias = (a.bias,) if a.bias is not None else ()
+    return product(t, _matrix(a.input), views.transpose(a.weight, 0, 1), out, *bias)
+
+
+def _matrix(v: Value) -> Value:
+    return v if v.rank > 1 else views.reshape(v, (1, *v.shape))
+
+
+def _batched(t: Lowering, a: Value, b: Value, out: Any, *bias: Value) -> Value:
+    """One product per leading index, with the leading dimensions as the program had them before it flattened them."""
+    left, right = unflattened(a, 2), unflattened(b, 2)
+    if left.shape[:-2] != right.shape[:-2]:
+        left, right = a, b
+    shape = (*left.shape[:-1], right.shape[-1])
+    axes = range(left.rank)
+    inputs = [t.tensor(left, axes), t.tensor(right, axes), *(t.tensor(v) for v in bias)]
+    return views.reshape(t.emit(ops.MatMul, inputs, out, torch_shape=shape), tuple(out.shape))
+
+
+@lowering("aten.bmm")
+def bmm(t: Lowering, a: Any, out: Any) -> Value:
+    return _batched(t, a.input, a.mat2, out)
+
+
+@lowering("aten.baddbmm")
+def baddbmm(t: Lowering, a: Any, out: Any) -> Value:
+    return _batched(t, a.batch1, a.batch2, out, *_added(a))
+
+
+@lowering("aten.mv", "aten.addmv")
+def mv(t: Lowering, a: Any, out: Any) -> Value:
+    matrix = a.get("mat") or a.input
+    column = views.reshape(a.vec, (a.vec.shape[0], 1))
+    inputs = [t.tensor(matrix, (0, 1)), t.tensor(column, (0, 1))]
+    made = t.emit(ops.MatMul, inputs, out, torch_shape=(out.shape[0], 1))
+    return views.reshape(made, tuple(out.shape))
+
+
+@lowering("aten.dot", "aten.vdot")
+def dot(t: Lowering, a: Any, out: Any) -> Value:
+    row, column = views.reshape(a.input, (1, a.input.elements)), views.reshape(a.tensor, (a.tensor.shape[0], 1))
+    made = t.emit(ops.MatMul, [t.tensor(row, (0, 1)), t.tensor(column, (0, 1))], out, torch_shape=(1, 1))
+    return views.reshape(made, ())
+
+
+@lowering("aten.addbmm")
+def addbmm(t: Lowering, a: Any, out: Any) -> Value:
+    """The sum over the batch is part of the contraction."""
+    b, m, k = a.batch1.shape
+    left = views.reshape(views.permute(a.batch1, (1, 0, 2)), (m, b * k))
+    right = views.reshape(a.batch2, (b * k, a.batch2.shape[-1]))
+    return product(t, left, right, out, *_added(a))
+
+
+@lowering("aten.addr", "aten.outer", "aten.ger")
+def outer(t: Lowering, a: Any, out: Any) -> Value:
+    v1, v2 = a.get("vec1") or a.input, a.get("vec2")
+    return t.pointwise("mul", out, views.reshape(v1, (v1.shape[0], 1)), v2)

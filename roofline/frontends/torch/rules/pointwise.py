@@ -1,0 +1,104 @@
+"""Element-wise ops: one kernel each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roofline.frontends.torch import value as views
+from roofline.frontends.torch.lower import Lowering
+from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.value import Value
+
+#: function of `roofline.work.functions` -> ATen ops that are it, whatever their number of tensor operands
+_SAME = {
+    "add": "add",
+    "sub": "sub rsub",
+    "mul": "mul",
+    "div": "div true_divide floor_divide",
+    "remainder": "remainder fmod",
+    "logical": "logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not "
+    "bitwise_left_shift bitwise_right_shift __lshift__ __rshift__ __and__ __or__",
+    "max": "maximum fmax clamp_min",
+    "min": "minimum fmin clamp_max",
+    "neg": "neg",
+    "abs": "abs",
+    "sign": "sign sgn",
+    "round": "floor ceil round trunc frac",
+    "compare": "eq ne lt le gt ge isnan isinf isfinite signbit isin",
+    "select": "where masked_fill nan_to_num copysign heaviside",
+    "relu": "relu threshold",
+    "leaky_relu": "leaky_relu _prelu_kernel prelu rrelu",
+    "hard_sigmoid": "hardsigmoid",
+    "hard_swish": "hardswish",
+    "clamp": "clamp hardtanh hardshrink softshrink",
+    "exp": "exp exp2 expm1",
+    "log": "log log2 log10 log1p logit",
+    "sqrt": "sqrt",
+    "rsqrt": "rsqrt",
+    "reciprocal": "reciprocal",
+    "sin": "sin sinc",
+    "cos": "cos",
+    "tan": "tan",
+    "arc": "asin acos atan atan2 sinh cosh asinh acosh atanh angle",
+    "sigmoid": "sigmoid",
+    "log_sigmoid": "log_sigmoid_forward log_sigmoid",
+    "swish": "silu",
+    "tanh": "tanh",
+    "erf": "erf",
+    "erfc": "erfc",
+    "erf_inv": "erfinv",
+    "lgamma": "lgamma digamma",
+    "elu": "elu celu selu",
+    "softplus": "softplus logaddexp",
+    "mish": "mish",
+    "lerp": "lerp",
+    "addcmul": "addcmul",
+    "addcdiv": "addcdiv",
+    "hypot": "hypot",
+}
+
+
+def _register(function: str, names: str) -> None:
+    @lowering(*(f"aten.{name}" for name in names.split()))
+    def rule(t: Lowering, a: Any, out: Any) -> Any:
+        operands = [v for v in a.values() if isinstance(v, Value)]
+        if isinstance(out, tuple):  # log_sigmoid_forward brings a buffer along
+            return (t.pointwise(function, out[0], *operands), *(None for _ in out[1:]))
+        return t.pointwise(function, out, *operands)
+
+
+for _function, _names in _SAME.items():
+    _register(_function, _names)
+
+
+@lowering("aten.hardtanh.default")
+def hardtanh(t: Lowering, a: Any, out: Any) -> Value:
+    return t.pointwise("relu6" if (a.min_val, a.max_val) == (0, 6) else "clamp", out, a.input)
+
+
+@lowering("aten.gelu")
+def gelu(t: Lowering, a: Any, out: Any) -> Value:
+    return t.pointwise("gelu_tanh" if a.approximate == "tanh" else "gelu", out, a.input)
+
+
+@lowering("aten.pow", "aten.square", "aten.float_power")
+def power(t: Lowering, a: Any, out: Any) -> Value:
+    """PyTorch's kernel multiplies for the exponents 2 and 3, and takes roots for a half."""
+    exponent = a.get("exponent", 2)
+    operands = [v for v in (a.get("self"), exponent) if isinstance(v, Value)]
+    function = {2: "square", 3: "cube", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}.get(
+        exponent if isinstance(exponent, (int, float)) else None, "pow"
+    )
+    return t.pointwise(function, out, *operands)
+
+
+@lowering("aten.glu")
+def glu(t: Lowering, a: Any, out: Any) -> Value:
+    half = a.input.shape[a.dim] // 2
+    parts = [views.part(a.input, a.dim, start, half) for start in (0, half)]
+    return t.pointwise("glu", out, *parts)
+
+
+@lowering("aten.complex", "aten.polar")
+def complex_(t: Lowering, a: Any, out: Any) -> Value:
+    return t.pointwise("cos" if t.op_name == "polar" else "identity", out, *a.values())

@@ -1,0 +1,103 @@
+"""Recurrent layers: the input product for all steps at once, then one product and the gates per step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from roofline.frontends.torch import value as views
+from roofline.frontends.torch.lower import Lowering
+from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.trace import Tracer, caught
+from roofline.frontends.torch.value import Value
+from roofline.graph import indexing, ops
+from roofline.graph.op import Op
+from roofline.graph.tensor import Tensor
+
+#: gates that a cell computes from the products, and the point-wise function with the cost of all of them
+_GATES = {"lstm": (4, "lstm_cell"), "gru": (3, "gru_cell"), "rnn_tanh": (1, "tanh"), "rnn_relu": (1, "relu")}
+
+
+@caught("lstm", "gru", "rnn_tanh", "rnn_relu")
+def recurrent(tracer: Tracer, input: Any, hidden: Any, *rest: Any, **_: Any) -> Any:
+    """Lower a layer of cells; packed sequences are left to be taken apart."""
+    if not isinstance(rest[0], (list, tuple)):
+        return NotImplemented
+    weights, has_bias, layers, _dropout, _train, bidirectional, batch_first = rest
+    kind = tracer.caught_name
+    states = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden]
+    tracer.begin(kind)
+    size = states[0].shape[-1]
+    directions = 2 if bidirectional else 1
+    steps_dim = 1 if batch_first else 0
+    out = torch.empty((*input.shape[:-1], size * directions), dtype=input.dtype, device="meta")
+    per_cell = len(weights) // (layers * directions)
+    cell = _Cells(tracer.t, kind, input.shape[steps_dim], input.shape[1 - steps_dim])
+    x = tracer.value(input)
+    if not batch_first:
+        x = views.transpose(x, 0, 1)
+    start = tracer.value(states[0])
+    for layer in range(layers):
+        outs = []
+        for direction in range(directions):
+            i = layer * directions + direction
+            values = [tracer.value(w) for w in weights[i * per_cell : (i + 1) * per_cell]]
+            outs.append(cell.run(x, views.select(start, 0, i), values, has_bias))
+        x = cell.join(outs)
+    last = x if batch_first else views.transpose(x, 0, 1)
+    tracer.bind(out, last)
+    final = []
+    for state in states:
+        made = torch.empty(tuple(state.shape), dtype=state.dtype, device="meta")
+        tracer.bind(made, tracer.value(state))
+        final.append(made)
+    return (out, *final)
+
+
+class _Cells:
+    """The cells of one direction of one layer, over all steps."""
+
+    def __init__(self, t: Lowering, kind: str, steps: int, batch: int) -> None:
+        self.t, self.kind, self.steps, self.batch = t, kind, steps, batch
+
+    def run(self, x: Value, state: Value, weights: list[Value], has_bias: bool) -> Value:
+        """Return one step's state: every step reads the last one and its rows of the input product."""
+        t, (gates, function) = self.t, _GATES[self.kind]
+        w_in, w_hidden, *more = weights
+        bias_in, bias_hidden = more[:2] if has_bias else (None, None)
+        width = w_hidden.shape[0]
+        size = width // gates
+        of_input = self._matmul(x, w_in, bias_in, (self.batch, self.steps, width), 1)
+        of_state = self._matmul(state, w_hidden, bias_hidden, (self.batch, width), self.steps)
+        row = views.select(of_input, 1, 0)
+        gate = self._step((t.tensor(row), t.tensor(of_state)), function, (self.batch, width))
+        states = views.part(gate, 1, 0, size)
+        if len(more) in (1, 3):  # a projection of the state
+            states = self._matmul(states, more[-1], None, (self.batch, more[-1].shape[0]), self.steps)
+        return states
+
+    def _matmul(self, x: Value, weight: Value, bias: Value | None, shape: tuple[int, ...], times: int) -> Value:
+        inputs = [self.t.tensor(x, range(x.rank)), self.t.tensor(weight, (1, 0))]
+        inputs += [self.t.tensor(bias)] if bias is not None else []
+        return self._add(ops.MatMul, inputs, shape, times=times)
+
+    def _step(self, inputs: tuple[Tensor, ...], function: str, shape: tuple[int, ...]) -> Value:
+        return self._add(
+            ops.Elementwise, list(inputs), shape, times=self.steps, function=function, broadcast=(False, False)
+        )
+
+    def join(self, parts: list[Value]) -> Value:
+        """Return the states of all steps and directions in one tensor."""
+        shape = (self.batch, self.steps, sum(v.shape[-1] for v in parts))
+        return self._add(indexing.Gather, [self.t.tensor(v) for v in parts], shape, name="stack")
+
+    def _add(self, make: type[Op], inputs: list[Tensor], shape: tuple[int, ...], **fields: Any) -> Value:
+        return self.t.emit(make, inputs, torch.empty(shape, device="meta"), **fields)
+
+
+@lowering("aten._thnn_fused_lstm_cell", "aten._thnn_fused_gru_cell")
+def fused_cell(t: Lowering, a: Any, out: Any) -> Any:
+    first = out[0] if isinstance(out, tuple) else out
+    made = t.pointwise("lstm_cell" if "lstm" in t.op_name else "gru_cell", first, a.input_gates, a.hidden_gates)
+    return (made, *(None for _ in out[1:])) if isinstance(out, tuple) else made

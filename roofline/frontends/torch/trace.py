@@ -1,0 +1,306 @@
+"""Running a program on tensors without data, and seeing every ATen op it launches.
+
+A `TorchDispatchMode` sees the ops as an eager runtime launches them: composite functions have been taken apart,
+autograd is off. A `TorchFunctionMode` above it catches what must not be taken apart: attention, recurrent layers.
+Tensors are on the meta device. A tensor with data that meets them is a constant; ops on such tensors alone run on
+the host and launch nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from roofline.errors import InputError, UnknownOpError
+from roofline.frontends.torch import value as views
+from roofline.frontends.torch.known import LIMIT_ELEMENTS, KnownValues, tensors_in
+from roofline.frontends.torch.lower import Lowering
+from roofline.frontends.torch.registry import Arguments, Found, find
+from roofline.frontends.torch.value import Value
+from roofline.graph import indexing
+from roofline.graph.op import show
+
+#: ops whose result, or its shape, depends on data
+_DATA_DEPENDENT = frozenset(
+    f"aten.{name}"
+    for name in (
+        "_local_scalar_dense", "item", "equal", "is_nonzero", "nonzero", "nonzero_numpy", "masked_select", "unique_dim",
+        "_unique", "_unique2", "unique_consecutive", "bincount", "allclose", "argwhere",
+    )
+)  # fmt: skip
+
+#: functions above ATen that must not be taken apart: name -> what lowers a call of them
+CAUGHT: dict[str, Callable[..., Any]] = {}
+
+
+def caught(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register what lowers a call of a torch function: ``rule(tracer, *arguments of the function)`` -> torch result.
+
+    The rule returns ``NotImplemented`` for calls that it leaves to be taken apart.
+    """
+
+    def register(rule: Callable[..., Any]) -> Callable[..., Any]:
+        CAUGHT.update(dict.fromkeys(names, rule))
+        return rule
+
+    return register
+
+
+class Tracer(TorchDispatchMode):
+    """Lowers every op that runs while it is entered."""
+
+    def __init__(self, lowering: Lowering) -> None:
+        super().__init__()
+        self.t = lowering
+        self.unknown: dict[str, list[str]] = {}
+        self.path: list[str] = [""]
+        self.caught_name = ""
+        self.known = KnownValues()
+        self._known: dict[int, tuple[torch.Tensor, Value]] = {}
+        self._shown: dict[int, tuple[torch.Tensor, str, Any]] = {}
+        self._twins: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._lost: dict[int, tuple[torch.Tensor, str]] = {}
+
+    # tensors -------------------------------------------------------------------
+
+    def bind(self, tensor: torch.Tensor, value: Value) -> None:
+        """State what a torch tensor is in the graph."""
+        if value.shape != tuple(tensor.shape):
+            raise UnknownOpError(
+                f"the rule of {self.t.op_name!r} at {self.place!r} gives shape {show(value.shape)}, "
+                f"torch {show(tuple(tensor.shape))}"
+            )
+        self._known[id(tensor)] = (tensor, value)
+
+    def value(self, tensor: torch.Tensor) -> Value:
+        """Return what a torch tensor is in the graph; one that nobody made is a constant of the program."""
+        known = self._known.get(id(tensor))
+        if known is not None:
+            return known[1]
+        if id(tensor) in self._lost:
+            raise UnknownOpError(f"at {self.place!r}: nothing is known of this output of {self._lost[id(tensor)][1]!r}")
+        value = self.t.leaf(f"{self.place}/constant" if self.place else "constant", tensor, "buffer")
+        self._known[id(tensor)] = (tensor, value)
+        return value
+
+    def twin(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the meta tensor that stands for one with data."""
+        found = self._twins.get(id(tensor))
+        if found is None:
+            meta = torch.empty_strided(tuple(tensor.shape), tensor.stride(), dtype=tensor.dtype, device="meta")
+            found = self._twins[id(tensor)] = (tensor, meta)
+            if id(tensor) in self._known:
+                self._known[id(meta)] = (meta, self._known[id(tensor)][1])
+        return found[1]
+
+    @property
+    def place(self) -> str:
+        """Path of the module that runs."""
+        return self.path[-1]
+
+    def begin(self, name: str) -> Lowering:
+        """Return the lowering, about to write an op of this name at the current place."""
+        self.t.scope, self.t.op_name = self.place, name
+        self.t.in_place = self.t.partial = False
+        return self.t
+
+    def call_caught(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Hand a call to the rule in `CAUGHT`; what the rule itself does with tensors is not recorded."""
+        self.caught_name = name
+        with _disable_current_modes():
+            return CAUGHT[name](self, *args, **kwargs)
+
+    # ops -----------------------------------------------------------------------
+
+    def __torch_dispatch__(
+        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        tensors = _tensors(args, kwargs)
+        meta = any(x.device.type == "meta" for x in tensors)
+        if not meta and (tensors or str(kwargs.get("device")) != "meta"):
+            return func(*args, **kwargs)  # the host's own
+        found = find(func)
+        known = self.known.compute(func, found.name, args, kwargs) if _small(tensors) else None
+        if found.name in _DATA_DEPENDENT or (found.name == "aten.index" and _by_mask(args)):
+            if known is None:
+                raise InputError(
+                    f"{self.place or 'the program'!r} depends on data ({found.name!r} of a tensor), and there are only "
+                    "shapes: pin it with an option of the model, or give integer and boolean inputs with their values"
+                )
+            if not isinstance(known, torch.Tensor):
+                return known
+        if meta and any(x.device.type != "meta" and x.dim() for x in tensors):
+            args, kwargs = self._on_meta(args), self._on_meta(kwargs)
+        if "device" in kwargs and meta:
+            kwargs = {**kwargs, "device": torch.device("meta")}
+        if isinstance(known, torch.Tensor) and found.name in _DATA_DEPENDENT | {"aten.index"}:
+            out = torch.empty_like(known, device="meta")
+        else:
+            out = func(*args, **kwargs)
+        self._learn(found, out, known, args)
+        self._record(found, args, kwargs, out)
+        return out
+
+    def _learn(self, found: Found, out: Any, known: Any, args: tuple[Any, ...]) -> None:
+        if known is not None:
+            for x, value in zip(tensors_in(out), tensors_in(known), strict=True):
+                self.known.learn(x, value)
+        elif found.written and self.known:
+            for x in tensors_in(args[:1]):
+                self.known.forget(x)
+
+    def _on_meta(self, item: Any) -> Any:
+        if isinstance(item, torch.Tensor):
+            return self.twin(item) if item.device.type != "meta" and item.dim() else item
+        if isinstance(item, (list, tuple)):
+            return type(item)(self._on_meta(x) for x in item)
+        if isinstance(item, dict):
+            return {key: self._on_meta(x) for key, x in item.items()}
+        return item
+
+    def _record(self, found: Found, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        names = found.parameters
+        raw = {name: default for name, default in names}
+        raw.update(zip((name for name, _ in names), args))
+        raw.update(kwargs)
+        self.begin(found.name.partition(".")[2].strip("_"))
+        if not found.written and not any(x.numel() for x in _tensors(out)):  # nothing to do, nothing launched
+            for x in _tensors(out):
+                self._known.setdefault(id(x), (x, self.t.leaf("empty", x, "buffer")))
+            return
+        if found.rule is None:
+            self._miss(found, raw, out)
+            return
+        if found.written and isinstance(raw[found.written[0]], torch.Tensor):
+            self.t.partial = self._is_partial(raw[found.written[0]])
+            self.t.in_place = True
+        result = found.rule(self.t, Arguments({k: self._as_values(v) for k, v in raw.items()}), out)
+        if found.written and isinstance(raw[found.written[0]], torch.Tensor):
+            results = result if isinstance(result, (tuple, list)) else (result,)
+            for name, value in zip(found.written, results):
+                self.write(raw[name], value)
+            return
+        self._bind_all(out, result, found.name)
+        if found.is_view:
+            self._shown[id(out)] = (raw[names[0][0]], found.name, raw)
+
+    def _bind_all(self, out: Any, result: Any, name: str) -> None:
+        if isinstance(out, torch.Tensor):
+            if result is None:
+                self._lost[id(out)] = (out, name)
+            else:
+                self.bind(out, result)
+        elif isinstance(out, (list, tuple)):
+            results = result if isinstance(result, (list, tuple)) else (result,)
+            for i, x in enumerate(out):
+                self._bind_all(x, results[i] if i < len(results) else None, name)
+
+    def _as_values(self, item: Any) -> Any:
+        if isinstance(item, torch.Tensor):
+            if item.device.type != "meta":  # a number in the guise of a tensor
+                return item if item.dim() == 0 else self.value(self.twin(item))
+            return self.value(item)
+        if isinstance(item, (list, tuple)):
+            return [self._as_values(x) for x in item]
+        return item
+
+    def write(self, tensor: torch.Tensor, value: Value) -> None:
+        """Note that `tensor` now holds `value`, also where it is a view of another tensor."""
+        value = views.expand(value, tuple(tensor.shape))
+        self._known[id(tensor)] = (tensor, value)
+        changed = value
+        partly = False
+        while (link := self._shown.get(id(tensor))) is not None:
+            parent, name, raw = link
+            partly = partly or parent.numel() != tensor.numel()
+            if not partly:
+                changed = _undone(name, raw, tensor, parent, changed)
+                self._known[id(parent)] = (parent, changed)
+            tensor = parent
+        if partly:  # one update of the tensor that owns the memory
+            held = self.value(tensor)
+            inputs = (self.t.tensor(held), self.t.tensor(value))
+            changed = self.t.emit(indexing.Update, inputs, tensor, order=views.settled(held).stored, name="update")
+            self._known[id(tensor)] = (tensor, changed)
+
+    def _is_partial(self, tensor: torch.Tensor) -> bool:
+        """Whether `tensor` shows a part of another one, so that writing to it is an update of the other."""
+        while (link := self._shown.get(id(tensor))) is not None:
+            if link[0].numel() != tensor.numel():
+                return True
+            tensor = link[0]
+        return False
+
+    def _miss(self, found: Found, raw: dict[str, Any], out: Any) -> None:
+        shapes = ", ".join(show(tuple(x.shape)) for x in _tensors(raw))
+        self.unknown.setdefault(found.name, []).append(f"{self.place or 'the program'!r} ({shapes})")
+        for x in _tensors(out):
+            self._known[id(x)] = (x, self.t.leaf(f"unknown/{found.name}", x, "input"))
+
+
+class Catcher(TorchFunctionMode):
+    """Hands the functions in `CAUGHT` to their rules before torch takes them apart."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+
+    def __torch_function__(
+        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "").removesuffix(".default").removesuffix(".input")
+        if name in CAUGHT and any(x.device.type == "meta" for x in _tensors(args, kwargs)):
+            result = self.tracer.call_caught(name, *args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def attention_caught(tracer: Tracer) -> Iterator[None]:
+    """Catch attention inside functions of ``torch.nn.functional``, too: modes do not see what these call."""
+    original = F.scaled_dot_product_attention
+
+    def catch(*args: Any, **kwargs: Any) -> Any:
+        result = tracer.call_caught("scaled_dot_product_attention", *args, **kwargs)
+        return original(*args, **kwargs) if result is NotImplemented else result
+
+    F.scaled_dot_product_attention = catch
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = original
+
+
+def _undone(name: str, raw: dict[str, Any], shown: torch.Tensor, parent: torch.Tensor, value: Value) -> Value:
+    """Return what `parent` holds when its view `shown` holds `value`."""
+    if name in ("aten.transpose", "aten.t", "aten.permute"):
+        dims = raw.get("dims") or _exchanged(shown.dim(), raw.get("dim0", 0), raw.get("dim1", -1))
+        return views.permute(value, tuple(sorted(range(len(dims)), key=lambda i: dims[i] % len(dims))))
+    return views.reshape(value, tuple(parent.shape))
+
+
+def _exchanged(rank: int, a: int, b: int) -> list[int]:
+    dims = list(range(rank))
+    dims[a], dims[b] = dims[b], dims[a]
+    return dims
+
+
+def _by_mask(args: tuple[Any, ...]) -> bool:
+    return any(x is not None and x.dtype in (torch.bool, torch.uint8) for x in args[1])
+
+
+def _tensors(*items: Any) -> list[torch.Tensor]:
+    return list(tensors_in(*items))
+
+
+def _small(tensors: list[torch.Tensor]) -> bool:
+    return all(x.numel() <= LIMIT_ELEMENTS for x in tensors)
