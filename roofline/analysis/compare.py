@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from roofline.device.load import device as load_device
+from roofline.device.spec import Device
 from roofline.errors import InputError
 from roofline.simulate.run import request_of, simulate_many
 
@@ -49,7 +51,7 @@ def compare(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> pd
     Raises
     ------
     InputError
-        No models or no devices.
+        No models or no devices, or a mapping names a device that is not compared.
     """
     import pandas as pd
 
@@ -57,20 +59,32 @@ def compare(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> pd
         raise InputError("models and devices are lists of names")
     if not models or not devices:
         raise InputError("compare needs at least one model and one device")
+    specs = [load_device(device) for device in devices]
+    for name, value in options.items():
+        _check(name, value, specs)
     requests = [
-        request_of(model=model, device=device, **{name: _for(value, device, name) for name, value in options.items()})
+        request_of(model=model, device=spec, **{name: _for(value, spec) for name, value in options.items()})
         for model in models
-        for device in devices
+        for spec in specs
     ]
     reports = simulate_many(requests)
     return pd.DataFrame([{name: getattr(report, name) for name in COLUMNS} for report in reports])
 
 
-def _for(value: Any, device: Any, name: str) -> Any:
+def _check(name: str, value: Any, specs: Sequence[Device]) -> None:
+    """Raise unless a mapping belongs to an option that may have one, and names devices that are compared."""
     if not isinstance(value, Mapping):
-        return value
+        return
     if name not in PER_DEVICE:
         raise InputError(
             f"option {name!r} is the same for all devices; a mapping is allowed for {', '.join(PER_DEVICE)}"
         )
-    return value.get(device)
+    for device in value:
+        if load_device(device).name not in {spec.name for spec in specs}:
+            raise InputError(f"{name} names device {device!r}, which is not compared")
+
+
+def _for(value: Any, spec: Device) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return next((v for device, v in value.items() if load_device(device).name == spec.name), None)
