@@ -35,6 +35,9 @@ _PUBLIC = {
     "OpGraph": "roofline.graph.opgraph",
     "GraphBuilder": "roofline.graph.builder",
     "graph": "roofline.arch.build",
+    "load_graph": "roofline.graph.serial",
+    "from_jax": "roofline.frontends.jax.entry",
+    "from_onnx": "roofline.frontends.onnx",
     "RooflineError": "roofline.errors",
 }
 
@@ -50,8 +53,11 @@ if TYPE_CHECKING:
     from roofline.device.load import devices as devices
     from roofline.device.spec import Device as Device
     from roofline.errors import RooflineError as RooflineError
+    from roofline.frontends.jax.entry import from_jax as from_jax
+    from roofline.frontends.onnx import from_onnx as from_onnx
     from roofline.graph.builder import GraphBuilder as GraphBuilder
     from roofline.graph.opgraph import OpGraph as OpGraph
+    from roofline.graph.serial import load_graph as load_graph
     from roofline.runtime.load import runtime as runtime
     from roofline.runtime.load import runtimes as runtimes
     from roofline.runtime.spec import Runtime as Runtime

@@ -1,0 +1,246 @@
+"""Where lowerings write: ops and tensors of the graph that is being built, and the values of the file over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from roofline.dtypes import DTYPES, DType
+from roofline.errors import GraphError
+from roofline.frontends.onnx.values import Constant, Dims, Value, check_shape
+from roofline.frontends.onnx.views import broadcast, identity, same_bytes, stored, view_order
+from roofline.graph import movement
+from roofline.graph.op import Op
+from roofline.graph.ops import Elementwise
+from roofline.graph.tensor import Role, Shape, Tensor
+
+#: ops and nodes of one model beyond which it is refused: functions that call functions grow exponentially
+MAX_NODES = 200_000
+
+
+class Budget:
+    """How much more a file may ask for."""
+
+    def __init__(self, nodes: int = MAX_NODES) -> None:
+        self.nodes = nodes
+
+    def spend(self, amount: int = 1) -> None:
+        """Count `amount` nodes.
+
+        Raises
+        ------
+        GraphError
+            The file has asked for too many.
+        """
+        self.nodes -= amount
+        if self.nodes < 0:
+            raise GraphError(f"the model unfolds into more than {MAX_NODES} nodes")
+
+
+class Context:
+    """The graph that is being built.
+
+    Attributes
+    ----------
+    times
+        How often what is added now runs: the trip count of the loops around it.
+    place
+        Name of the node that is being lowered.
+    """
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.ops: dict[str, Op] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.times = 1
+        self.place = "node"
+        self.budget = budget or Budget()
+        self._names: dict[str, int] = {}
+        self._stored: dict[str, Tensor] = {}
+        self._views: dict[tuple[str, Dims], Tensor] = {}
+        self._dequantized: dict[int, tuple[Value, Value]] = {}
+
+    def scratch(self) -> Context:
+        """Return an empty context, for what is computed once at load."""
+        return Context(self.budget)
+
+    # adding -------------------------------------------------------------------
+
+    def unique(self, name: str) -> str:
+        """Return `name`, or ``name_2`` ... where it is taken."""
+        count = self._names.get(name, 0)
+        candidate = name if count == 0 else f"{name}_{count + 1}"
+        while count and candidate in self._names:
+            count += 1
+            candidate = f"{name}_{count + 1}"
+        self._names[name] = count + 1
+        self._names.setdefault(candidate, 1)
+        return candidate
+
+    def new_tensor(self, name: str, shape: Shape, dtype: DType, role: Role = "activation") -> Tensor:
+        """Add a tensor."""
+        made = Tensor(id=self.unique(name), shape=shape, dtype=dtype, role=role)
+        self.tensors[made.id] = made
+        return made
+
+    def emit(self, make: type[Op], inputs: Sequence[Tensor], dtypes: Sequence[DType], **fields: Any) -> list[Tensor]:
+        """Add an op with an output per dtype and return the outputs."""
+        self.budget.spend()
+        op_id = self.unique(self.place)
+        names = tuple(self.unique(f"{op_id}:{i}") for i in range(len(dtypes)))
+        op = make(inputs=tuple(t.id for t in inputs), outputs=names, times=self.times, **fields)
+        shapes = op.infer(*(t.shape for t in inputs))
+        outputs = []
+        for name, shape, dtype in zip(names, shapes, dtypes, strict=True):
+            exact = check_shape(shape, f"{op.kind} result")  # type: ignore[arg-type]
+            outputs.append(Tensor(id=name, shape=exact, dtype=dtype))
+        self.ops[op_id] = op
+        self.tensors.update((t.id, t) for t in outputs)
+        return outputs
+
+    def add(self, make: type[Op], *inputs: Tensor, dtype: DType | None = None, **fields: Any) -> Tensor:
+        """Add an op with one output and return it; its dtype is that of the first input by default."""
+        return self.emit(make, inputs, [dtype or inputs[0].dtype], **fields)[0]
+
+    def value(self, tensor: Tensor, order: Dims | None = None) -> Value:
+        """Return a tensor as a value that is stored in `order`; as it is written by default."""
+        shape = tuple(int(d) for d in tensor.shape)
+        order = order or identity(len(shape))
+        logical = [0] * len(shape)
+        for size, axis in zip(shape, order, strict=True):
+            logical[axis] = size
+        return Value(shape=tuple(logical), dtype=tensor.dtype, tensor=tensor, order=order)
+
+    # reading ------------------------------------------------------------------
+
+    def read(self, value: Value, order: Dims | None = None, *, role: Role | None = None) -> Tensor:
+        """Return the tensor of a value, its axes in `order`: a view where it is stored in another.
+
+        Parameters
+        ----------
+        role
+            What a constant is to the op that reads it; by default what is trained is a parameter.
+        """
+        order = identity(value.rank) if order is None else order
+        if value.parts is not None:
+            raise GraphError("a sequence stands where a tensor is read")
+        wanted = stored(value.shape, order)
+        if value.known:
+            return self._constant(value, wanted, role)
+        if value.quantized is not None and value.quantized.known:
+            return self._constant(replace(value.quantized, dtype=value.dtype), wanted, role)
+        tensor = value.tensor if value.tensor is not None else self._dequantize(value).tensor
+        if tensor is None:
+            raise GraphError("a value without tensor is read")
+        return tensor if tensor.shape == wanted else self.view(tensor, wanted)
+
+    def view(self, tensor: Tensor, shape: Dims) -> Tensor:
+        """Return a tensor in another shape of as many elements, without a copy."""
+        key = (tensor.id, shape)
+        if key not in self._views or self.tensors.get(self._views[key].id) is None:
+            self._views[key] = self.add(movement.Reshape, tensor, shape=shape)
+        return self._views[key]
+
+    def _constant(self, value: Value, wanted: Dims, role: Role | None) -> Tensor:
+        check_shape(wanted, "constant")
+        constant = value.constant or Constant(name=f"{self.place}.constant")
+        if constant.name not in self._stored:
+            chosen = role or ("parameter" if constant.trained else "buffer")
+            self._stored[constant.name] = self.new_tensor(constant.name, wanted, value.dtype, chosen)
+        tensor = self._stored[constant.name]
+        if tensor.elements != value.elements:
+            raise GraphError(f"constant {constant.name!r} is read in two sizes")
+        return tensor if tensor.shape == wanted else self.view(tensor, wanted)
+
+    def _dequantize(self, value: Value) -> Value:
+        source = value.quantized
+        if source is None:
+            raise GraphError("a value without tensor is read")
+        if id(source) not in self._dequantized:
+            self._dequantized[id(source)] = (source, self.pointwise("dequantize", source, dtype=value.dtype))
+        return self.reshaped(self._dequantized[id(source)][1], value.shape)
+
+    # common shapes of work ----------------------------------------------------
+
+    def pointwise(self, function: str, *operands: Value, dtype: DType | None = None) -> Value:
+        """Add `function` of broadcast operands; known scalars are immediates of the kernel."""
+        shape = broadcast(*(v.shape for v in operands))
+        read = [v for v in operands if not v.baked] or list(operands[:1])
+        full = [v for v in read if v.elements == _count(shape)]
+        lead = next((v for v in full if not v.known), full[0] if full else None)
+        if lead is None:
+            lead = self.expanded(max(read, key=lambda v: v.elements), shape)
+            read = [lead, *(v for v in read if v.elements < lead.elements)]
+        lead = self.reshaped(lead, shape)
+        order = lead.order or identity(len(shape))
+        tensors, small = [], []
+        for value in read:
+            whole = value.elements == _count(shape) and (value is lead or not value.known or lead.known)
+            tensors.append(
+                self.read(self.reshaped(value, shape), order) if whole else self.read(value, value.order or None)
+            )
+            small.append(not whole)
+        if all(small):
+            tensors, small = [self.read(lead, order), *tensors[1:]], [False, *small[1:]]
+        out = self.add(
+            Elementwise, *tensors, dtype=dtype or _widest(tensors), function=function, broadcast=tuple(small)
+        )
+        return self.value(out, order)
+
+    def reshaped(self, value: Value, shape: Dims) -> Value:
+        """Return `value` in another shape of as many elements: a view where its bytes allow it, else a copy."""
+        if value.shape == shape:
+            return value
+        if value.elements != _count(shape):
+            raise GraphError(f"a reshape changes {value.elements} elements into {_count(shape)}")
+        data = None if value.data is None else value.data.reshape(shape)
+        if value.quantized is not None:
+            return replace(value, shape=shape, quantized=self.reshaped(value.quantized, shape))
+        if value.known:
+            return replace(value, shape=shape, data=data, order=())
+        order = view_order(value.shape, value.order, shape)
+        if order is None:
+            value = self.copied(value)
+            order = identity(len(shape))
+        tensor = self.view(self.read(value, value.order), stored(shape, order))
+        return Value(shape=shape, dtype=value.dtype, tensor=tensor, order=order)
+
+    def copied(self, value: Value, order: Dims | None = None) -> Value:
+        """Return `value` stored in `order` (by default as it is written): a copy where it is not yet."""
+        order = identity(value.rank) if order is None else order
+        if value.known or value.tensor is None or same_bytes(value.shape, value.order, order):
+            return value
+        out = self.add(movement.Move, value.tensor, function="transpose", shape=stored(value.shape, order))
+        return self.value(out, order)
+
+    def transposed(self, value: Value, axes: Dims) -> Value:
+        """Return `value` with its axes permuted: the bytes stay where they are."""
+        shape = stored(value.shape, axes)
+        if value.quantized is not None:
+            return replace(value, shape=shape, quantized=self.transposed(value.quantized, axes))
+        data = None if value.data is None else value.data.transpose(axes)
+        order = tuple(axes.index(axis) for axis in value.order)
+        return replace(value, shape=shape, data=data, order=order)
+
+    def expanded(self, value: Value, shape: Dims) -> Value:
+        """Return `value` broadcast to `shape`: a view that repeats its elements."""
+        shape = check_shape(broadcast(value.shape, shape), "expanded tensor")
+        value = self.reshaped(value, (1,) * (len(shape) - value.rank) + value.shape)
+        if value.shape == shape:
+            return value
+        order = value.order or identity(len(shape))
+        out = self.add(movement.Expand, self.read(value, order), shape=stored(shape, order))
+        return self.value(out, order)
+
+
+def _count(shape: Dims) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def _widest(tensors: Sequence[Tensor]) -> DType:
+    """Return the format of an element-wise result: the widest floating operand's, else the first one's."""
+    floats = [t.dtype for t in tensors if t.dtype.kind == "float"]
+    return max(floats, key=lambda d: d.bits) if floats else (tensors[0].dtype if tensors else DTYPES["fp32"])

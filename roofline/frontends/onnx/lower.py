@@ -1,0 +1,256 @@
+"""Walking the nodes of an ONNX graph: constants are folded, the rest is handed to the lowering of its operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto
+
+from roofline.errors import GraphError, InputError, RooflineError, UnknownOpError
+from roofline.frontends.onnx.constants import evaluate, trains
+from roofline.frontends.onnx.context import Context
+from roofline.frontends.onnx.file import ModelFile
+from roofline.frontends.onnx.order import execution_order
+from roofline.frontends.onnx.patterns import Patterns
+from roofline.frontends.onnx.registry import LOWERINGS, STANDARD, Node
+from roofline.frontends.onnx.values import Constant, Value, dtype_of
+from roofline.graph.op import show
+
+#: graphs within graphs, functions within functions
+MAX_DEPTH = 24
+#: what a malformed node can raise inside a lowering; it becomes one clear line
+MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError, MemoryError)
+
+
+class Scope:
+    """The names of a graph; those of the graphs around it are visible too. A None stands for an unknown operator."""
+
+    def __init__(self, parent: Scope | None = None) -> None:
+        self.parent = parent
+        self.values: dict[str, Value | None] = {}
+
+    @property
+    def depth(self) -> int:
+        """How many graphs lie around this one."""
+        return 0 if self.parent is None else self.parent.depth + 1
+
+    def find(self, name: str) -> Value | None:
+        """Return the value of a name.
+
+        Raises
+        ------
+        GraphError
+            Nobody defines it.
+        """
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.values:
+                return scope.values[name]
+            scope = scope.parent
+        raise GraphError(f"reads {name!r}, which nothing produces")
+
+    def define(self, name: str, value: Value | None) -> None:
+        """Give a value a name, once."""
+        if name in self.values:
+            raise GraphError(f"writes {name!r}, which is defined already")
+        self.values[name] = value
+
+
+class Lowerer(Context):
+    """Lowers the graphs of one file into one op graph."""
+
+    def __init__(self, file: ModelFile, *, recognise: bool = True) -> None:
+        super().__init__()
+        self.file = file
+        self.recognise = recognise
+        self.missing: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        self.versions = file.versions
+        self.scope = Scope()
+        self._attributes: dict[str, AttributeProto] = {}
+        self._calls: tuple[tuple[str, str], ...] = ()
+
+    # graphs -------------------------------------------------------------------
+
+    def graph(self, graph: GraphProto, scope: Scope) -> None:
+        """Lower all nodes of a graph into `scope`."""
+        if scope.depth > MAX_DEPTH:
+            raise GraphError(f"graphs are nested more than {MAX_DEPTH} deep")
+        for tensor in graph.initializer:
+            self._initializer(tensor, scope)
+        for sparse in graph.sparse_initializer:
+            dims = tuple(sparse.dims)
+            value = Value(
+                shape=dims, dtype=dtype_of(sparse.values.data_type), constant=Constant(name=sparse.values.name)
+            )
+            scope.define(sparse.values.name, value)
+        self.nodes(graph.node, scope, {o.name for o in graph.output})
+
+    def nodes(self, nodes: Iterable[NodeProto], scope: Scope, outputs: set[str]) -> None:
+        """Lower nodes in an order in which each comes after what it reads."""
+        ordered = execution_order(list(nodes), scope.find)
+        patterns = Patterns(ordered, outputs, scope) if self.recognise else None
+        outer, self.scope = self.scope, scope
+        for index, node in enumerate(ordered):
+            if patterns is None or not patterns.lower(self, index):
+                self.node(node, scope)
+        self.scope = outer
+
+    def subgraph(self, graph: GraphProto, inputs: Sequence[Value]) -> list[Value]:
+        """Lower the body of a loop or the branch of a condition and return its outputs."""
+        scope = Scope(self.scope)
+        if len(inputs) != len(graph.input):
+            raise GraphError(f"a graph of {len(graph.input)} inputs is given {len(inputs)}")
+        for declared, value in zip(graph.input, inputs, strict=True):
+            scope.define(declared.name, value)
+        self.graph(graph, scope)
+        found = [scope.find(o.name) for o in graph.output]
+        if None in found:
+            self.report_missing()
+        return [value for value in found if value is not None]
+
+    def _initializer(self, tensor: TensorProto, scope: Scope) -> None:
+        value = self.file.initializer(tensor)
+        name = self.unique(tensor.name) if value.constant is not None and not value.baked else tensor.name
+        scope.define(tensor.name, value.renamed(name))
+
+    # nodes --------------------------------------------------------------------
+
+    def node(self, node: NodeProto, scope: Scope) -> None:
+        """Lower one node and name its outputs; errors say where they come from."""
+        self.budget.spend()
+        outer, self.place = self.place, node.name or node.op_type.lower() or "node"
+        try:
+            results = self._results(node, scope)
+            for position, name in enumerate(node.output):
+                if name:
+                    scope.define(name, results[position] if position < len(results) else self._left_out(position))
+        except UnknownOpError:
+            raise
+        except RooflineError as error:
+            raise _placed(error, node, self.place) from None
+        except MALFORMED as error:
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise _placed(GraphError(f"malformed ({why})"), node, self.place) from error
+        self.place = outer
+
+    def _left_out(self, position: int) -> Value:
+        raise GraphError(f"output {position} is not supported: only inference is")
+
+    def _results(self, proto: NodeProto, scope: Scope) -> Sequence[Value | None]:
+        domain = STANDARD if proto.domain == "ai.onnx" else proto.domain
+        key = (domain, proto.op_type)
+        inputs = tuple(scope.find(name) if name else None for name in proto.input)
+        unknown = any(value is None and name for value, name in zip(inputs, proto.input, strict=True))
+        function = self.file.functions.get(key)
+        if key not in LOWERINGS and function is None:
+            shapes = ", ".join("?" if v is None else show(v.shape) for v in inputs)
+            self.missing.setdefault(key, []).append((self.place, shapes))
+            return [None] * len(proto.output)
+        if unknown:
+            return [None] * len(proto.output)
+        node = Node(
+            op=proto.op_type, domain=domain, name=self.place, inputs=inputs, outputs=len(proto.output),
+            version=self.versions.get(domain, 1), attributes=self._read_attributes(proto),
+        )  # fmt: skip
+        if key not in LOWERINGS and function is not None:
+            return self._call(function, node, proto)
+        return self.lower(node, proto.output)
+
+    def lower(self, node: Node, names: Sequence[str] = ()) -> Sequence[Value]:
+        """Return the outputs of a node: computed now where all inputs are known, else lowered."""
+        given = node.given
+        folds = (
+            bool(given)
+            and all(v.known for v in given)
+            and not any(isinstance(a, GraphProto) for a in node.attributes.values())
+        )
+        folds = folds and not (node.op == "Expand" and trains(node))  # a class token stays one, however many read it
+        shape_only = node.op in ("Shape", "Size") and node.domain == STANDARD
+        if (folds or shape_only) and (found := evaluate(node)) is not None:
+            return [v if v.baked else v.renamed(self.unique(self._name(names, i))) for i, v in enumerate(found)]
+        if not folds:
+            return _listed(LOWERINGS[node.domain, node.op](self, node))
+        scratch = self.scratch()
+        results = _listed(LOWERINGS[node.domain, node.op](scratch, node))
+        return [self._folded(v, node, self._name(names, i)) for i, v in enumerate(results)]
+
+    def _name(self, names: Sequence[str], position: int) -> str:
+        return (names[position] if position < len(names) else "") or self.place
+
+    def _folded(self, value: Value, node: Node, name: str) -> Value:
+        """Return the result of known inputs as a constant of the program."""
+        if value.quantized is not None or value.parts is not None:
+            return value
+        source = node.given[0].constant
+        if value.known and source is not None and value.constant is source:
+            return value  # another view of the same weights
+        constant = Constant(name=self.unique(name), trained=trains(node) and value.dtype.kind == "float")
+        return Value(shape=value.shape, dtype=value.dtype, constant=constant, data=value.data)
+
+    def _read_attributes(self, proto: NodeProto) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for attribute in proto.attribute:
+            name = attribute.name
+            if attribute.ref_attr_name:
+                if attribute.ref_attr_name not in self._attributes:
+                    continue
+                attribute = self._attributes[attribute.ref_attr_name]
+            found[name] = self.file.attribute(attribute)
+        return found
+
+    def _call(self, function: FunctionProto, node: Node, proto: NodeProto) -> list[Value | None]:
+        """Lower the body of a function of the file in its own names."""
+        key = (function.domain, function.name)
+        if key in self._calls or len(self._calls) > MAX_DEPTH:
+            raise GraphError(f"function {function.name!r} calls itself")
+        scope = Scope()
+        for position, name in enumerate(function.input):
+            value = node.get(position)
+            if value is not None:
+                scope.define(name, value)
+        attributes = {a.name: a for a in function.attribute_proto} | {a.name: a for a in proto.attribute}
+        kept = self._calls, self._attributes, self.versions
+        self._calls, self._attributes = (*self._calls, key), attributes
+        self.versions = {**self.versions, **{o.domain: int(o.version) for o in function.opset_import}}
+        self.nodes(function.node, scope, set(function.output))
+        self._calls, self._attributes, self.versions = kept
+        return [scope.find(name) for name in function.output]
+
+    # errors -------------------------------------------------------------------
+
+    def report_missing(self) -> None:
+        """Raise one error that lists every operator without lowering, if there are any.
+
+        Raises
+        ------
+        UnknownOpError
+            Names each operator, its domain, count, first place and shapes.
+        """
+        if not self.missing:
+            return
+        kinds = []
+        for (domain, operator), places in self.missing.items():
+            place, shapes = places[0]
+            name = f"{domain}::{operator}" if domain else operator
+            kinds.append(f"{name!r} x{len(places)}, first at {place!r} ({shapes})")
+        domain, operator = next(iter(self.missing))
+        where = f", domain={domain!r}" if domain else ""
+        raise UnknownOpError(
+            f"{self.file.name}: no lowering for ONNX operators {'; '.join(kinds)}: "
+            f"register one with @lowering({operator!r}{where})"
+        )
+
+
+def _listed(result: Value | Sequence[Value]) -> Sequence[Value]:
+    return [result] if isinstance(result, Value) else result
+
+
+def _placed(error: RooflineError, node: NodeProto, place: str) -> RooflineError:
+    """Return the error with the node it comes from in its line."""
+    name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+    known = isinstance(error, (GraphError, InputError)) or type(error) in _REBUILT
+    return (type(error) if known else GraphError)(f"{name} {place!r}: {error}")
+
+
+_REBUILT = tuple(RooflineError.__subclasses__())

@@ -1,0 +1,82 @@
+"""The order in which nodes run: each after what it reads, whatever order the file has them in."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+
+from onnx import AttributeProto, GraphProto, NodeProto
+
+from roofline.errors import GraphError
+
+MAX_NESTING = 60
+
+
+def execution_order(nodes: list[NodeProto], outer: Callable[[str], object]) -> list[NodeProto]:
+    """Return `nodes` in execution order; the file's order is kept where dependencies leave a choice.
+
+    Raises
+    ------
+    GraphError
+        A node reads what nobody produces, two nodes write one name, or nodes read each other in a cycle.
+    """
+    producer: dict[str, int] = {}
+    for index, node in enumerate(nodes):
+        for name in node.output:
+            if name and name in producer:
+                raise GraphError(f"{name!r} is written by two nodes: {_label(nodes[producer[name]])}, {_label(node)}")
+            producer[name] = index
+    waits, readers = [0] * len(nodes), [[] for _ in nodes]  # type: list[int], list[list[int]]
+    for index, node in enumerate(nodes):
+        for name in dict.fromkeys((*node.input, *captured(node))):
+            if name in producer and name:
+                waits[index] += 1
+                readers[producer[name]].append(index)
+        for name in node.input:
+            if name and name not in producer:
+                try:
+                    outer(name)
+                except GraphError as error:
+                    raise GraphError(f"{_label(node)} {error}") from None
+    ready = [index for index, count in enumerate(waits) if count == 0]
+    heapq.heapify(ready)
+    order: list[NodeProto] = []
+    while ready:
+        index = heapq.heappop(ready)
+        order.append(nodes[index])
+        for reader in readers[index]:
+            waits[reader] -= 1
+            if waits[reader] == 0:
+                heapq.heappush(ready, reader)
+    if len(order) < len(nodes):
+        stuck = [_label(node) for node, count in zip(nodes, waits, strict=True) if count]
+        raise GraphError(f"the graph has a cycle through {', '.join(stuck[:3])}{', ...' if stuck[3:] else ''}")
+    return order
+
+
+def captured(node: NodeProto, depth: int = 0) -> Iterator[str]:
+    """Yield the names that the graphs inside a node read; some of them are their own.
+
+    Raises
+    ------
+    GraphError
+        Graphs are nested too deep.
+    """
+    if depth > MAX_NESTING:
+        raise GraphError(f"graphs are nested more than {MAX_NESTING} deep")
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield from _reads(attribute.g, depth + 1)
+        for graph in attribute.graphs:
+            yield from _reads(graph, depth + 1)
+
+
+def _reads(graph: GraphProto, depth: int) -> Iterator[str]:
+    for node in graph.node:
+        yield from node.input
+        yield from captured(node, depth)
+    yield from (output.name for output in graph.output)
+
+
+def _label(node: NodeProto) -> str:
+    return f"{node.op_type} {node.name!r}"

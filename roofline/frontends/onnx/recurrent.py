@@ -1,0 +1,87 @@
+"""LSTM, GRU and RNN: one product for the inputs of all steps, then a product and the gates for each step."""
+
+from __future__ import annotations
+
+from roofline.dtypes import DTYPES
+from roofline.errors import GraphError, ShapeError
+from roofline.frontends.onnx.context import Context
+from roofline.frontends.onnx.control import repeated, stacked
+from roofline.frontends.onnx.products import product_of
+from roofline.frontends.onnx.registry import Node, lowering
+from roofline.frontends.onnx.shapes import concatenated, part
+from roofline.frontends.onnx.values import Value
+from roofline.graph.indexing import Fill
+
+#: gates of each cell
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+@lowering(*GATES)
+def recurrent(context: Context, node: Node) -> list[Value]:
+    """Lower every direction by itself; the backward one reads the sequence from its end."""
+    x, weight, recurrence, bias = node[0], node[1], node[2], node.get(3)
+    by_example = bool(node.integer("layout", 0))
+    x = context.transposed(x, (1, 0, 2)) if by_example else x
+    if x.rank != 3 or weight.rank != 3 or recurrence.rank != 3:
+        raise ShapeError(f"x of shape {x.shape!r} and weights of {weight.shape!r}, {recurrence.shape!r}")
+    directions, size = weight.shape[0], recurrence.shape[2]
+    if directions not in (1, 2) or weight.shape[1] != GATES[node.op] * size:
+        raise ShapeError(f"weights of shape {weight.shape!r} do not fit {GATES[node.op]} gates of {size}")
+    every, final = [], []
+    for i in range(directions):
+        w, r = (_matrix(context, v, i) for v in (weight, recurrence))
+        b = None if bias is None else _matrix(context, bias, i)
+        states, last = _direction(context, node.op, x, w, r, b)
+        every.append(context.reshaped(states, (x.shape[0], 1, x.shape[1], size)))
+        final.append(context.reshaped(last, (1, x.shape[1], size)))
+    y = concatenated(context, every, 1)
+    h = concatenated(context, final, 0)
+    if by_example:
+        y, h = context.transposed(y, (2, 0, 1, 3)), context.transposed(h, (1, 0, 2))
+    return [y, h, h][: max(1, node.outputs)]
+
+
+def _matrix(context: Context, value: Value, direction: int) -> Value:
+    if value.shape[0] == 1:
+        return context.reshaped(value, value.shape[1:])
+    return context.reshaped(part(context, value, 0, direction, 1), value.shape[1:])
+
+
+def _direction(
+    context: Context, op: str, x: Value, weight: Value, recurrence: Value, bias: Value | None
+) -> tuple[Value, Value]:
+    """Return the states of all steps (T, N, H), and the last one."""
+    steps, batch, _ = x.shape
+    size = recurrence.shape[1]
+    if recurrence.shape[0] != weight.shape[0] or weight.shape[1] != x.shape[2]:
+        raise ShapeError(f"weights of shapes {weight.shape!r} and {recurrence.shape!r} do not fit {x.shape!r}")
+    entered = product_of(context, x, context.transposed(weight, (1, 0)))
+    if bias is not None:
+        vector = part(context, bias, 0, 0, weight.shape[0])
+        second = part(context, bias, 0, weight.shape[0], weight.shape[0])
+        entered = context.pointwise("add", context.pointwise("add", entered, vector), second)
+    state = context.value(context.emit(Fill, [], [DTYPES["fp32"]], shape=(batch, size))[0])
+    with repeated(context, steps):
+        now = context.reshaped(part(context, entered, 0, 0, 1), (batch, weight.shape[0]))
+        gates = context.pointwise("add", product_of(context, state, context.transposed(recurrence, (1, 0))), now)
+        new = _cell(context, op, gates, state, size)
+    return stacked(context, new, steps), new
+
+
+def _cell(context: Context, op: str, gates: Value, state: Value, size: int) -> Value:
+    def gate(index: int, function: str) -> Value:
+        return context.pointwise(function, part(context, gates, 1, index * size, size))
+
+    if op == "RNN":
+        return context.pointwise("tanh", gates)
+    if op == "GRU":
+        update, reset = gate(0, "sigmoid"), gate(1, "sigmoid")
+        fresh = context.pointwise("tanh", context.pointwise("mul", reset, part(context, gates, 1, 2 * size, size)))
+        rest = context.pointwise("mul", update, context.pointwise("sub", state, fresh))
+        return context.pointwise("add", fresh, rest)
+    if op != "LSTM":
+        raise GraphError(f"unknown cell {op!r}")
+    enter, leave, forget = gate(0, "sigmoid"), gate(1, "sigmoid"), gate(2, "sigmoid")
+    kept = context.pointwise("mul", forget, state)
+    cell = context.pointwise("add", kept, context.pointwise("mul", enter, gate(3, "tanh")))
+    return context.pointwise("mul", leave, context.pointwise("tanh", cell))

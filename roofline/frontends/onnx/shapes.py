@@ -1,0 +1,253 @@
+"""Operators that move or view data: reshape, transpose, slice, split, concat, pad, resize."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from roofline.errors import GraphError, ShapeError
+from roofline.frontends.onnx.context import Context
+from roofline.frontends.onnx.registry import Node, lowering, numbers
+from roofline.frontends.onnx.values import Dims, Value, check_shape, known
+from roofline.frontends.onnx.views import axis_of, channels_last, identity, reshape_target, stored
+from roofline.graph import movement, resampling
+
+
+@lowering("Reshape")
+def reshape(context: Context, node: Node) -> Value:
+    """View the same elements in another shape; a copy where their order in memory does not allow it."""
+    x = node[0]
+    target = node.list_or("shape", 1) or ()
+    return context.reshaped(x, reshape_target(x.shape, target, zero_is_zero=bool(node.integer("allowzero", 0))))
+
+
+@lowering("Flatten")
+def flatten(context: Context, node: Node) -> Value:
+    """View as a matrix."""
+    x = node[0]
+    axis = node.integer("axis", 1)
+    axis = x.rank if axis == x.rank else axis_of(axis, x.rank)
+    return context.reshaped(x, (_count(x.shape[:axis]), _count(x.shape[axis:])))
+
+
+@lowering("Squeeze")
+def squeeze(context: Context, node: Node) -> Value:
+    """Drop axes of size 1."""
+    x = node[0]
+    axes = node.list_or("axes", 1)
+    chosen = [i for i, d in enumerate(x.shape) if d == 1] if axes is None else [axis_of(a, x.rank) for a in axes]
+    if any(x.shape[a] != 1 for a in chosen):
+        raise ShapeError(f"axes {chosen!r} of {x.shape!r} are not all of size 1")
+    return context.reshaped(x, tuple(d for i, d in enumerate(x.shape) if i not in chosen))
+
+
+@lowering("Unsqueeze")
+def unsqueeze(context: Context, node: Node) -> Value:
+    """Add axes of size 1."""
+    x = node[0]
+    axes = node.list_or("axes", 1) or ()
+    rank = x.rank + len(axes)
+    chosen = {axis_of(a, rank) for a in axes}
+    if len(chosen) != len(axes):
+        raise ShapeError(f"axes {axes!r} are not distinct")
+    rest = iter(x.shape)
+    return context.reshaped(x, tuple(1 if i in chosen else next(rest) for i in range(rank)))
+
+
+@lowering("Transpose")
+def transpose(context: Context, node: Node) -> Value:
+    """Permute the axes: the bytes stay, readers find them with strides."""
+    x = node[0]
+    axes = node.integers("perm", tuple(reversed(range(x.rank))))
+    if sorted(axes) != list(range(x.rank)):
+        raise ShapeError(f"perm {axes!r} is no permutation of {x.rank} axes")
+    return context.transposed(x, axes)
+
+
+@lowering("Expand")
+def expand(context: Context, node: Node) -> Value:
+    """Repeat axes of size 1, as a view."""
+    return context.expanded(node[0], tuple(map(int, numbers(node[1], "the shape"))))
+
+
+@lowering("Tile")
+def tile(context: Context, node: Node) -> Value:
+    """Repeat along every axis, as a copy."""
+    x = node[0]
+    repeats = [int(r) for r in numbers(node[1], "the repeats")]
+    if len(repeats) != x.rank or min(repeats, default=1) < 1:
+        raise ShapeError(f"repeats {repeats!r} do not fit shape {x.shape!r}")
+    for axis, count in enumerate(repeats):
+        if count > 1:
+            x = _repeated(context, x, axis, count)
+    return x
+
+
+def _repeated(context: Context, x: Value, axis: int, count: int) -> Value:
+    apart = context.reshaped(x, (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
+    wide = context.expanded(apart, (*x.shape[: axis + 1], count, *x.shape[axis + 1 :]))
+    moved = context.transposed(wide, (*range(axis), axis + 1, axis, *range(axis + 2, wide.rank)))
+    return context.reshaped(context.copied(moved), (*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :]))
+
+
+def part(context: Context, x: Value, axis: int, start: int, size: int, step: int = 1) -> Value:
+    """View `size` elements along an axis."""
+    if x.data is not None:
+        stop = start + size * step
+        index = [slice(None)] * x.rank
+        index[axis] = slice(start, stop if stop >= 0 else None, step)
+        return known(x.data[tuple(index)], x.dtype, context.unique(context.place))
+    if size == x.shape[axis] and step > 0:
+        return x
+    order = x.order or identity(x.rank)
+    if size == x.shape[axis]:
+        shape = stored(x.shape, order)
+        return context.value(context.add(movement.Move, context.read(x, order), function="flip", shape=shape), order)
+    begin = min(start, start + (size - 1) * step)
+    place = order.index(axis)
+    begin = min(begin, x.shape[axis] - size)
+    if x.quantized is not None:
+        inner = part(context, x.quantized, axis, start, size, step)
+        return Value(shape=inner.shape, dtype=x.dtype, quantized=inner)
+    check_shape((size,), "slice")
+    return context.value(context.add(movement.Part, context.read(x, order), axis=place, size=size, start=begin), order)
+
+
+@lowering("Slice")
+def slice_(context: Context, node: Node) -> Value:
+    """View a range of every named axis."""
+    x = node[0]
+    starts, ends = node.list_or("starts", 1) or (), node.list_or("ends", 2) or ()
+    axes, steps = node.list_or("axes", 3) or identity(len(starts)), node.list_or("steps", 4) or (1,) * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise ShapeError(f"starts {starts!r}, ends {ends!r}, axes {axes!r}, steps {steps!r} do not fit each other")
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        axis = axis_of(axis, x.rank)
+        taken = range(*slice(start, None if step < 0 and end < -x.shape[axis] else end, step).indices(x.shape[axis]))
+        x = part(context, x, axis, taken.start, len(taken), step)
+    return x
+
+
+@lowering("Split")
+def split(context: Context, node: Node) -> list[Value]:
+    """View consecutive parts along an axis."""
+    x = node[0]
+    axis = axis_of(node.integer("axis", 0), x.rank)
+    sizes = node.list_or("split", 1)
+    if sizes is None:
+        each = -(-x.shape[axis] // max(node.outputs, 1))
+        sizes = tuple(max(0, min(each, x.shape[axis] - i * each)) for i in range(node.outputs))
+    if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
+        raise ShapeError(f"parts of {sizes!r} do not make up {x.shape[axis]}")
+    starts = np.cumsum((0, *sizes))
+    return [part(context, x, axis, int(start), size) for start, size in zip(starts, sizes, strict=False)]
+
+
+@lowering("Concat")
+def concat(context: Context, node: Node) -> Value:
+    """Copy the operands behind each other."""
+    return concatenated(context, list(node.given), node.integer("axis"))
+
+
+def concatenated(context: Context, parts: list[Value], axis: int) -> Value:
+    """Copy `parts` behind each other along an axis; empty ones are left out."""
+    parts = [v for v in parts if v.elements] or parts[:1]
+    if len(parts) == 1:
+        return parts[0]
+    axis = axis_of(axis, parts[0].rank)
+    if len({v.rank for v in parts}) > 1:
+        raise ShapeError(f"shapes {', '.join(str(v.shape) for v in parts)} do not concatenate")
+    order = next((v.order for v in parts if v.order), identity(parts[0].rank))
+    integers = [v.quantized for v in parts if v.quantized is not None]
+    if len(integers) == len(parts):
+        inner = concatenated(context, integers, axis)
+        return Value(shape=inner.shape, dtype=parts[0].dtype, quantized=inner)
+    tensors = [context.read(v, order) for v in parts]
+    dtype = next((v.dtype for v in parts if not v.known), parts[0].dtype)
+    return context.value(context.add(movement.Concat, *tensors, axis=order.index(axis), dtype=dtype), order)
+
+
+@lowering("Pad")
+def pad(context: Context, node: Node) -> Value:
+    """Copy with a border."""
+    x = node[0]
+    pads = node.list_or("pads", 1) or ()
+    given = node.get(3)
+    axes = identity(x.rank) if given is None else [axis_of(int(a), x.rank) for a in numbers(given, "the axes")]
+    if len(pads) != 2 * len(axes):
+        raise ShapeError(f"{len(pads)} pads for {len(axes)} axes")
+    before, after = dict.fromkeys(range(x.rank), 0), dict.fromkeys(range(x.rank), 0)
+    for i, axis in enumerate(axes):
+        before[axis], after[axis] = pads[i], pads[len(axes) + i]
+    if not any(pads):
+        return x
+    order = x.order or identity(x.rank)
+    first, second = (tuple(side[a] for a in order) for side in (before, after))
+    out = context.add(resampling.Pad, context.read(x, order), before=first, after=second)
+    return context.value(out, order)
+
+
+@lowering("Resize", "Upsample")
+def resize(context: Context, node: Node) -> Value:
+    """Interpolate an image to another grid."""
+    x = node[0]
+    shape = _resized(node, x.shape)
+    if shape == x.shape:
+        return x
+    check_shape(shape, "resized image")
+    mode = {"nearest": "nearest", "cubic": "cubic"}.get(node.text("mode", "nearest"), "linear")
+    if x.rank > 2 and shape[:2] == x.shape[:2]:
+        order = channels_last(x.rank)
+        out = context.add(resampling.Resize, context.read(x, order), size=shape[2:], function=mode)
+        return context.value(out, order)
+    flat = context.reshaped(context.copied(x), (1, *x.shape, 1))
+    out = context.add(resampling.Resize, context.read(flat), size=shape, function=mode)
+    return context.reshaped(context.value(out), shape)
+
+
+def _resized(node: Node, shape: Dims) -> Dims:
+    sizes = node.get(3) if node.op == "Resize" else None
+    scales = node.get(2 if node.op == "Resize" and node.version >= 11 else 1)
+    axes = [axis_of(a, len(shape)) for a in node.integers("axes", identity(len(shape)))]
+    if sizes is not None and sizes.elements:
+        wanted = [int(s) for s in numbers(sizes, "the sizes")]
+    else:
+        found = numbers(scales, "the scales") if scales is not None else node.attributes.get("scales", ())
+        if not all(0 < float(s) < 1e9 for s in found):
+            raise ShapeError(f"scales {list(found)[:8]!r}; allowed: positive numbers")
+        wanted = [int(shape[a] * float(s) + 1e-6) for a, s in zip(axes, found, strict=False)]
+    if len(wanted) != len(axes):
+        raise GraphError(f"{len(wanted)} sizes or scales for {len(axes)} axes")
+    result = list(shape)
+    for axis, size in zip(axes, wanted, strict=True):
+        result[axis] = size
+    return tuple(result)
+
+
+@lowering("DepthToSpace", "SpaceToDepth")
+def regrid(context: Context, node: Node) -> Value:
+    """Move blocks of pixels into channels, or back: one copy."""
+    x, block = node[0], node.integer("blocksize")
+    if x.rank != 4 or block < 1:
+        raise ShapeError(f"blocks of {block} in shape {x.shape!r}; allowed: (N, C, H, W)")
+    n, c, h, w = x.shape
+    deep = node.op == "SpaceToDepth"
+    if (deep and (h % block or w % block)) or (not deep and c % block**2):
+        raise ShapeError(f"blocks of {block} do not divide {x.shape!r}")
+    shape = (n, c * block**2, h // block, w // block) if deep else (n, c // block**2, h * block, w * block)
+    order = channels_last(4)
+    name = "space_to_depth" if deep else "depth_to_space"
+    out = context.add(movement.Move, context.read(x, order), function=name, shape=stored(shape, order))
+    return context.value(out, order)
+
+
+@lowering("Trilu", "ReverseSequence")
+def masked(context: Context, node: Node) -> Value:
+    """Copy with some elements zeroed or turned around."""
+    return context.pointwise("select", node[0])
+
+
+def _count(shape: Dims) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
