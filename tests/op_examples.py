@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from roofline.dtypes import DTYPES
-from roofline.graph import indexing, movement, ops, resampling
+from roofline.graph import indexing, movement, ops, resampling, statistics, windows
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
@@ -253,5 +253,19 @@ EXAMPLES: dict[str, Example] = {
         op=indexing.Fill,
         sizes=(2, 8),
         build=lambda b, n, c: b.add_op("zeros", indexing.Fill, dtype=DTYPES["fp32"], shape=(n, c)),
+    ),
+    "statistic": Example(
+        op=statistics.Statistic,
+        sizes=(2, 8),
+        build=lambda b, n, c: b.add_op(
+            "lse", statistics.Statistic, b.input("x", (n, c)), axes=(1,), function="logsumexp"
+        ),
+        simple=3 * (2 * 8),  # maximum, subtract, sum
+        transcendental=2 * 8,  # an exponential per element; the logarithm of each row is left out
+    ),
+    "window": Example(
+        op=windows.Window,
+        sizes=(2, 8),
+        build=lambda b, n, c: b.add_op("frames", windows.Window, b.input("x", (n, c)), shape=(n, 3, c)),
     ),
 }  # fmt: skip
