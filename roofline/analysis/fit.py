@@ -10,7 +10,7 @@ import numpy as np
 
 from roofline.analysis.constants import Constant
 from roofline.analysis.measured.types import Measurement
-from roofline.analysis.offsets import LARGEST_S, SOFT, best_offset_s, group_codes, robust_cost
+from roofline.analysis.offsets import SOFT, best_offset_s, group_codes, largest_offset_s, robust_cost, with_offsets
 from roofline.analysis.predict import Prepared
 from roofline.device.load import device, devices
 from roofline.device.spec import Device
@@ -75,13 +75,10 @@ class Fit:
     def predict(self, prepared: Prepared) -> Array:
         """Return predictions [s] with the fitted constants; offsets of groups that were not fitted are found anew."""
         predicted_s = prepared.predict(lambda _: self.runtime, bare_devices(prepared))
+        found_s, offsets = with_offsets(prepared.measurements, predicted_s, prepared.measured_s)
         names, codes = group_codes(prepared.measurements)
-        measured_s = prepared.measured_s
-        for code, name in enumerate(names):
-            rows = codes == code
-            offset = self.offsets_s.get(name)
-            predicted_s[rows] += best_offset_s(predicted_s[rows], measured_s[rows]) if offset is None else offset
-        return predicted_s
+        known_s = np.append([self.offsets_s.get(name, offsets[name]) - offsets[name] for name in names], 0.0)
+        return np.asarray(found_s + known_s[codes])
 
 
 def bare_devices(prepared: Prepared) -> dict[str, Device]:
@@ -108,6 +105,8 @@ class _Problem:
         self.measured_s = prepared.measured_s
         self.weight = np.sqrt(condition_weights(prepared.measurements))
         self.groups, self.codes = group_codes(prepared.measurements)
+        first = [int((self.codes == code).argmax()) for code in range(len(self.groups))]
+        self.largest_s = np.array([largest_offset_s(prepared.measurements[i]) for i in first])
         self.bare = bare_devices(prepared)
         self.start = np.array([c.position(getattr(runtime, c.field)) for c in constants])
         self._last: tuple[Array, Array] | None = None
@@ -125,14 +124,13 @@ class _Problem:
         return found
 
     def offset_s(self, position: Array) -> Array:
-        offsets = np.append(position[len(self.constants) :], 0.0) * LARGEST_S
-        return np.asarray(offsets[self.codes])
+        return np.asarray(np.append(position[len(self.constants) :] * self.largest_s, 0.0)[self.codes])
 
     def first_guess(self) -> Array:
         device_s = self.device_s(self.start)
         found = [
-            best_offset_s(device_s[self.codes == code], self.measured_s[self.codes == code]) / LARGEST_S
-            for code in range(len(self.groups))
+            best_offset_s(device_s[self.codes == code], self.measured_s[self.codes == code], largest_s) / largest_s
+            for code, largest_s in enumerate(self.largest_s)
         ]
         return np.asarray(np.clip(np.concatenate([self.start, found]), 1e-4, 1.0 - 1e-4))
 
@@ -153,7 +151,7 @@ class _Problem:
             moved = position.copy()
             moved[i] += step
             columns.append((self.device_s(moved) - device_s) / step / whole_s)
-        columns += [(self.codes == code) * LARGEST_S / whole_s for code in range(len(self.groups))]
+        columns += [(self.codes == code) * largest_s / whole_s for code, largest_s in enumerate(self.largest_s)]
         self._last = position[:count].copy(), device_s
         return np.stack(columns, axis=1)
 
@@ -214,7 +212,9 @@ def fit(prepared: Prepared, runtime: Runtime, constants: Sequence[Constant]) -> 
     return Fit(
         runtime=fitted,
         values={c.field: getattr(fitted, c.field) for c in constants},
-        offsets_s={name: float(p * LARGEST_S) for name, p in zip(problem.groups, position[count:], strict=True)},
+        offsets_s={
+            name: float(s) for name, s in zip(problem.groups, position[count:] * problem.largest_s, strict=True)
+        },
         residual=float(np.sqrt((data**2).sum() / (problem.weight**2).sum())),
         edges=tuple(edges),
         flat=flat_directions(problem.log_jacobian(position), problem.weight, [c.field for c in constants]),

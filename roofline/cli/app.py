@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from roofline.cli import compare, devices, models, runtimes, simulate, validate
+from roofline.cli import calibrate, compare, devices, models, runtimes, simulate, validate
 from roofline.errors import RooflineError
 
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 1
@@ -27,6 +27,7 @@ app.command("devices")(devices.command)
 app.command("models")(models.command)
 app.command("runtimes")(runtimes.command)
 app.command("validate")(validate.command)
+app.command("calibrate")(calibrate.command)
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,129 @@
+"""``roofline calibrate``: fit a runtime's constants to measurements."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from roofline.cli import output
+from roofline.cli.options import Format, words
+from roofline.cli.validate import COLUMNS, cells
+from roofline.errors import InputError
+from roofline.text import significant
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from roofline.analysis.calibrate import Calibration
+    from roofline.stats import Accuracy
+
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What is printed: table or json.")]
+
+
+def command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Measurements in a published format.")],
+    runtime: Annotated[str, typer.Option("--runtime", "-r", help="The runtime to fit; its values are the start.")],
+    constants: Annotated[
+        list[str] | None, typer.Option("--constants", help="What is fitted, at most ten; default: the usual ones.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", "-d", help="Only rows of this device.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Rows per file, evenly spread.")] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option("--leave-out", help="Cross-validate by family, device, fifth, largest, or none."),
+    ] = None,
+    own: Annotated[bool, typer.Option("--own", help="Also fit each device's own two fractions.")] = False,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", file_okay=False, help="Folder that keeps traced networks between runs.")
+    ] = None,
+    form: FormatOption = Format.table,
+    file: Annotated[Path | None, typer.Option("--output", "-o", dir_okay=False, help="Runtime file to write.")] = None,
+) -> None:
+    """Fit the constants that all devices of a runtime share, and say how well the fit does on what it has not seen.
+
+    Single ops of any library count, networks where they ran under this runtime. Each constant stays in its physical
+    range and is pulled to its present value. Files count equally, whatever their length.
+    """
+    output.check_suffix(file, (".toml",))
+    if form is Format.csv:
+        raise InputError("calibrate prints a table or json")
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit must be at least 1, got {limit}")
+    from roofline.analysis.calibrate import calibrate, own_tables
+    from roofline.analysis.measured import Options
+    from roofline.analysis.runtime_file import write_runtime
+
+    folds = [name for name in words(leave_out or ["family", "device"]) if name != "none"]
+    found = calibrate(
+        files,
+        runtime,
+        Options(device=device, limit=limit, cache=cache),
+        names=words(constants) if constants else None,
+        folds=folds,
+        own=own,
+    )
+    if file is not None:
+        write_runtime(found, file)
+    if form is Format.json:
+        sys.stdout.write(output.as_json(found.to_dict()))
+    else:
+        output.show(_constants(found), *_offsets(found), *_flat(found), *_accuracies(found), *_left_out(found))
+        if own:
+            output.show(own_tables(found.own, found.runtime.name, "roofline calibrate"))
+    sys.stdout.flush()
+
+
+def _constants(found: Calibration) -> Table:
+    table = output.table(
+        f"{found.runtime.name}, fitted to {len(found.prepared):,} rows",
+        ("constant", "before", "after", "range", "unit"),
+        ("before", "after"),
+    )
+    for c in found.constants:
+        after = significant(found.fit.values[c.field] / c.si)
+        table.add_row(
+            c.place,
+            significant(getattr(found.runtime, c.field) / c.si),
+            after + (" (edge)" if c.field in found.fit.edges else ""),
+            f"{c.low:g} to {c.high:g}",
+            c.unit or "",
+        )
+    return table
+
+
+def _offsets(found: Calibration) -> list[str]:
+    return [
+        f"offset of the measuring program: {name} {seconds * 1e6:.1f} us"
+        for name, seconds in found.fit.offsets_s.items()
+    ]
+
+
+def _flat(found: Calibration) -> list[str]:
+    return [
+        f"warning: the rows do not determine {', '.join(f.constants)}: the whole range moves predictions by "
+        f"{f.effect:.1%} (root mean square)"
+        for f in found.fit.flat
+    ]
+
+
+def _accuracies(found: Calibration) -> list[Table]:
+    tables = [_table("fitted rows, before the fit", found.before), _table("fitted rows, after the fit", found.after)]
+    held_out = {f"{h.by} {h.name}": h.accuracy for h in found.held_out}
+    return [*tables, _table("left out of the fit, then predicted", held_out)] if held_out else tables
+
+
+def _table(title: str, rows: dict[str, Accuracy]) -> Table:
+    table = output.table(title, ("", *COLUMNS), COLUMNS)
+    for name, accuracy in rows.items():
+        table.add_row(name, *cells(accuracy))
+    return table
+
+
+def _left_out(found: Calibration) -> list[str]:
+    return [
+        f"{name}: {len(rows)} left out, the first: row {rows[0].row}: {rows[0].reason}"
+        for name, rows in found.rejected.items()
+    ]
