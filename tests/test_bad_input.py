@@ -188,12 +188,12 @@ def test_a_graph_with_a_cycle_never_reaches_the_simulator() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("batch", 9), ("image_size", 224), ("cores", 2), ("batch", 0), ("batch", "2")]
+    ("option", "value"), [("image_size", 224), ("cores", 3), ("cores", 0), ("batch", 0), ("batch", "2")]
 )
 def test_what_a_graph_fixes_cannot_be_asked_for(option: str, value: object) -> None:
     graph = rf.graph("resnet-18", batch=2)
     text = refused(InputError, model=graph, **{option: value})
-    assert text.startswith(f"{option} is fixed in a graph")
+    assert text.startswith(option)
     assert rf.simulate(graph, "tpu-v3", batch=2, cores=1).batch == 2, "what it has may be said"
 
 

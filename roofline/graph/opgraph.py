@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 
 import networkx as nx
 
@@ -64,6 +65,7 @@ class OpGraph:
             cycle = " -> ".join(edge[0] for edge in nx.find_cycle(self.digraph))
             raise GraphError(f"{name}: the graph has a cycle: {cycle}") from None
         self.order: tuple[str, ...] = order
+        self._batches: dict[int, OpGraph] = {}
 
     def _connect(self, op_id: str, op: Op) -> None:
         for tensor in (*op.inputs, *op.outputs):
@@ -144,13 +146,17 @@ class OpGraph:
             Names the op and both shapes.
         """
         for op in self.ops.values():
-            inputs, outputs = self.arguments(op)
-            inferred = op.infer(*(t.shape for t in inputs))
-            if len(inferred) != len(outputs):
-                raise op.fail(f"{len(outputs)} outputs stated, {len(inferred)} inferred")
-            for tensor, shape in zip(outputs, inferred, strict=True):
-                if len(shape) != len(tensor.shape) or not all(map(same, shape, tensor.shape)):
-                    raise op.fail(f"stated shape {show(tensor.shape)}, inferred {show(shape)}")
+            self.check_op(op)
+
+    def check_op(self, op: Op) -> None:
+        """Raise unless one op infers the shapes that its output tensors state; see `check_shapes`."""
+        inputs, outputs = self.arguments(op)
+        inferred = op.infer(*(t.shape for t in inputs))
+        if len(inferred) != len(outputs):
+            raise op.fail(f"{len(outputs)} outputs stated, {len(inferred)} inferred")
+        for tensor, shape in zip(outputs, inferred, strict=True):
+            if len(shape) != len(tensor.shape) or not all(map(same, shape, tensor.shape)):
+                raise op.fail(f"stated shape {show(tensor.shape)}, inferred {show(shape)}")
 
     @cached_property
     def macs(self) -> Numeric:
@@ -170,6 +176,26 @@ class OpGraph:
             if tensor.role == "parameter" and not tensor.tied and tensor.id in read:
                 total = total + tensor.elements
         return total
+
+    def with_batch(self, batch: int) -> OpGraph:
+        """Return the same program for another number of examples; see `roofline.graph.batch.with_batch`.
+
+        Raises
+        ------
+        InputError
+            It cannot be proven which dimensions grow with the batch: lower the program again.
+        """
+        from roofline.graph.batch import with_batch
+
+        if batch not in self._batches:
+            self._batches[batch] = with_batch(self, batch)
+        return self._batches[batch]
+
+    def save(self, path: str | Path) -> None:
+        """Write the graph to a file that `roofline.load_graph` reads; see `roofline.graph.serial`."""
+        from roofline.graph.serial import save_graph
+
+        save_graph(self, path)
 
     def __len__(self) -> int:
         return len(self.order)

@@ -39,7 +39,8 @@ class Request:
     Attributes
     ----------
     model
-        Name or file of a network, an `Arch`, or an `OpGraph` (whose batch is what it was built with).
+        Name or file of a network, an `Arch`, or an `OpGraph`: its batch is what it was built with, or another one where
+        `OpGraph.with_batch` can prove what grows; else it runs as it is, on one core unless more are asked for.
     device, runtime
         Names, files, or the specs themselves.
     batch
@@ -180,18 +181,28 @@ def _job(request: Request) -> _Job:
 def _graph_job(
     request: Request, graph: OpGraph, device: Device, runtime: Runtime, found: Precision, layout: Layout
 ) -> _Job:
-    for name in ("image_size", "cores"):
-        if getattr(request, name) not in (None, 1 if name == "cores" else None):
-            raise InputError(f"{name} is fixed in a graph: lower the network again")
+    if request.image_size is not None:
+        raise InputError("image_size is fixed in a graph: lower the network again")
     shapes = [graph.tensors[t].shape for t in graph.inputs]
-    batch = int(np.max(shapes[0][0])) if shapes and shapes[0] else 1
-    if request.batch not in (None, batch):
-        raise InputError(f"batch is fixed in a graph: {batch}, got {request.batch!r}; lower the network again")
-    machine = _machine(device, runtime, found, layout, 1)
+    built = int(np.max(shapes[0][0])) if shapes and shapes[0] else 1
+    batch = built if request.batch is None else whole_number(request.batch, "batch", most=MAX_BATCH)
+    cores = device.cores
+    if request.cores is not None:
+        cores = whole_number(request.cores, f"cores of {device.name!r}", most=device.cores)
+    core_batch = int(ceil_div(batch, cores))
+    try:
+        graph.with_batch(batch)  # proves that examples can be told apart
+        graph = graph.with_batch(core_batch)
+    except InputError:
+        if request.cores is not None or batch != built:
+            raise
+        cores, core_batch = 1, batch  # its examples cannot be told apart: one core runs it as it is
+    machine = _machine(device, runtime, found, layout, cores)
     lowered = lower_graph(graph, policy(runtime, found, layout, request.mode))
     return _Job(
-        request=request, machine=machine, lowered=lowered, arch=None, batch=batch, core_batch=batch, busy_cores=1
-    )
+        request=request, machine=machine, lowered=lowered, arch=None, batch=batch, core_batch=core_batch,
+        busy_cores=int(ceil_div(batch, core_batch)),
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=256)

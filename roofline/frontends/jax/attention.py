@@ -75,7 +75,7 @@ def _replace(sketch: Sketch, notes: Lowerer, op_id: str, op: MatMul, scores: _Sc
     kv_heads = batch[-1] if len(batch) > 1 else 1
     images = prod(batch) // kv_heads
     heads = kv_heads * groups
-    depth = int(sketch.tensors[q].shape[-1])  # type: ignore[arg-type]
+    depth = int(sketch.tensors[q].shape[-1])
     value = int(sketch.tensors[v].elements) // (images * kv_heads * length)
     q = _unscaled(sketch, q)
     times = op.times
@@ -95,7 +95,7 @@ def _replace(sketch: Sketch, notes: Lowerer, op_id: str, op: MatMul, scores: _Sc
             causal=scores.causal,
         ),
     )  # fmt: skip
-    view = sketch.view(made.id, out.shape, f"{op_id}/merged", times)  # type: ignore[arg-type]
+    view = sketch.view(made.id, out.shape, f"{op_id}/merged", times)
     sketch.rename(out.id, view)
 
 
@@ -114,4 +114,4 @@ def _unscaled(sketch: Sketch, q: str) -> str:
     shape = sketch.tensors[q].shape
     if scaled is None or len(scaled.inputs) != 1 or not sketch.only_user(scaled.outputs[0]):
         return q
-    return sketch.view(scaled.inputs[0], shape, f"{scaled.outputs[0]}/unscaled", scaled.times)  # type: ignore[arg-type]
+    return sketch.view(scaled.inputs[0], shape, f"{scaled.outputs[0]}/unscaled", scaled.times)

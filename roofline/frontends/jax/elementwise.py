@@ -83,6 +83,8 @@ def _operand(lw: Lowerer, operand: Operand, reference: Value, shape: tuple[int, 
         return (lw.fill(operand, reference.tensor.shape if full else None), not full)  # type: ignore[arg-type]
     if not operand.covers(shape) or (operand.tensor.stored and not reference.tensor.stored):
         return operand.tensor, True
+    if operand.order == reference.order and operand.tensor.shape == reference.tensor.shape:
+        return operand.tensor, False
     return lw.reshape(lw.ordered(operand, reference.order), reference.tensor.shape), False  # type: ignore[arg-type]
 
 

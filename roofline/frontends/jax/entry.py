@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from roofline.errors import InputError, RooflineError
+from roofline.frontends.jax.activations import fold_activations
 from roofline.frontends.jax.attention import fold_attention
 from roofline.frontends.jax.folding import fold_biases, fold_means, fold_softmax, fold_transposes
 from roofline.frontends.jax.lowerer import Lowerer
@@ -79,7 +80,7 @@ def from_jax(
 
 def _finished(lowerer: Lowerer, outputs: list[str], name: str) -> OpGraph:
     sketch = Sketch(lowerer.ops, lowerer.tensors, outputs)
-    for fold in (fold_means, fold_softmax, fold_norms, fold_biases):
+    for fold in (fold_means, fold_softmax, fold_norms, fold_activations, fold_biases):
         fold(sketch)
         sketch.prune()
     fold_attention(sketch, lowerer)
@@ -143,7 +144,7 @@ def _call(jax: Any, function: Any, specs: tuple[Any, ...], params: int | None) -
 
 def _nnx_types(jax: Any, nnx: Any, state: Any) -> list[tuple[Any, bool]]:
     """Return (path, whether it is trained) of every leaf of an nnx state."""
-    found = []
+    found: list[tuple[Any, bool]] = []
     for path, variable in jax.tree_util.tree_flatten_with_path(state, is_leaf=lambda x: isinstance(x, nnx.Variable))[0]:
         trained = not isinstance(variable, nnx.Variable) or isinstance(variable, nnx.Param)
         inner = jax.tree_util.tree_flatten_with_path(variable)[0]
@@ -180,6 +181,8 @@ def _spec(jax: Any, leaf: Any, where: str) -> Any:
 
 def _enter(lowerer: Lowerer, path: Sequence[Any], array: Any, role: Role) -> Operand:
     words = [str(getattr(p, "key", getattr(p, "name", getattr(p, "idx", p)))) for p in path]
+    if len(words) > 2 and words[-1] in ("value", "raw_value"):  # nnx wraps every array in a variable
+        words.pop()
     name = "/".join(words[1:]) or f"input{words[0]}"
     shape = tuple(getattr(array, "shape", ()))
     return Value.plain(lowerer.tensor(name, shape, dtype_of(array), role))

@@ -16,8 +16,7 @@ CONTRACTIONS = (MatMul, Conv, ConvTranspose)
 def fold_means(sketch: Sketch) -> None:
     """A sum that is divided by a number is a mean."""
     for op_id, op in list(sketch.ops.items()):
-        divides = isinstance(op, Elementwise) and op.function in ("scale", "div")
-        if not divides or not all(op.broadcast[1:]) or any(sketch.writer.get(t) is None for t in op.inputs[1:]):
+        if not isinstance(op, Elementwise) or op.function not in ("scale", "div") or not all(op.broadcast[1:]):
             continue
         source = sketch.source(op.inputs[0])
         total = sketch.producer(source)

@@ -75,8 +75,7 @@ class Lowerer:
         shapes = op.infer(*(t.shape for t in inputs))
         self.ops[op_id] = op
         made = [
-            Tensor(id=i, shape=tuple(int(d) for d in s), dtype=d)  # type: ignore[arg-type]
-            for i, s, d in zip(ids, shapes, dtypes, strict=True)
+            Tensor(id=i, shape=tuple(int(d) for d in s), dtype=d) for i, s, d in zip(ids, shapes, dtypes, strict=True)
         ]
         self.tensors.update((t.id, t) for t in made)
         return made
@@ -217,4 +216,3 @@ def number(array: Any) -> float | int | bool | None:
     except (TypeError, ValueError, NotImplementedError):
         return None
     return item if isinstance(item, (bool, int, float)) else None
-

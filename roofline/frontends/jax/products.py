@@ -36,11 +36,17 @@ def dot_general(lw: Lowerer, equation: Any, left: Operand, right: Operand) -> Op
     x = lw.reshape(lw.arranged(rows, [*batch, *free, *k_rows]), [*lead, k])
     w = lw.reshape(lw.arranged(columns, [*column_batch, *k_columns, *other]), [*batches, k, prod(n_sizes)])
     x, lead = _at_least_a_matrix(lw, x, lead)
-    made = lw.emit("dot", MatMul, x, w, dtype=dtype_of(aval))
+    made = lw.emit(_named(lw, columns, "dot"), MatMul, x, w, dtype=dtype_of(aval))
     note = ([rows.shape[i] for i in sorted(free)] if batch else m_sizes, n_sizes)
     lw.products[made.id] = (tuple(batches), tuple(note[0]), tuple(note[1]))
     tensor = lw.reshape(made, [*batches, *m_sizes, *n_sizes])
     return _result(tensor, tuple(aval.shape), len(batch), free, other, swapped)
+
+
+def _named(lw: Lowerer, weight: Value, otherwise: str) -> str:
+    """Return the name of the layer that a weight belongs to, where the program names no scopes."""
+    layer = weight.tensor.id.rpartition("/")[0]
+    return layer if weight.tensor.role == "parameter" and layer and not lw.scope else otherwise
 
 
 def _memory_order(value: Value) -> list[int]:
@@ -60,7 +66,7 @@ def _result(
     row_axes = [batch + free.index(i) for i in sorted(free)]
     column_axes = [batch + len(free) + other.index(i) for i in sorted(other)]
     later = [*column_axes, *row_axes] if swapped else [*row_axes, *column_axes]
-    return Value(tensor=tensor, shape=shape, axes=tuple([*range(batch), *later]))
+    return Value(tensor=tensor, shape=shape, axes=(*range(batch), *later))
 
 
 @rule("conv_general_dilated")
@@ -80,7 +86,8 @@ def convolution(lw: Lowerer, equation: Any, left: Operand, right: Operand) -> Op
     if any(d != 1 for d in p["lhs_dilation"]):
         w = lw.reshape(w, (*kernel, channels, out_shape[-1] // groups))
         made = lw.emit(
-            "conv_transpose", ConvTranspose, x, w, dtype=dtype_of(aval), kernel=kernel, shape=out_shape, groups=groups,
+            _named(lw, weight, "conv_transpose"), ConvTranspose, x, w, dtype=dtype_of(aval), kernel=kernel,
+            shape=out_shape, groups=groups,
             form=form,
         )  # fmt: skip
     else:
@@ -89,8 +96,8 @@ def convolution(lw: Lowerer, equation: Any, left: Operand, right: Operand) -> Op
             for (low, high), size, dilation in zip(p["padding"], kernel, p["rhs_dilation"], strict=True)
         )
         made = lw.emit(
-            "conv", Conv, x, w, dtype=dtype_of(aval), kernel=kernel, stride=tuple(map(int, p["window_strides"])),
-            padding=pads, groups=groups, form=form,
+            _named(lw, weight, "conv"), Conv, x, w, dtype=dtype_of(aval), kernel=kernel,
+            stride=tuple(map(int, p["window_strides"])), padding=pads, groups=groups, form=form,
         )  # fmt: skip
     places = [out_spec[0], *out_spec[2:], out_spec[1]]
     axes = tuple(places.index(i) for i in range(len(places)))

@@ -101,9 +101,7 @@ def _groups(
     return groups
 
 
-def _in_place(
-    lw: Lowerer, x: Value, shape: tuple[int, ...], groups: list[tuple[list[int], list[int]]]
-) -> Value | None:
+def _in_place(lw: Lowerer, x: Value, shape: tuple[int, ...], groups: list[tuple[list[int], list[int]]]) -> Value | None:
     """Return a view, where the axes of every run follow each other in memory; None where they do not."""
     order, starts = x.order, {}
     for before, after in groups:
