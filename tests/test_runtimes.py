@@ -134,11 +134,11 @@ def test_a_runtime_of_ones_own(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("overlap = {", "overlapp = {", "overlapp"),
-        ('overlap = { value = 0', 'overlap = { value = 1', "1.95"),
+        ("overlap = { value = 0", "overlap = { value = 1", "1.95"),
         ('residency_share = { value = 0.75, unit = "fraction"', "residency_share = { value = 0.75", "unit"),
         (
             'conversion_ops = { value = 1, source = "scaling"',
-            'conversion_ops = { value = 1',
+            "conversion_ops = { value = 1",
             "source",
         ),
         ('source = "pallas"', 'source = "somebody"', "somebody"),
