@@ -66,13 +66,17 @@ def _from_json(path: Path, text: str) -> Sheet:
         raise InputError(f"{path.name}: not valid JSON: {error}") from None
     entries: Iterable[Any] = content
     if isinstance(content, dict):
-        while len(content) == 1 and isinstance(inner := next(iter(content.values())), dict):
+        while len(content) == 1 and _is_table(inner := next(iter(content.values()))):
             content = inner
         lists = [value for value in content.values() if isinstance(value, list)]
         entries = lists[0] if lists else content.values()
     rows = [(i, _flat(entry)) for i, entry in enumerate(entries, 1) if isinstance(entry, dict)]
     columns = dict.fromkeys(name for _, row in rows for name in row)
     return Sheet(path=path, columns=tuple(columns), rows=tuple(rows))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(entry, dict) for entry in value.values())
 
 
 def _flat(entry: Mapping[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import pickle
 import warnings
 from pathlib import Path
@@ -93,13 +94,37 @@ def trace(network: TimmNetwork, batch: int) -> OpGraph:
     return from_torch(module, (image,), name=network.name)
 
 
+def _timm() -> Any:
+    """Import timm, also beside a torchvision built for another torch: its compiled operators are not needed here."""
+    import torch.library
+
+    register = torch.library.register_fake
+
+    def lenient(op: Any, func: Any = None, /, **options: Any) -> Any:
+        if func is not None:
+            return register(op, func, **options)
+
+        def decorate(f: Any) -> Any:
+            try:
+                return register(op, **options)(f)
+            except RuntimeError:  # no such operator in this build
+                return f
+
+        return decorate
+
+    torch.library.register_fake = lenient
+    try:
+        return importlib.import_module("timm")
+    except ImportError:
+        raise InputError("networks of pytorch-image-models need timm: pip install timm") from None
+    finally:
+        torch.library.register_fake = register
+
+
 def _module(network: TimmNetwork) -> Any:
     import torch
 
-    try:
-        import timm
-    except ImportError:
-        raise InputError("networks of pytorch-image-models need timm: pip install timm") from None
+    timm = _timm()
     name = network.name
     for tag in RETIRED_TAGS:
         name = name.removesuffix(tag)
