@@ -38,6 +38,7 @@ _PUBLIC = {
     "load_graph": "roofline.graph.serial",
     "from_jax": "roofline.frontends.jax.entry",
     "from_onnx": "roofline.frontends.onnx",
+    "from_torch": "roofline.frontends.torch.api",
     "RooflineError": "roofline.errors",
 }
 
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from roofline.errors import RooflineError as RooflineError
     from roofline.frontends.jax.entry import from_jax as from_jax
     from roofline.frontends.onnx import from_onnx as from_onnx
+    from roofline.frontends.torch.api import from_torch as from_torch
     from roofline.graph.builder import GraphBuilder as GraphBuilder
     from roofline.graph.opgraph import OpGraph as OpGraph
     from roofline.graph.serial import load_graph as load_graph

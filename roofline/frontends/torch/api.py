@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.modules import module as hooks
 from torch.utils import _pytree as pytree
 
 from roofline.errors import InputError, RooflineError, UnknownOpError
 from roofline.frontends.torch import rules as _rules  # noqa: F401  (fills the registry)
-from roofline.frontends.torch.exported import load_program, run_program
+from roofline.frontends.torch.exported import load_program, open_program, own_inputs
 from roofline.frontends.torch.lower import Lowering
+from roofline.frontends.torch.module import meta_twin, without_data
 from roofline.frontends.torch.trace import Catcher, Tracer, attention_caught
 from roofline.graph.op import show
 from roofline.graph.opgraph import OpGraph
@@ -64,22 +63,22 @@ def from_torch(
     >>> from_torch(torch.nn.Linear(16, 32, device="meta"), (8, 16)).macs
     4096.0
     """
+    tracer = Tracer(Lowering())
     if isinstance(module, (str, Path)):
         name = name or Path(module).stem
         module = load_program(module)
     if isinstance(module, torch.export.ExportedProgram):
         name = name or "exported"
-        call, module, example_inputs = run_program(module, example_inputs)
-    else:
-        call = module
+        program, module = module, open_program(module, tracer)
+        if example_inputs is None:
+            example_inputs, kwargs = own_inputs(program)
     if not callable(module):
         raise InputError(f"cannot lower {type(module).__name__!r}: give a module, a function or an exported program")
     title = name or (type(module).__name__ if isinstance(module, torch.nn.Module) else _function_name(module))
     args, named = _inputs(example_inputs, dict(kwargs or {}))
-    tracer = Tracer(Lowering())
     args, named = _enter_inputs(tracer, module, args, named, title)
-    with _without_data(tracer, module) as swapped:
-        out = _run(tracer, call, swapped, args, named, title)
+    with without_data(tracer, module) as swapped:
+        out = _run(tracer, module, swapped, args, named, title)
     return _finish(tracer, out, title)
 
 
@@ -113,7 +112,7 @@ def _enter_inputs(
     try:
         signature = inspect.signature(function)
         bound = signature.bind(*args, **named)
-        names = dict(bound.arguments)
+        names = _named(signature, bound.arguments)
     except TypeError as error:
         raise InputError(f"{title}: the example inputs do not fit the program: {error}") from None
     except ValueError:  # a builtin without signature
@@ -125,7 +124,7 @@ def _enter_inputs(
             return x
         if id(x) not in entered:
             label = "".join(str(getattr(k, "key", getattr(k, "idx", k))) + "." for k in path).rstrip(".") or "input"
-            entered[id(x)] = _meta_twin(x, f"{title}: input {label!r}")
+            entered[id(x)] = meta_twin(x, f"{title}: input {label!r}")
             tracer.bind(entered[id(x)], tracer.t.leaf(label, entered[id(x)], "input"))
             if x.device.type == "cpu" and not x.is_floating_point():
                 tracer.known.learn(entered[id(x)], x.detach().clone())
@@ -136,54 +135,18 @@ def _enter_inputs(
     return new[0], new[1]
 
 
-def _meta_twin(x: torch.Tensor, what: str) -> torch.Tensor:
-    if x.layout is not torch.strided or x.is_quantized:
-        raise InputError(f"{what}: unsupported layout {str(x.layout)!r} or quantised dtype {str(x.dtype)!r}")
-    try:
-        shape = tuple(int(d) for d in x.shape)
-    except Exception:
-        raise InputError(f"{what} has dynamic shape {tuple(map(str, x.shape))!r}: pin it with an example input") from None
-    return torch.empty_strided(shape, tuple(int(s) for s in x.stride()), dtype=x.dtype, device="meta")
-
-
-# the module ------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _without_data(tracer: Tracer, module: Any) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield meta tensors in place of the module's parameters and buffers; hooks follow the path; evaluation mode."""
-    if not isinstance(module, torch.nn.Module):
-        yield {}
-        return
-    swapped: dict[str, torch.Tensor] = {}
-    twins: dict[int, torch.Tensor] = {}
-    for role, members in (("parameter", module.named_parameters), ("buffer", module.named_buffers)):
-        for path, tensor in members(remove_duplicate=False):
-            if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
-                raise InputError(f"parameter {path!r} is not initialised: run the lazy module once")
-            if id(tensor) not in twins:
-                meta = _meta_twin(tensor, f"{role} {path!r}")
-                twins[id(tensor)] = torch.nn.Parameter(meta, requires_grad=False) if role == "parameter" else meta
-                value = tracer.t.leaf(path, meta, role)  # type: ignore[arg-type]
-                tracer.bind(twins[id(tensor)], value)
-                tracer.bind(tensor, value)
-            swapped[path] = twins[id(tensor)]
-    modes = {m: m.training for m in module.modules()}
-    paths = {m: path for path, m in module.named_modules()}
-
-    def enter(m: torch.nn.Module, _: Any) -> None:
-        tracer.path.append(paths.get(m) or (tracer.place if m is module else f"{tracer.place}/{type(m).__name__}"))
-
-    def leave(m: torch.nn.Module, _: Any, __: Any) -> None:
-        del tracer.path[-1]
-
-    with ExitStack() as stack:
-        for m in modes:
-            m.training = False
-        stack.callback(lambda: [setattr(m, "training", mode) for m, mode in modes.items()])
-        stack.callback(hooks.register_module_forward_pre_hook(enter).remove)
-        stack.callback(hooks.register_module_forward_hook(leave).remove)
-        yield swapped
+def _named(signature: inspect.Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments by name, those of ``*args`` and ``**kwargs`` singly."""
+    names: dict[str, Any] = {}
+    for name, given in arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            names.update(given)
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            names.update({f"{name}_{i}": x for i, x in enumerate(given)})
+        else:
+            names[name] = given
+    return names
 
 
 def _run(

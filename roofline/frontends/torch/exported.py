@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from roofline.errors import InputError
+from roofline.frontends.torch.trace import Tracer
 
 
 def load_program(path: str | Path) -> torch.export.ExportedProgram:
@@ -30,29 +33,54 @@ def load_program(path: str | Path) -> torch.export.ExportedProgram:
         raise InputError(f"{str(path)!r} is not a saved program (.pt2): {first}") from None
 
 
-def run_program(program: torch.export.ExportedProgram, example_inputs: Any) -> tuple[Any, torch.nn.Module, Any]:
-    """Return what to call, the module that holds the weights, and the inputs (the program's own, unless given).
+class _Runner(torch.fx.Interpreter):
+    """Runs a program node by node, at the place of the module that each node came from."""
+
+    def __init__(self, module: torch.fx.GraphModule, tracer: Tracer) -> None:
+        super().__init__(module)
+        self.tracer = tracer
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        stack = n.meta.get("nn_module_stack") or {}
+        place = next(reversed(list(stack.values())), ("", None))[0]
+        self.tracer.path.append(place.removeprefix("L['self'].").removeprefix("L['self']"))
+        result = super().run_node(n)
+        del self.tracer.path[-1]
+        return result
+
+
+def open_program(program: torch.export.ExportedProgram, tracer: Tracer) -> torch.nn.Module:
+    """Return a module that runs the program; its inputs have the program's names."""
+    module = program.module(check_guards=False)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return _Runner(module, tracer).run(*pytree.tree_leaves((args, kwargs)))
+
+    names = program.graph_signature.user_inputs
+    positional = program.call_spec.in_spec.child(0)
+    if positional.num_children == positional.num_leaves == len(names):
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        forward.__signature__ = inspect.Signature([inspect.Parameter(str(n), kind) for n in names])  # type: ignore[attr-defined]
+    module.forward = forward
+    return module
+
+
+def own_inputs(program: torch.export.ExportedProgram) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return positional and named inputs of the shapes that the program was exported with.
 
     Raises
     ------
     InputError
-        The program has dynamic shapes and no example inputs.
+        A shape is dynamic.
     """
-    module = program.module(check_guards=False)
-    if example_inputs is None:
-        args, kwargs = _own_inputs(program)
-        names = list(args)
-        return module, module, {**args, **kwargs} if names else kwargs
-    return module, module, example_inputs
-
-
-def _own_inputs(program: torch.export.ExportedProgram) -> tuple[dict[str, Any], dict[str, Any]]:
     wanted = set(program.graph_signature.user_inputs)
-    found: dict[str, Any] = {}
-    for node in program.graph.nodes:
-        if node.op == "placeholder" and node.name in wanted:
-            found[node.name] = _pinned(node.name, node.meta.get("val"))
-    return found, {}
+    leaves = [
+        _pinned(node.name, node.meta.get("val"))
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in wanted
+    ]
+    args, kwargs = pytree.tree_unflatten(leaves, program.call_spec.in_spec)
+    return tuple(args), dict(kwargs)
 
 
 def _pinned(name: str, x: Any) -> Any:
