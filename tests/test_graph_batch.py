@@ -17,7 +17,8 @@ from roofline.graph.tensor import Tensor
 #: a network of every family whose graph takes another way through the rules
 SAMPLE = (
     "efficientnet-b0", "efficientnet-x-b0", "efficientnetv2-s", "mobilenetv3-large", "resnet-50", "resnext-50-32x4d",
-    "resnet-rs-50", "regnety-400mf", "convnext-t", "inception-v3", "vit-b-16", "deit-ti-16", "swin-t", "bert-base", "gpt2",
+    "resnet-rs-50", "regnety-400mf", "convnext-t", "inception-v3", "vit-b-16", "deit-ti-16", "swin-t", "bert-base",
+    "gpt2",
 )  # fmt: skip
 Build = Callable[[rf.GraphBuilder, Tensor], Tensor]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from roofline.errors import InputError, RooflineError
 from roofline.graph import indexing, movement, ops
@@ -169,7 +170,7 @@ class _Growth:
             for t in self.graph.tensors.values()
         }
         for op_id, op in self.graph.ops.items():
-            fields: dict[str, object] = {}
+            fields: dict[str, Any] = {}
             if hasattr(op, "shape"):
                 fields["shape"] = tensors[op.outputs[0]].shape
             inputs = list(op.inputs)

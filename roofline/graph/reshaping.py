@@ -26,7 +26,7 @@ def reshaped(factors: tuple[int, ...], old: Shape, new: Shape, batch: int) -> tu
     """
     if not any(factors):
         return (0,) * len(new)
-    before, after = tuple(int(d) for d in old), tuple(int(d) for d in new)  # type: ignore[arg-type]
+    before, after = tuple(int(d) for d in old), tuple(int(d) for d in new)
     if before == after:
         return factors
     if sum(f > 0 for f in factors) > 1 or 0 in before:

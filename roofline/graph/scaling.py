@@ -219,7 +219,7 @@ def update(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out:
     """The target grows with its values, along the first axis."""
     growing = max((max(f, default=0) for f in factors[1:2]), default=0)
     if growing and not any(factors[0]):
-        raise Demand(0, 0, int(out[0]) // batch if int(out[0]) % batch == 0 else growing)  # type: ignore[arg-type]
+        raise Demand(0, 0, int(out[0]) // batch if int(out[0]) % batch == 0 else growing)
     return factors[0]
 
 

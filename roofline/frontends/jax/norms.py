@@ -160,7 +160,7 @@ def _replace(sketch: Sketch, region: _Region) -> None:
     shape = sketch.tensors[out].shape
     x = region.x
     if sketch.tensors[x].shape != shape:
-        x = sketch.view(x, shape, f"{writer}/x", old.times)  # type: ignore[arg-type]
+        x = sketch.view(x, shape, f"{writer}/x", old.times)
     scale, shift, mean = (region.applied[name] for name in ("mul", "add", "sub"))
     channels = shape[-1]
     if any(sketch.tensors[t].elements != channels for t in (*scale, *shift, *mean, *region.stored)):

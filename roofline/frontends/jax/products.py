@@ -27,7 +27,7 @@ def dot_general(lw: Lowerer, equation: Any, left: Operand, right: Operand) -> Op
     if swapped:
         sides.reverse()
     (rows, k_rows, batch), (columns, k_columns, column_batch) = sides
-    free = [i for i in _memory_order(rows) if i not in (*k_rows, *batch)]
+    free = [i for i in rows.memory if i not in (*k_rows, *batch)]
     other = [i for i in range(len(columns.shape)) if i not in (*k_columns, *column_batch)]
     batches = [rows.shape[i] for i in batch]
     m_sizes, n_sizes = [rows.shape[i] for i in free], [columns.shape[i] for i in other]
@@ -47,12 +47,6 @@ def _named(lw: Lowerer, weight: Value, otherwise: str) -> str:
     """Return the name of the layer that a weight belongs to, where the program names no scopes."""
     layer = weight.tensor.id.rpartition("/")[0]
     return layer if weight.tensor.role == "parameter" and layer and not lw.scope else otherwise
-
-
-def _memory_order(value: Value) -> list[int]:
-    return [*value.order, *(i for i in range(len(value.shape)) if i not in value.order)] if value.order else list(
-        range(len(value.shape))
-    )  # fmt: skip
 
 
 def _at_least_a_matrix(lw: Lowerer, x: Tensor, lead: list[int]) -> tuple[Tensor, list[int]]:

@@ -53,8 +53,7 @@ def window(lw: Lowerer, equation: Any, x: Operand, *start: Operand) -> Operand:
     rank = len(shape)
     sizes, strides = p["window_dimensions"], p.get("window_strides") or (1,) * rank
     borders, dilations = p.get("padding") or ((0, 0),) * rank, p.get("window_dilation") or (1,) * rank
-    order = list(x.order) + [i for i in range(rank) if i not in x.order]
-    order = order if tuple(x.order) != tuple(sorted(x.order)) else list(range(rank))
+    order = list(x.memory)
     moving = [n for n, i in enumerate(order) if sizes[i] != 1 or strides[i] != 1 or tuple(borders[i]) != (0, 0)]
     if not moving:
         return x

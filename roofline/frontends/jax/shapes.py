@@ -110,11 +110,11 @@ def _in_place(lw: Lowerer, x: Value, shape: tuple[int, ...], groups: list[tuple[
             return None
         starts[at] = after
     new_order = [axis for at in sorted(starts) for axis in starts[at]]
-    tensor = lw.reshape(x.tensor, [shape[i] for i in new_order])
     if new_order == sorted(new_order):
-        return Value.plain(lw.reshape(tensor, shape))
-    axes = [new_order.index(i) if i in new_order else None for i in range(len(shape))]
-    return Value(tensor=tensor, shape=shape, axes=tuple(axes))
+        return Value.plain(lw.reshape(x.tensor, shape))
+    new_order = [*(i for i in range(len(shape)) if i not in new_order), *new_order]
+    tensor = lw.reshape(x.tensor, [shape[i] for i in new_order])
+    return Value(tensor=tensor, shape=shape, axes=tuple(new_order.index(i) for i in range(len(shape))))
 
 
 @rule("slice")
@@ -158,9 +158,7 @@ def concatenate(lw: Lowerer, equation: Any, *parts: Operand) -> Operand:
 def _order_of(values: list[Value]) -> list[int]:
     """Return all logical axes as the largest value has them in memory."""
     largest = max(values, key=lambda v: (not v.tensor.stored, prod(v.shape)))
-    if largest.order == tuple(sorted(largest.order)):
-        return list(range(len(largest.shape)))
-    return [*largest.order, *(i for i in range(len(largest.shape)) if i not in largest.order)]
+    return list(largest.memory)
 
 
 def ordered(lw: Lowerer, operand: Operand, order: Sequence[int]) -> Tensor:

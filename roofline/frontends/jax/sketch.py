@@ -8,7 +8,7 @@ from dataclasses import replace
 from roofline.graph.movement import Expand, Reshape
 from roofline.graph.op import Op
 from roofline.graph.ops import Elementwise
-from roofline.graph.tensor import Tensor
+from roofline.graph.tensor import Shape, Tensor
 
 
 class Sketch:
@@ -91,7 +91,7 @@ class Sketch:
         op = self.producer(self.source(tensor))
         return op if isinstance(op, Elementwise) and op.function in names else None
 
-    def view(self, tensor: str, shape: tuple[int, ...], name: str, times: object) -> str:
+    def view(self, tensor: str, shape: Shape, name: str, times: object) -> str:
         """Return a tensor seen in another shape."""
         if self.tensors[tensor].shape == shape:
             return tensor

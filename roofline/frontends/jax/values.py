@@ -67,6 +67,12 @@ class Value:
         return tuple(i for _, i in sorted(held))
 
     @property
+    def memory(self) -> tuple[int, ...]:
+        """All logical axes as they follow each other in memory; where they are permuted, those of size 1 come first."""
+        order, every = self.order, range(len(self.shape))
+        return tuple(every) if order == tuple(sorted(order)) else (*(i for i in every if i not in order), *order)
+
+    @property
     def repeated(self) -> tuple[int, ...]:
         """Logical axes that memory holds once and the program sees several times."""
         return tuple(i for i, axis in enumerate(self.axes) if axis is None and self.shape[i] != 1)
