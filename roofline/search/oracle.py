@@ -197,7 +197,7 @@ class Oracle:
         return self._per_device(genomes, ("weight_bytes", "live_bytes"))
 
     def counts(self, genomes: Any, names: Sequence[str]) -> dict[str, Array]:
-        """Return device-free counts of one example, each (N,): macs, params, vector_ops, activations, convs, blocks."""
+        """Return device-free counts of one example, each (N,): macs, params, vector_ops, blocks, ...; see `COUNTS`."""
         checked = self.space.check(genomes)
         sums = self._gather(0, checked, list(names))
         per_core = self.targets[0].core_batch

@@ -16,13 +16,15 @@ from roofline.errors import RooflineError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Conv
-from roofline.numeric import Array
+from roofline.numeric import Array, product
 from roofline.passes.pipeline import Policy, lower, rewrite
 from roofline.simulate.table import KernelTable, build_table
 
 Index = NDArray[np.int64]
 #: rows lowered and costed together: bounds the memory of a build
 MAX_ROWS = 4096
+#: what structure alone counts
+STRUCTURE = ("activations", "convs", "entropy")
 #: marks what is no network
 NONE = -1
 
@@ -33,8 +35,7 @@ class Group:
 
     rows: Index
     table: KernelTable
-    activations: Array
-    convs: Array
+    structure: dict[str, Array]
 
 
 class Steps:
@@ -124,21 +125,25 @@ class Steps:
     def _group(self, rows: list[int]) -> Group:
         source = self._graph(rows)
         table = build_table(source, *lower(source, self.policy), len(rows))
-        activations, convs = _structure(source, self.batch)
         zeros = np.zeros(len(rows))
-        return Group(
-            rows=np.array(rows, dtype=np.int64), table=table, activations=zeros + activations, convs=zeros + convs
-        )
+        structure = {name: zeros + value for name, value in _structure(source, self.batch).items()}
+        return Group(rows=np.array(rows, dtype=np.int64), table=table, structure=structure)
 
 
-def _structure(graph: OpGraph, batch: int) -> tuple[Any, Any]:
-    """Return the elements that convolutions write for one example, and how many work on more than one position."""
-    elements: Any = 0.0
-    convs: Any = 0.0
+def _structure(graph: OpGraph, batch: int) -> dict[str, Any]:
+    """Return what structure alone counts, for one example.
+
+    ``activations``: elements that convolutions write. ``convs``: convolutions of more than one position.
+    ``entropy``: the sum over them of log(fan-in), DeepMAD's entropy (Shen et al., arXiv 2303.02165, eq. 7) without its
+    factor for resolution and width of the last feature map.
+    """
+    found: dict[str, Any] = dict.fromkeys(STRUCTURE, 0.0)
     for op in graph.ops.values():
         if isinstance(op, Conv):
-            shape = graph.tensors[op.outputs[0]].shape
+            shape, weight = graph.tensors[op.outputs[0]].shape, graph.tensors[op.inputs[1]].shape
             positions = 1.0 * shape[1] * shape[2]
-            elements = elements + 1.0 * shape[0] * positions * shape[3] / batch
-            convs = convs + np.minimum(positions - 1.0, 1.0)
-    return elements, convs
+            large = np.minimum(positions - 1.0, 1.0)
+            found["activations"] = found["activations"] + 1.0 * shape[0] * positions * shape[3] / batch
+            found["convs"] = found["convs"] + large
+            found["entropy"] = found["entropy"] + large * np.log(product(weight[:-1]))
+    return found

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from roofline.cost import fold
 from roofline.numeric import Array
 from roofline.search.segments import Layout, Segment
+from roofline.search.steps import STRUCTURE
 from roofline.simulate.evaluate import block_costs, kernel_costs
 from roofline.simulate.machine import Machine
 
 #: what every block adds, apart from its time
-COUNTS = ("macs", "params", "vector_ops", "traffic_bytes", "weight_bytes", "activations", "convs", "blocks")
+COUNTS = ("macs", "params", "vector_ops", "traffic_bytes", "weight_bytes", "blocks", *STRUCTURE)
 #: what the widest block sets
 MAXIMA = ("live_bytes",)
 TIMES = ("device_s", "host_s")
@@ -54,7 +55,8 @@ def build_tables(layout: Layout, machines: Sequence[Machine]) -> tuple[StageTabl
         rows |= {name: np.zeros(layout.row_count) for name in time_columns(device)}
     rows["blocks"][:] = 1.0
     for group in layout.groups:
-        rows["activations"][group.rows], rows["convs"][group.rows] = group.activations, group.convs
+        for name in STRUCTURE:
+            rows[name][group.rows] = group.structure[name]
         for device, machine in enumerate(machines):
             found = block_costs(group.table, kernel_costs(group.table, machine))
             device_name, host_name = time_columns(device)

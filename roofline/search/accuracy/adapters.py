@@ -1,0 +1,133 @@
+"""A user's own accuracy: any function, any scikit-learn-style regressor, any table of trained networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from roofline.errors import InputError
+from roofline.numeric import Array
+from roofline.search.accuracy.protocol import Prediction, as_genomes
+from roofline.search.space import Genomes, Space
+from roofline.stats import conformal_quantile
+
+
+class FromFunction:
+    """Any callable genomes (N, L) -> accuracies (N,), or -> (mean, half_width, in_domain).
+
+    Examples
+    --------
+    >>> from roofline.search.spacefile import search_space
+    >>> oracle = FromFunction(search_space("vit"), lambda genomes: genomes.sum(axis=1), name="mine")
+    >>> oracle.predict(oracle.space.sample(2)).mean.shape
+    (2,)
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        function: Callable[[Genomes], Any],
+        *,
+        name: str = "user function",
+        recipe: str = "user",
+        half_width: float = float("nan"),
+        kind: Literal["accuracy", "score"] = "accuracy",
+    ) -> None:
+        self.space, self.function, self.name, self.recipe = space, function, name, recipe
+        self.half_width, self.kind = half_width, kind
+
+    def predict(self, architectures: Any) -> Prediction:
+        """Return what the function says; without a statement of its own everything is in its domain."""
+        genomes = as_genomes(self.space, architectures)
+        found = self.function(genomes)
+        if isinstance(found, Prediction):
+            return found
+        if isinstance(found, tuple):
+            if len(found) != 3:
+                raise InputError(f"{self.name!r} must return (mean, half_width, in_domain), got {len(found)} values")
+            mean, half_width, in_domain = found
+            return Prediction(
+                mean=np.asarray(mean, dtype=np.float64),
+                half_width=np.asarray(half_width, dtype=np.float64),
+                in_domain=np.asarray(in_domain, dtype=bool),
+            )
+        mean = np.asarray(found, dtype=np.float64)
+        widths, inside = np.full(len(genomes), self.half_width), np.ones(len(genomes), dtype=bool)
+        return Prediction(mean=mean, half_width=widths, in_domain=inside)
+
+
+def one_hot(space: Space, genomes: Genomes) -> Array:
+    """Return a column per option of every gene, (N, sum of sizes)."""
+    return np.hstack([np.eye(size)[genomes[:, gene]] for gene, size in enumerate(space.sizes)])
+
+
+class FromRegressor(FromFunction):
+    """Any fitted regressor with ``predict(X) -> (N,)``, on one-hot genomes or on your own `features`.
+
+    With `held_out` = (genomes, accuracies) that it was not fitted to, predictions carry a 90 % conformal half-width.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        regressor: Any,
+        *,
+        features: Callable[[Genomes], Any] | None = None,
+        held_out: tuple[Any, Any] | None = None,
+        name: str = "",
+        recipe: str = "user",
+    ) -> None:
+        if not callable(getattr(regressor, "predict", None)):
+            raise InputError(f"a regressor needs a method predict, {type(regressor).__name__!r} has none")
+        encode = features or (lambda genomes: one_hot(space, genomes))
+        half_width = float("nan")
+        if held_out is not None:
+            errors = np.asarray(regressor.predict(encode(space.check(held_out[0])))).ravel() - np.asarray(held_out[1])
+            half_width = conformal_quantile(np.abs(errors), 0.9)
+        super().__init__(
+            space, lambda genomes: np.asarray(regressor.predict(encode(genomes))).ravel(),
+            name=name or type(regressor).__name__, recipe=recipe, half_width=half_width,
+        )  # fmt: skip
+
+
+class FromTable:
+    """Trained networks and nothing else: accuracies of known genomes; others are an error, not a guess."""
+
+    kind: Literal["accuracy", "score"] = "accuracy"
+
+    def __init__(
+        self,
+        space: Space,
+        architectures: Sequence[Mapping[str, Any]] | Genomes,
+        accuracies: Any,
+        *,
+        name: str = "table",
+        recipe: str = "user",
+        half_width: float = 0.0,
+    ) -> None:
+        self.space, self.name, self.recipe, self.half_width = space, name, recipe, half_width
+        self.genomes = np.asarray(as_genomes(space, architectures), dtype=np.int8)
+        self.accuracies = np.asarray(accuracies, dtype=np.float64)
+        if self.accuracies.shape != (len(self.genomes),) or not np.isfinite(self.accuracies).all():
+            raise InputError(f"table {name!r} needs one finite accuracy per network, {len(self.genomes)} of them")
+        self._rows = {row.tobytes(): i for i, row in enumerate(self.genomes)}
+
+    def predict(self, architectures: Any) -> Prediction:
+        """Return the accuracies in the table.
+
+        Raises
+        ------
+        InputError
+            A genome is not in it.
+        """
+        genomes = np.ascontiguousarray(as_genomes(self.space, architectures), dtype=np.int8)
+        rows = [self._rows.get(genome.tobytes(), -1) for genome in genomes]
+        if -1 in rows:
+            raise InputError(f"table {self.name!r} has no accuracy of genome {genomes[rows.index(-1)].tolist()!r}")
+        return Prediction(
+            mean=self.accuracies[rows],
+            half_width=np.full(len(rows), self.half_width),
+            in_domain=np.ones(len(rows), dtype=bool),
+        )
