@@ -14,12 +14,12 @@ from roofline.frontends.jax.values import Constant, Operand, Value
 from roofline.graph.indexing import Update
 from roofline.graph.movement import Part
 
-_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
 
 
 @rule(
-    "jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call",
-    "custom_vjp_call_jaxpr", "custom_lin", "run_state", "shard_map", "xla_call",
+    "jit", "pjit", "closed_call", "core_call", "call", "remat", "remat2", "checkpoint", "custom_jvp_call",
+    "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_vmap_call", "composite", "jaxpr_call",
 )  # fmt: skip
 def call(lw: Lowerer, equation: Any, *operands: Operand) -> list[Operand]:
     """Write the called program in place of the call."""

@@ -20,6 +20,7 @@ FUNCTIONS = {
     "expm1": "exp", "log": "log", "log1p": "log", "sqrt": "sqrt", "rsqrt": "rsqrt", "cbrt": "cbrt", "pow": "pow",
     "sin": "sin", "cos": "cos", "tan": "tan", "tanh": "tanh", "logistic": "sigmoid", "erf": "erf", "erfc": "erfc",
     "erf_inv": "erf_inv", "lgamma": "lgamma", "digamma": "lgamma", "square": "square", "rem": "remainder",
+    "reciprocal": "reciprocal",
     "asin": "arc", "acos": "arc", "atan": "arc", "atan2": "arc", "sinh": "tan", "cosh": "tan", "asinh": "arc",
     "acosh": "arc", "atanh": "arc", "eq": "compare", "ne": "compare", "lt": "compare", "le": "compare", "gt": "compare",
     "ge": "compare", "is_finite": "compare", "and": "logical", "or": "logical", "xor": "logical", "not": "logical",
@@ -164,7 +165,7 @@ def convert(lw: Lowerer, equation: Any, x: Operand) -> Operand:
 
 
 @rule(
-    "stop_gradient", "copy", "copy_p", "reduce_precision", "sharding_constraint", "name", "pvary", "layout_constraint",
+    "stop_gradient", "copy", "reduce_precision", "sharding_constraint", "name", "pvary", "layout_constraint",
     "real",
 )  # fmt: skip
 def same(lw: Lowerer, equation: Any, x: Operand) -> Operand:
@@ -172,7 +173,7 @@ def same(lw: Lowerer, equation: Any, x: Operand) -> Operand:
     return x
 
 
-@rule("optimization_barrier", "device_put")
+@rule("optimization_barrier", "device_put", "tie")
 def all_same(lw: Lowerer, equation: Any, *operands: Operand) -> list[Operand]:
     """Return the operands: nothing is computed."""
     return list(operands)
@@ -186,8 +187,21 @@ def iota(lw: Lowerer, equation: Any, *operands: Operand) -> Operand:
     return Constant(shape=tuple(aval.shape), dtype=dtype_of(aval), core=core)
 
 
-@rule("random_bits", "threefry2x32", "random_wrap", "random_unwrap", "random_split", "random_fold_in", "random_seed",
-      "rng_bit_generator", "rng_uniform", "random_gamma")  # fmt: skip
+@rule("empty", "empty2", "zeros_like", "platform_index")
+def filled(lw: Lowerer, equation: Any, *operands: Operand) -> Operand:
+    """Return equal numbers; of programs for several platforms the first one is taken."""
+    aval = equation.outvars[0].aval
+    return Constant(shape=tuple(aval.shape), dtype=dtype_of(aval), value=0)
+
+
+@rule("debug_callback", "debug_print", "check")
+def nothing(lw: Lowerer, equation: Any, *operands: Operand) -> list[Operand]:
+    """Leave out what only speaks to the host."""
+    return []
+
+
+@rule("random_bits", "threefry2x32", "random_wrap", "random_unwrap", "random_split", "random_clone", "random_fold_in",
+      "random_seed", "rng_bit_generator", "rng_uniform", "random_gamma")  # fmt: skip
 def random(lw: Lowerer, equation: Any, *operands: Operand) -> list[Operand]:
     """Write random bits; they depend on a key that weighs nothing."""
     made: list[Operand] = []

@@ -13,6 +13,7 @@ from roofline.frontends.jax.lowerer import Lowerer
 from roofline.frontends.jax.norms import fold_norms
 from roofline.frontends.jax.sketch import Sketch
 from roofline.frontends.jax.values import Operand, Value, dtype_of
+from roofline.graph.movement import Move
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.tensor import Role
 
@@ -74,12 +75,26 @@ def from_jax(
     ]
     results = lowerer.closed(closed, operands)
     lowerer.refuse_unknown(title)
-    outputs = list(dict.fromkeys(lowerer.canonical(lowerer.value(r)).id for r in results))
+    outputs = list(dict.fromkeys(_returned(lowerer, r) for r in results))
     return _finished(lowerer, outputs, title)
+
+
+def _returned(lowerer: Lowerer, result: Operand) -> str:
+    """Return the tensor of a result; a mere view of an input is copied out."""
+    tensor = lowerer.canonical(lowerer.value(result))
+    made = {t: op for op in lowerer.ops.values() for t in op.outputs}
+    source = tensor.id
+    while source in made and made[source].family == "free":
+        source = made[source].inputs[0]
+    if tensor.id in made and source not in made:
+        return lowerer.emit("copy", Move, tensor, function="copy", shape=tensor.shape).id
+    return tensor.id
 
 
 def _finished(lowerer: Lowerer, outputs: list[str], name: str) -> OpGraph:
     sketch = Sketch(lowerer.ops, lowerer.tensors, outputs)
+    if not sketch.ops:
+        raise InputError(f"{name!r} computes nothing: its results are its arguments")
     for fold in (fold_means, fold_softmax, fold_norms, fold_activations, fold_biases):
         fold(sketch)
         sketch.prune()

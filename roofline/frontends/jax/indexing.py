@@ -44,7 +44,7 @@ def update_slice(lw: Lowerer, equation: Any, target: Operand, update: Operand, *
     return _update(lw, target, update, starts, accumulate=False)
 
 
-@rule("scatter", "scatter_add", "scatter-add", "scatter_mul", "scatter_min", "scatter_max", "scatter_sub")
+@rule("scatter", "scatter-add", "scatter-mul", "scatter-min", "scatter-max", "scatter-sub")
 def scatter(lw: Lowerer, equation: Any, target: Operand, indices: Operand, updates: Operand) -> Operand:
     """Overwrite or add to elements in place."""
     return _update(lw, target, updates, (indices,), accumulate=equation.primitive.name != "scatter")

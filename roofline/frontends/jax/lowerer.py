@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from roofline.dtypes import DType
+from roofline.dtypes import DTYPES, DType
 from roofline.errors import InputError, RooflineError, UnknownOpError
 from roofline.frontends.jax.registry import lower_all, place
 from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
@@ -181,8 +181,7 @@ class Lowerer:
         shapes = ", ".join(show(getattr(v.aval, "shape", ())) for v in equation.invars)
         self.unknown.setdefault(equation.primitive.name, []).append((self.scope, shapes))
         return [
-            Value.plain(self.tensor("unknown", getattr(v.aval, "shape", ()), dtype_of(v.aval)))
-            for v in equation.outvars
+            Value.plain(self.tensor("unknown", getattr(v.aval, "shape", ()), DTYPES["fp32"])) for v in equation.outvars
         ]
 
     def refuse_unknown(self, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from roofline.errors import UnknownOpError
+from roofline.errors import InputError, UnknownOpError
 from roofline.frontends.jax.lowerer import Lowerer
 from roofline.frontends.jax.registry import rule
 from roofline.frontends.jax.values import Operand, Value, dtype_of
@@ -41,6 +41,28 @@ def dot_general(lw: Lowerer, equation: Any, left: Operand, right: Operand) -> Op
     lw.products[made.id] = (tuple(batches), tuple(note[0]), tuple(note[1]))
     tensor = lw.reshape(made, [*batches, *m_sizes, *n_sizes])
     return _result(tensor, tuple(aval.shape), len(batch), free, other, swapped)
+
+
+@rule("ragged_dot_general")
+def ragged_dot(lw: Lowerer, equation: Any, left: Operand, right: Operand, sizes: Operand) -> Operand:
+    """Write rows that each meet the matrix of their group as groups of equal size: balanced routing."""
+    aval = equation.outvars[0].aval
+    numbers = equation.params["ragged_dot_dimension_numbers"]
+    a, b = lw.value(left), lw.value(right)
+    plain = (
+        len(a.shape) == 2 and len(b.shape) == 3
+        and tuple(numbers.lhs_ragged_dimensions) == tuple(numbers.rhs_group_dimensions) == (0,)
+    )  # fmt: skip
+    if not plain:
+        raise UnknownOpError("a ragged product other than (rows, k) x (groups, k, columns) has no rule")
+    (rows, k), groups = a.shape, b.shape[0]
+    if rows % groups:
+        raise InputError(f"{rows} rows cannot be spread evenly over {groups} groups of a ragged product")
+    (_, contracted), _ = numbers.dot_dimension_numbers
+    order = [0, contracted[0], 3 - contracted[0]]
+    x = lw.reshape(lw.arranged(a, [0, 1]), (groups, rows // groups, k))
+    made = lw.emit(_named(lw, b, "ragged_dot"), MatMul, x, lw.arranged(b, order), dtype=dtype_of(aval))
+    return Value.plain(lw.reshape(made, tuple(aval.shape)))
 
 
 def _named(lw: Lowerer, weight: Value, otherwise: str) -> str:

@@ -17,17 +17,20 @@ from roofline.graph.ops import Pool, Reduce
 _REDUCTIONS = {
     "reduce_sum": "sum", "reduce_max": "max", "reduce_min": "max", "reduce_prod": "sum", "reduce_and": "max",
     "reduce_or": "max", "reduce_xor": "sum", "argmax": "max", "argmin": "max",
+    "reduce": "sum",
 }  # fmt: skip
 
 
 @rule(*_REDUCTIONS)
-def reduce(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+def reduce(lw: Lowerer, equation: Any, x: Operand, *start: Operand) -> Operand:
     """Combine whole axes, in the order of memory."""
+    if len(equation.outvars) > 1:
+        raise UnknownOpError("a reduction of several arrays at once has no rule")
     aval = equation.outvars[0].aval
     shape, dtype = tuple(aval.shape), dtype_of(aval)
     if isinstance(x, Constant):
         return Constant(shape=shape, dtype=dtype, core=() if x.uniform else shape)
-    dropped = {int(a) for a in equation.params["axes"]}
+    dropped = {int(a) for a in equation.params.get("axes", equation.params.get("dimensions", ()))}
     x = lw.spread(x)
     gone = sorted(a for i, a in enumerate(x.axes) if i in dropped and a is not None and x.shape[i] != 1)
     kept = [x.axes[i] for i in range(len(x.shape)) if i not in dropped]

@@ -7,10 +7,11 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+from roofline.dtypes import DType
 from roofline.frontends.jax.lowerer import Lowerer
 from roofline.frontends.jax.registry import rule
 from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
-from roofline.graph.movement import Concat, Move, Part
+from roofline.graph.movement import Concat, Expand, Move, Part
 from roofline.graph.resampling import Pad
 from roofline.graph.tensor import Tensor
 
@@ -41,7 +42,7 @@ def broadcast(lw: Lowerer, equation: Any, x: Operand, *dynamic: Operand) -> Oper
     return Value(tensor=x.tensor, shape=shape, axes=tuple(axes))
 
 
-@rule("squeeze", "expand_dims")
+@rule("squeeze")
 def squeeze(lw: Lowerer, equation: Any, x: Operand) -> Operand:
     """Drop axes of size 1."""
     return reshaped(lw, x, tuple(equation.outvars[0].aval.shape))
@@ -144,10 +145,13 @@ def part(lw: Lowerer, x: Operand, shape: tuple[int, ...], starts: tuple[int, ...
 @rule("concatenate")
 def concatenate(lw: Lowerer, equation: Any, *parts: Operand) -> Operand:
     """Copy arrays behind each other, in the memory order of the largest."""
-    aval, axis = equation.outvars[0].aval, int(equation.params["dimension"])
-    shape = tuple(aval.shape)
+    aval = equation.outvars[0].aval
+    return _joined(lw, list(parts), tuple(aval.shape), int(equation.params["dimension"]), dtype_of(aval))
+
+
+def _joined(lw: Lowerer, parts: list[Operand], shape: tuple[int, ...], axis: int, dtype: DType) -> Operand:
     if all(isinstance(p, Constant) for p in parts):
-        return Constant(shape=shape, dtype=dtype_of(aval), core=shape)
+        return Constant(shape=shape, dtype=dtype, core=shape)
     order = _order_of([p for p in parts if isinstance(p, Value)])
     tensors = [ordered(lw, p, order) for p in parts if 0 not in p.shape]
     if len(tensors) == 1:
@@ -170,6 +174,38 @@ def ordered(lw: Lowerer, operand: Operand, order: Sequence[int]) -> Tensor:
 
 def _seen(tensor: Tensor, shape: tuple[int, ...], order: Sequence[int]) -> Value:
     return Value(tensor=tensor, shape=shape, axes=tuple(order.index(i) for i in range(len(shape))))
+
+
+@rule("stack")
+def stack(lw: Lowerer, equation: Any, *parts: Operand) -> Operand:
+    """Copy arrays behind each other, along a new axis."""
+    axis, shape = int(equation.params["axis"]), tuple(equation.outvars[0].aval.shape)
+    inner = tuple(1 if i == axis else d for i, d in enumerate(shape))
+    return _joined(lw, [reshaped(lw, p, inner) for p in parts], shape, axis, dtype_of(equation.outvars[0].aval))
+
+
+@rule("unstack")
+def unstack(lw: Lowerer, equation: Any, x: Operand) -> list[Operand]:
+    """View the slices along an axis."""
+    axis = int(equation.params["axis"])
+    size = tuple(1 if i == axis else d for i, d in enumerate(x.shape))
+    starts = [tuple(n if i == axis else 0 for i in range(len(size))) for n in range(x.shape[axis])]
+    views = (part(lw, x, size, start) for start in starts)
+    return [reshaped(lw, v, (*size[:axis], *size[axis + 1 :])) for v in views]
+
+
+@rule("tile")
+def tile(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+    """Repeat the whole array along its axes."""
+    shape = tuple(equation.outvars[0].aval.shape)
+    if isinstance(x, Constant):
+        return replace(x, shape=shape, core=() if x.uniform else shape)
+    if all(d == 1 or d == s for d, s in zip(x.shape, shape, strict=True)):
+        axes = tuple(a if d == s else None for a, d, s in zip(x.axes, x.shape, shape, strict=True))
+        return Value(tensor=x.tensor, shape=shape, axes=axes)
+    apart = tuple(n for d, s in zip(x.shape, shape, strict=True) for n in (s // d, d))
+    small = lw.reshape(lw.canonical(x), [n if i % 2 else 1 for i, n in enumerate(apart)])
+    return Value.plain(lw.reshape(lw.emit("expand", Expand, small, shape=apart), shape))
 
 
 @rule("pad")
