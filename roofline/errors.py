@@ -41,6 +41,10 @@ class DoesNotFitError(RooflineError, MemoryError):
     """The model needs more memory than the device has."""
 
 
+#: similarity from which on a name is shown as near (difflib's own default)
+CLOSE = 0.6
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ``"; nearest: 'a', 'b'"`` for a misspelt name, or the choices where few or none is near.
 
@@ -52,8 +56,10 @@ def nearest(name: str, names: Iterable[str]) -> str:
     "; allowed: 'a', 'b'"
     """
     choices = sorted(names)
-    close = difflib.get_close_matches(name.lower(), choices, n=3, cutoff=0.6)
+    lower = name.lower()
+    scores = {choice: difflib.SequenceMatcher(None, lower, choice).ratio() for choice in choices}
+    close = sorted((choice for choice in choices if scores[choice] >= CLOSE), key=lambda c: -scores[c])
     if close:
-        return "; nearest: " + ", ".join(map(repr, close))
+        return "; nearest: " + ", ".join(map(repr, close[:3]))
     shown = ", ".join(map(repr, choices[:12])) + (", ..." if len(choices) > 12 else "")
     return f"; allowed: {shown}" if choices else ""

@@ -20,6 +20,6 @@ def kernel_time_s(
     return np.asarray(overlap * longest + (1.0 - overlap) * total + floor_s)
 
 
-def attainable_flops_per_s(intensity: Numeric, *, peak_flops_per_s: float, bandwidth_bytes_per_s: float) -> Array:
+def attainable_flops_per_s(intensity: Numeric, *, peak_flops_per_s: float, bandwidth_bytes_per_s: Numeric) -> Array:
     """C_ideal = min(I x b, peak): the classic roof (Williams et al., CACM 2009; arXiv 2102.05610)."""
     return np.asarray(np.minimum(intensity * bandwidth_bytes_per_s, peak_flops_per_s))

@@ -94,7 +94,7 @@ def make_kernels(
     for amount in traffic:
         before.append(before[-1] + amount)
     written = {a.tensor.id: i for i, accesses in enumerate(raw) for a in accesses if a.role == "write"}
-    live = _live_bytes(graph, groups, raw, written)
+    live = _live_bytes(graph, groups, raw, written, saved)
     kernels = []
     for i, (group, accesses) in enumerate(zip(groups, raw, strict=True)):
         distant = tuple(_with_distance(a, before, written, i) for a in accesses)
@@ -156,21 +156,26 @@ def _with_distance(access: Access, before: list[Numeric], written: dict[str, int
 
 
 def _live_bytes(
-    graph: OpGraph, groups: Sequence[tuple[str, ...]], raw: list[list[Access]], written: dict[str, int]
+    graph: OpGraph,
+    groups: Sequence[tuple[str, ...]],
+    raw: list[list[Access]],
+    written: dict[str, int],
+    saved: frozenset[str],
 ) -> list[Numeric]:
     """Return the bytes of activations alive while each kernel runs: from their writer to their last reader.
 
-    The target of an update in place ends where its result begins.
+    The target of an update in place ends where its result begins; saved tensors are counted apart.
     """
     last_use: dict[str, int] = {}
     for i, (group, accesses) in enumerate(zip(groups, raw, strict=True)):
-        targets = {graph.root(graph.op(o).inputs[0]) for o in group if graph.op(o).in_place}
+        targets = saved | {graph.root(graph.op(o).inputs[0]) for o in group if graph.op(o).in_place}
         for access in accesses:
             if access.role != "weight" and access.tensor.id not in targets:
                 last_use[access.tensor.id] = i
     end = len(raw) - 1
     for t in graph.outputs:
-        last_use[graph.root(t)] = end
+        if graph.root(t) not in saved:
+            last_use[graph.root(t)] = end
     live: list[Numeric] = []
     for i in range(len(raw)):
         total: Numeric = 0.0

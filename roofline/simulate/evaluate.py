@@ -10,14 +10,17 @@ import numpy as np
 from roofline.cost import combine, fold, matrix, memory, vector
 from roofline.numeric import Array
 from roofline.simulate.machine import Machine
-from roofline.simulate.table import READ, WRITE, ContractionColumns, KernelTable
+from roofline.simulate.table import READ, WEIGHT, WRITE, ContractionColumns, KernelTable
 
 BOUNDS = ("matrix", "vector", "memory", "overhead")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KernelCosts:
-    """What one run of each kernel costs on one machine [s], and the bytes it moves with layout padding."""
+    """What one run of each kernel costs on one machine [s], and the bytes it moves with layout padding.
+
+    `ideal_memory_s` is the time of the unpadded traffic at the nominal bandwidth of the levels that serve it.
+    """
 
     matrix_s: Array
     vector_s: Array
@@ -26,6 +29,7 @@ class KernelCosts:
     host_s: Array
     time_s: Array
     padded_bytes: Array
+    ideal_memory_s: Array
 
     @property
     def bound(self) -> Array:
@@ -42,6 +46,8 @@ class BlockCosts:
     macs: Array
     vector_ops: Array
     traffic_bytes: Array
+    weight_traffic_bytes: Array
+    ideal_memory_s: Array
     live_bytes: Array
     weight_bytes: Array
     saved_bytes: Array
@@ -61,7 +67,7 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
     contraction_s, partial_ops = _contractions(table.contractions, machine)
     matrix_s = fold.segment_sum(contraction_s, table.contractions.kernel, count)
     vector_s = _vector(table, machine, fold.segment_sum(partial_ops, table.contractions.kernel, count))
-    memory_s, padded_bytes = _memory(table, machine)
+    memory_s, padded_bytes, ideal_memory_s = _memory(table, machine)
     floor_s = np.full(count, runtime.floor_s)
     return KernelCosts(
         matrix_s=matrix_s,
@@ -71,6 +77,7 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
         host_s=np.full(count, runtime.host_s),
         time_s=combine.kernel_time_s(matrix_s, vector_s, memory_s, overlap=runtime.overlap, floor_s=floor_s),
         padded_bytes=padded_bytes,
+        ideal_memory_s=ideal_memory_s,
     )
 
 
@@ -134,8 +141,8 @@ def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
     )
 
 
-def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array]:
-    """Return memory time [s] and padded traffic [bytes] of every kernel."""
+def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
+    """Return memory time [s], padded traffic [bytes] and ideal memory time [s] of every kernel."""
     a, count = table.accesses, table.kernel_count
     useful = a.elements * a.element_bytes
     stored = useful * memory.padding_ratio(
@@ -154,18 +161,29 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array]:
         fraction=machine.bandwidth_fraction,
         latency_s=machine.runtime.memory_latency_s,
     )
-    return time_s, padded_bytes
+    padding = stored / np.maximum(useful, 1.0)
+    ideal_s = memory.transfer_time_s(
+        [fold.segment_sum(s / np.maximum(padding, 1.0), a.kernel, count) for s in served],
+        machine.bandwidths_bytes_per_s,
+        fraction=1.0,
+        latency_s=0.0,
+    )
+    return time_s, padded_bytes, ideal_s
 
 
 def block_costs(table: KernelTable, costs: KernelCosts) -> BlockCosts:
     """Return the sums over each block's kernels, in kernel order, and its maximum of live bytes."""
-    k, count = table.kernels, table.block_count
+    k, a, count = table.kernels, table.accesses, table.block_count
+    weight_bytes = (a.role == WEIGHT) * a.elements * a.element_bytes
+    weight_traffic = fold.segment_sum(weight_bytes, a.kernel, table.kernel_count)
     return BlockCosts(
         device_s=fold.segment_sum(k.times * costs.time_s, k.block, count),
         host_s=fold.segment_sum(k.times * costs.host_s, k.block, count),
         macs=fold.segment_sum(k.times * k.macs, k.block, count),
         vector_ops=fold.segment_sum(k.times * k.vector_ops, k.block, count),
         traffic_bytes=fold.segment_sum(k.times * k.traffic_bytes, k.block, count),
+        weight_traffic_bytes=fold.segment_sum(k.times * weight_traffic, k.block, count),
+        ideal_memory_s=fold.segment_sum(k.times * costs.ideal_memory_s, k.block, count),
         live_bytes=fold.segment_max(k.live_bytes, k.block, count),
         weight_bytes=table.blocks.weight_bytes,
         saved_bytes=table.blocks.saved_bytes,

@@ -29,10 +29,11 @@ def kernel_frame(report: Report) -> pd.DataFrame:
     macs, traffic, time_s = times * table.macs[rows], times * table.traffic_bytes[rows], times * costs.time_s[rows]
     share_of_chip = 1.0 / report.device_spec.cores
     intensity = np.divide(2.0 * macs, traffic, out=np.zeros_like(macs), where=traffic > 0)
+    ideal_s = times * costs.ideal_memory_s[rows]
     attainable = combine.attainable_flops_per_s(
         intensity,
         peak_flops_per_s=report.peak_flops_per_s * share_of_chip,
-        bandwidth_bytes_per_s=report.bandwidth_bytes_per_s * share_of_chip,
+        bandwidth_bytes_per_s=np.divide(traffic, ideal_s, out=np.zeros_like(traffic), where=ideal_s > 0),
     )
     achieved = 2.0 * macs / time_s
     return pd.DataFrame(

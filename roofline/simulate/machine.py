@@ -115,8 +115,11 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
 
 
 def _local_bytes_per_s(device: Device) -> float:
-    """Return the shared-memory bandwidth of one matrix unit; of the usual width where the device states none."""
+    """Return the shared-memory bandwidth of one matrix unit; of the usual width where the device states none.
+
+    Infinite, so that operands are free, where no clock is known either.
+    """
     for level in device.memory:
         if level.role == "local":
             return level.bandwidth_bytes_per_s / (device.cores * device.matrix.units)
-    return LOCAL_BYTES_PER_CLOCK * (device.matrix.clock_hz or device.clock_hz or 1e9)
+    return LOCAL_BYTES_PER_CLOCK * (device.matrix.clock_hz or device.clock_hz or np.inf)

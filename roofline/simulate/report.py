@@ -44,6 +44,8 @@ class Report:
         Sum over the kernels of the fullest core; host time to dispatch them; time per run.
     macs, vector_ops, traffic_bytes
         Multiply-accumulates, vector operations, bytes across kernel boundaries (without layout padding).
+    ideal_memory_s
+        Time of that traffic at the nominal bandwidth of the levels that serve it, with all of the chip.
     params
         Trained parameters of the network.
     weight_bytes, peak_memory_bytes
@@ -66,6 +68,7 @@ class Report:
     macs: float
     vector_ops: float
     traffic_bytes: float
+    ideal_memory_s: float
     params: float
     weight_bytes: float
     peak_memory_bytes: float
@@ -163,14 +166,19 @@ class Report:
 
     @property
     def attainable_flops_per_s(self) -> float:
-        """C_ideal = min(I x bandwidth, peak)."""
+        """C_ideal = min(I x bandwidth, peak); the bandwidth is that of the levels that serve the traffic."""
         return float(
             combine.attainable_flops_per_s(
                 self.intensity_flops_per_byte,
                 peak_flops_per_s=self.peak_flops_per_s,
-                bandwidth_bytes_per_s=self.bandwidth_bytes_per_s,
+                bandwidth_bytes_per_s=self.served_bandwidth_bytes_per_s,
             )
         )
+
+    @property
+    def served_bandwidth_bytes_per_s(self) -> float:
+        """Nominal bandwidth at which the traffic is served: that of the main memory where nothing stays on chip."""
+        return self.traffic_bytes / self.ideal_memory_s if self.ideal_memory_s else self.bandwidth_bytes_per_s
 
     @property
     def achieved_flops_per_s(self) -> float:

@@ -220,6 +220,7 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
     device_s, host_s, program_s = total(blocks.device_s), total(blocks.host_s), job.machine.runtime.program_s
     weight_bytes = total(blocks.weight_bytes)
     live_bytes = float(fold.segment_max(blocks.live_bytes[order], whole, 1)[0])
+    weight_traffic = total(blocks.weight_traffic_bytes)  # every busy core reads its own copy of the weights
     examples = job.batch / job.core_batch  # the fullest core's work stands for this many cores' worth
     report = Report(
         lowered=job.lowered,
@@ -235,7 +236,8 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
         program_s=program_s,
         macs=total(blocks.macs) * examples,
         vector_ops=total(blocks.vector_ops) * examples,
-        traffic_bytes=total(blocks.traffic_bytes) * job.busy_cores,
+        traffic_bytes=(total(blocks.traffic_bytes) - weight_traffic) * examples + weight_traffic * job.busy_cores,
+        ideal_memory_s=total(blocks.ideal_memory_s) * job.busy_cores / job.machine.device.cores,
         params=total(blocks.params),
         weight_bytes=weight_bytes,
         peak_memory_bytes=float(fold.peak_memory_bytes(weight_bytes, live_bytes, total(blocks.saved_bytes)))
