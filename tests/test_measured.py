@@ -27,7 +27,10 @@ from roofline.analysis.measured.types import SingleOp, TimmNetwork
 from roofline.analysis.predict import macs, prepare
 from roofline.arch.build import graph
 from roofline.arch.spec import Arch
+from roofline.dtypes import precision
 from roofline.errors import InputError
+from roofline.passes.pipeline import policy
+from roofline.runtime.load import runtime
 
 
 def test_timm_row(tmp_path: Path) -> None:
@@ -266,6 +269,11 @@ def test_networks_of_timm_are_traced_once_and_kept(tmp_path: Path) -> None:
     first = GraphSource(tmp_path).graph(network, 2)
     assert len(list(tmp_path.iterdir())) == 1
     assert GraphSource(tmp_path).graph(network, 2).macs == first.macs
+    rules = policy(runtime("pytorch_eager", "gpu"), precision("amp_fp16"), "nhwc")
+    table = GraphSource(tmp_path).table(network, 2, rules)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert GraphSource(tmp_path).table(network, 2, rules).kernels.macs.tolist() == table.kernels.macs.tolist()
+    assert float(table.kernels.macs.sum()) == first.macs
     with pytest.raises(InputError, match="timm does not build 'no_such_net'"):
         GraphSource(tmp_path).graph(TimmNetwork(name="no_such_net", image_size=64), 2)
 

@@ -22,7 +22,7 @@ from roofline.passes.pipeline import Policy, policy
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.spec import Runtime
 from roofline.simulate.evaluate import KernelCosts, block_costs, kernel_costs
-from roofline.simulate.lowering import Step, lower_blocks, lower_graph, steps_of
+from roofline.simulate.lowering import Step, lower_blocks, steps_of
 from roofline.simulate.machine import Machine, machine_for
 from roofline.simulate.table import WRITE, Index, KernelTable, concat_tables
 
@@ -252,7 +252,7 @@ def _group(
     for m in rows:
         try:
             if isinstance(m.workload, TimmNetwork):
-                tables.append(lower_graph(graphs.graph(m.workload, m.batch), rules).table)
+                tables.append(graphs.table(m.workload, m.batch, rules))
             elif isinstance(m.workload, SingleOp):
                 steps.append([(m.workload.block, m.workload.ports)])
             else:

@@ -6,28 +6,36 @@ import hashlib
 import importlib
 import pickle
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from roofline.analysis.measured.types import TimmNetwork
 from roofline.errors import InputError, RooflineError
 from roofline.files import atomic
 from roofline.graph.opgraph import OpGraph
+from roofline.passes.pipeline import Policy
+from roofline.simulate.lowering import lower_graph
+from roofline.simulate.table import KernelTable
 
-#: folders of the package whose code decides what a traced graph looks like
-SOURCES = ("frontends", "graph")
+#: what of the package's code decides how a traced graph looks, and how its kernel table does
+GRAPH_CODE = ("frontends", "graph")
+TABLE_CODE = (*GRAPH_CODE, "passes", "work", "simulate/table.py", "simulate/lowering.py")
 #: a tag that newer releases no longer accept; the network is the same without it
 RETIRED_TAGS = ("_sam",)
+T = TypeVar("T")
 
 
 class GraphSource:
-    """Builds the networks that results files name, each once; a folder keeps them between runs.
+    """Builds the networks that results files name; a folder keeps them between runs.
 
     Parameters
     ----------
     folder
-        Where graphs are kept as pickles of this package's own classes: name a folder that only you write to. A graph is
-        traced again when the package's front end or op classes change. None keeps nothing.
+        Where graphs and kernel tables are kept, as pickles of this package's own classes: name a folder that only you
+        write to. They are made again when the code that makes them changes. None keeps nothing.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -47,7 +55,7 @@ class GraphSource:
         key = (network, batch)
         if key not in self.known:
             try:
-                self.known[key] = self._kept(network, batch)
+                self.known[key] = self._kept((network, batch), GRAPH_CODE, OpGraph, lambda: trace(network, batch))
             except RooflineError as error:
                 self.known[key] = error
         found = self.known[key]
@@ -55,22 +63,35 @@ class GraphSource:
             raise found
         return found
 
-    def _kept(self, network: TimmNetwork, batch: int) -> OpGraph:
+    def table(self, network: TimmNetwork, batch: int, rules: Policy) -> KernelTable:
+        """Return the kernels of a network under a runtime's policy.
+
+        Raises
+        ------
+        RooflineError
+            It cannot be built or lowered, or PyTorch or timm is not installed.
+        """
+        return self._kept(
+            (network, batch, rules),
+            TABLE_CODE,
+            KernelTable,
+            lambda: lower_graph(self.graph(network, batch), rules).table,
+        )
+
+    def _kept(self, what: tuple[Any, ...], code: tuple[str, ...], kind: type[T], make: Callable[[], T]) -> T:
         if self.folder is None:
-            return trace(network, batch)
-        name = f"{network.name}-{network.image_size}-{batch}-{_fingerprint()}.pickle"
-        path = self.folder / name
+            return make()
+        digest = hashlib.sha256(f"{what!r}{_fingerprint(code)}".encode()).hexdigest()[:24]
+        path = self.folder / f"{what[0].name}-{digest}.pickle"
         if path.is_file():
-            try:
-                graph = pickle.loads(path.read_bytes())
-            except (pickle.UnpicklingError, AttributeError, ImportError, EOFError):
-                graph = None
-            if isinstance(graph, OpGraph):
-                return graph
-        graph = trace(network, batch)
+            with suppress(pickle.UnpicklingError, AttributeError, ImportError, EOFError):
+                found = pickle.loads(path.read_bytes())
+                if isinstance(found, kind):
+                    return found
+        made = make()
         with atomic(path) as temporary:
-            temporary.write_bytes(pickle.dumps(graph))
-        return graph
+            temporary.write_bytes(pickle.dumps(made))
+        return made
 
 
 def trace(network: TimmNetwork, batch: int) -> OpGraph:
@@ -143,16 +164,13 @@ def _module(network: TimmNetwork) -> Any:
     return module.eval()
 
 
-_FINGERPRINT: list[str] = []
-
-
-def _fingerprint() -> str:
-    """Return a digest of the code that makes graphs, so that a changed package traces anew."""
-    if not _FINGERPRINT:
-        root = Path(__file__).resolve().parent.parent.parent
-        digest = hashlib.sha256()
-        for folder in SOURCES:
-            for path in sorted((root / folder).rglob("*.py")):
-                digest.update(path.read_bytes())
-        _FINGERPRINT.append(digest.hexdigest()[:12])
-    return _FINGERPRINT[0]
+@lru_cache(maxsize=4)
+def _fingerprint(code: tuple[str, ...]) -> str:
+    """Return a digest of files and folders of the package."""
+    root = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for name in code:
+        place = root / name
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
