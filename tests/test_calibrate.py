@@ -43,7 +43,6 @@ def products(folder: Path, truth: Runtime, offset_s: float = 0.0, noise: float =
     rows = [line.format(kind, *shape, 0.0) for kind in kinds for shape in shapes]
     timed = (row.replace("0.0,", f"{float(1e3 * times[i])!r},") for i, row in enumerate(rows, 2))
     return write(folder, GEMM, head + "".join(timed))
-    )
 
 
 def truth(**values: float) -> Runtime:
