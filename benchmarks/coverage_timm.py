@@ -76,7 +76,9 @@ def main() -> None:
                     counted, published = fvcore_gmacs(graph), float(row["infer_gmacs"])
                     if not agrees(counted, published):
                         tally["gmacs disagree"] += 1
-                        detail += f" counted {counted:.3f}, published {published} ({counted / max(published, 1e-9) - 1:+.1%})"
+                        detail += (
+                            f" counted {counted:.3f}, published {published} ({counted / max(published, 1e-9) - 1:+.1%})"
+                        )
             except RooflineError as error:
                 status, detail = "not lowered", f"{type(error).__name__}: {str(error)[:300]}"
             except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch_networks import import_torchvision
@@ -24,13 +25,14 @@ def build(name: str, image_size: int | None = None) -> tuple[torch.nn.Module, to
     import_torchvision()
     import timm
 
+    create: Any = timm.create_model
     name = name.removesuffix("_sam")  # the same network: the bare tag names weights
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            module = timm.create_model(name, **({"img_size": image_size} if image_size else {}))
+            module = create(name, **({"img_size": image_size} if image_size else {}))
         except TypeError:
-            module = timm.create_model(name)
+            module = create(name)
         config = module.default_cfg
         channels, *sizes = config.get("input_size", (3, 224, 224))
         if image_size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ def import_torchvision() -> None:
 
     torch.library.register_fake = lenient
     try:
-        import torchvision  # noqa: F401
+        importlib.import_module("torchvision")
     finally:
         torch.library.register_fake = register
 
@@ -93,15 +94,17 @@ TRANSFORMERS: dict[str, tuple[str, dict[str, Any], str, Callable[[], dict[str, t
     "clip": ("CLIPConfig", {}, "CLIPModel", _clip),
     "whisper": ("WhisperConfig", {"encoder_layers": 2, "decoder_layers": 2, "use_cache": False},
                 "WhisperForConditionalGeneration", _whisper),
-    "wav2vec2": ("Wav2Vec2Config", {"num_hidden_layers": 2}, "Wav2Vec2ForCTC", lambda: {"input_values": floats(2, 16000)}),
-    "mamba": ("MambaConfig", {"num_hidden_layers": 2, "hidden_size": 256, "use_cache": False}, "MambaForCausalLM", _text),
+    "wav2vec2": ("Wav2Vec2Config", {"num_hidden_layers": 2}, "Wav2Vec2ForCTC",
+                 lambda: {"input_values": floats(2, 16000)}),
+    "mamba": ("MambaConfig", {"num_hidden_layers": 2, "hidden_size": 256, "use_cache": False}, "MambaForCausalLM",
+              _text),
 }  # fmt: skip
 
 
 def transformers_network(name: str) -> Network:
     """Return a network of the transformers library, built from its configuration on the meta device."""
     import_torchvision()
-    import transformers
+    transformers: Any = importlib.import_module("transformers")
 
     config_class, options, model_class, inputs = TRANSFORMERS[name]
     if name == "detr":

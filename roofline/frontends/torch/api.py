@@ -12,10 +12,11 @@ from torch.utils import _pytree as pytree
 
 from roofline.errors import InputError, RooflineError, UnknownOpError
 from roofline.frontends.torch import rules as _rules  # noqa: F401  (fills the registry)
+from roofline.frontends.torch.catch import Catcher, attention_caught
 from roofline.frontends.torch.exported import load_program, open_program, own_inputs
 from roofline.frontends.torch.lower import Lowering
 from roofline.frontends.torch.module import meta_twin, without_data
-from roofline.frontends.torch.trace import Catcher, Tracer, attention_caught
+from roofline.frontends.torch.trace import Tracer
 from roofline.graph.op import show
 from roofline.graph.opgraph import OpGraph
 
@@ -150,7 +151,12 @@ def _named(signature: inspect.Signature, arguments: Mapping[str, Any]) -> dict[s
 
 
 def _run(
-    tracer: Tracer, call: Any, swapped: dict[str, torch.Tensor], args: tuple[Any, ...], named: dict[str, Any], title: str
+    tracer: Tracer,
+    call: Any,
+    swapped: dict[str, torch.Tensor],
+    args: tuple[Any, ...],
+    named: dict[str, Any],
+    title: str,
 ) -> Any:
     try:
         with torch.no_grad(), attention_caught(tracer), Catcher(tracer), tracer:

@@ -106,7 +106,9 @@ class Lowering:
             if view.tensor is None:
                 assert view.source is not None and view.make is not None
                 shown = self.tensor(view.source)
-                view.tensor = self._add(view.make.kind, view.make, (shown,), ((view.shape, view.dtype),), view.fields)[0]
+                view.tensor = self._add(view.make.kind, view.make, (shown,), ((view.shape, view.dtype),), view.fields)[
+                    0
+                ]
 
     def window(self, v: Value, out: torch.Tensor) -> Value:
         """Return any other view of the bytes of `v`, by strides or in another dtype."""
@@ -170,7 +172,9 @@ class Lowering:
         """Add an op with several outputs of one order of axes and return them."""
         stated = tuple((tuple(o.shape[d] for d in order), dtype_of(o)) for o in outs)
         made = self._add(self.op_name, make, tuple(inputs), stated, fields)
-        return tuple(Value(node=Node(shape=s, dtype=d, tensor=t), order=order) for t, (s, d) in zip(made, stated))
+        return tuple(
+            Value(node=Node(shape=s, dtype=d, tensor=t), order=order) for t, (s, d) in zip(made, stated, strict=True)
+        )
 
     # element-wise --------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch.nn.modules import module as hooks
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
 from roofline.errors import InputError
 from roofline.frontends.torch.trace import Tracer
@@ -27,7 +28,9 @@ def meta_twin(x: torch.Tensor, what: str) -> torch.Tensor:
     try:
         shape = tuple(int(d) for d in x.shape)
     except Exception:
-        raise InputError(f"{what} has dynamic shape {tuple(map(str, x.shape))!r}: pin it with an example input") from None
+        raise InputError(
+            f"{what} has dynamic shape {tuple(map(str, x.shape))!r}: pin it with an example input"
+        ) from None
     return torch.empty_strided(shape, tuple(int(s) for s in x.stride()), dtype=x.dtype, device="meta")
 
 
@@ -41,7 +44,7 @@ def without_data(tracer: Tracer, module: Any) -> Iterator[dict[str, torch.Tensor
     twins: dict[int, torch.Tensor] = {}
     for role, members in (("parameter", module.named_parameters), ("buffer", module.named_buffers)):
         for path, tensor in members(remove_duplicate=False):
-            if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
+            if isinstance(tensor, UninitializedTensorMixin):
                 raise InputError(f"parameter {path!r} is not initialised: run the lazy module once")
             if id(tensor) not in twins:
                 meta = meta_twin(tensor, f"{role} {path!r}")

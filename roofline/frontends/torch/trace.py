@@ -1,21 +1,17 @@
 """Running a program on tensors without data, and seeing every ATen op it launches.
 
 A `TorchDispatchMode` sees the ops as an eager runtime launches them: composite functions have been taken apart,
-autograd is off. A `TorchFunctionMode` above it catches what must not be taken apart: attention, recurrent layers.
-Tensors are on the meta device. A tensor with data that meets them is a constant; ops on such tensors alone run on
-the host and launch nothing.
+autograd is off. Tensors are on the meta device. A tensor with data that meets them is a constant; ops on such tensors
+alone run on the host and launch nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from roofline.errors import InputError, UnknownOpError
 from roofline.frontends.torch import value as views
@@ -35,32 +31,15 @@ _DATA_DEPENDENT = frozenset(
     )
 )  # fmt: skip
 
-#: functions above ATen that must not be taken apart: name -> what lowers a call of them
-CAUGHT: dict[str, Callable[..., Any]] = {}
 
-
-def caught(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register what lowers a call of a torch function: ``rule(tracer, *arguments of the function)`` -> torch result.
-
-    The rule returns ``NotImplemented`` for calls that it leaves to be taken apart.
-    """
-
-    def register(rule: Callable[..., Any]) -> Callable[..., Any]:
-        CAUGHT.update(dict.fromkeys(names, rule))
-        return rule
-
-    return register
-
-
-class Tracer(TorchDispatchMode):
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Lowers every op that runs while it is entered."""
 
     def __init__(self, lowering: Lowering) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.t = lowering
         self.unknown: dict[str, list[str]] = {}
         self.path: list[str] = [""]
-        self.caught_name = ""
         self.known = KnownValues()
         self._known: dict[int, tuple[torch.Tensor, Value]] = {}
         self._shown: dict[int, tuple[torch.Tensor, str, Any]] = {}
@@ -109,12 +88,6 @@ class Tracer(TorchDispatchMode):
         self.t.scope, self.t.op_name = self.place, name
         self.t.in_place = self.t.partial = False
         return self.t
-
-    def call_caught(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Hand a call to the rule in `CAUGHT`; what the rule itself does with tensors is not recorded."""
-        self.caught_name = name
-        with _disable_current_modes():
-            return CAUGHT[name](self, *args, **kwargs)
 
     # ops -----------------------------------------------------------------------
 
@@ -167,8 +140,8 @@ class Tracer(TorchDispatchMode):
 
     def _record(self, found: Found, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         names = found.parameters
-        raw = {name: default for name, default in names}
-        raw.update(zip((name for name, _ in names), args))
+        raw = dict(names)
+        raw.update(zip((name for name, _ in names), args, strict=False))
         raw.update(kwargs)
         self.begin(found.name.partition(".")[2].strip("_"))
         if not found.written and not any(x.numel() for x in _tensors(out)):  # nothing to do, nothing launched
@@ -184,7 +157,7 @@ class Tracer(TorchDispatchMode):
         result = found.rule(self.t, Arguments({k: self._as_values(v) for k, v in raw.items()}), out)
         if found.written and isinstance(raw[found.written[0]], torch.Tensor):
             results = result if isinstance(result, (tuple, list)) else (result,)
-            for name, value in zip(found.written, results):
+            for name, value in zip(found.written, results, strict=False):
                 self.write(raw[name], value)
             return
         self._bind_all(out, result, found.name)
@@ -243,41 +216,6 @@ class Tracer(TorchDispatchMode):
         self.unknown.setdefault(found.name, []).append(f"{self.place or 'the program'!r} ({shapes})")
         for x in _tensors(out):
             self._known[id(x)] = (x, self.t.leaf(f"unknown/{found.name}", x, "input"))
-
-
-class Catcher(TorchFunctionMode):
-    """Hands the functions in `CAUGHT` to their rules before torch takes them apart."""
-
-    def __init__(self, tracer: Tracer) -> None:
-        super().__init__()
-        self.tracer = tracer
-
-    def __torch_function__(
-        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "").removesuffix(".default").removesuffix(".input")
-        if name in CAUGHT and any(x.device.type == "meta" for x in _tensors(args, kwargs)):
-            result = self.tracer.call_caught(name, *args, **kwargs)
-            if result is not NotImplemented:
-                return result
-        return func(*args, **kwargs)
-
-
-@contextmanager
-def attention_caught(tracer: Tracer) -> Iterator[None]:
-    """Catch attention inside functions of ``torch.nn.functional``, too: modes do not see what these call."""
-    original = F.scaled_dot_product_attention
-
-    def catch(*args: Any, **kwargs: Any) -> Any:
-        result = tracer.call_caught("scaled_dot_product_attention", *args, **kwargs)
-        return original(*args, **kwargs) if result is NotImplemented else result
-
-    F.scaled_dot_product_attention = catch
-    try:
-        yield
-    finally:
-        F.scaled_dot_product_attention = original
 
 
 def _undone(name: str, raw: dict[str, Any], shown: torch.Tensor, parent: torch.Tensor, value: Value) -> Value:

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from roofline.frontends.torch import value as views
+from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.lower import Lowering
 from roofline.frontends.torch.registry import lowering
-from roofline.frontends.torch.trace import Tracer, caught
+from roofline.frontends.torch.trace import Tracer
 from roofline.frontends.torch.value import Value
 from roofline.graph import ops
 
@@ -32,12 +33,16 @@ def scaled_dot_product_attention(
     if not _fits(shapes) or (heads_differ and not enable_gqa):
         return NotImplemented  # let torch say what is wrong, or broadcast
     *lead, rows, _ = shapes[0]
-    out = torch.empty((*lead[:-1], rows, *lead[-1:], shapes[2][-1]), dtype=query.dtype, device="meta").transpose(-2, -3) \
-        if lead else torch.empty((rows, shapes[2][-1]), dtype=query.dtype, device="meta")  # fmt: skip
+    features = shapes[2][-1]
+    if lead:
+        lead_and_rows = (*lead[:-1], rows, lead[-1])
+        out = torch.empty((*lead_and_rows, features), dtype=query.dtype, device="meta").transpose(-2, -3)
+    else:
+        out = torch.empty((rows, features), dtype=query.dtype, device="meta")
     tracer.begin("attention")
     mask = [] if attn_mask is None else [tracer.value(attn_mask)]
     operands = [tracer.value(x) for x in (query, key, value)]
-    tracer.bind(out, attend(tracer.t, *operands, mask, out, causal=is_causal))
+    tracer.bind(out, attend(tracer.t, operands[0], operands[1], operands[2], mask, out, causal=is_causal))
     return out
 
 
@@ -58,9 +63,10 @@ def attend(t: Lowering, q: Value, k: Value, v: Value, biases: list[Value], out: 
         ops.Attention, [*inputs, *(t.tensor(b) for b in biases)], out, torch_shape=(batch, rows, heads * features),
         heads=heads, kv_heads=kv_heads, causal=causal,
     )  # fmt: skip
+    if q.rank <= 3:
+        return views.reshape(made, tuple(out.shape))
     apart = views.reshape(made, (batch, rows, heads, features))
-    return views.reshape(views.permute(apart, (0, 2, 1, 3)), tuple(out.shape)) if q.rank > 3 \
-        else views.reshape(made, tuple(out.shape))  # fmt: skip
+    return views.reshape(views.permute(apart, (0, 2, 1, 3)), tuple(out.shape))
 
 
 def _merged(x: Value) -> Value:

@@ -52,7 +52,9 @@ def updated(t: Lowering, target: Value, values: Any, out: Any, indices: list[Any
     return t.emit(indexing.Update, inputs, out, order=order, name="update", accumulate=accumulate)
 
 
-@lowering("aten.index_put", "aten._index_put_impl", "aten._unsafe_index_put", "aten._unsafe_masked_index_put_accumulate")
+@lowering(
+    "aten.index_put", "aten._index_put_impl", "aten._unsafe_index_put", "aten._unsafe_masked_index_put_accumulate"
+)
 def index_put(t: Lowering, a: Any, out: Any) -> Value:
     return updated(t, a.input, a["values"], out, a.indices, accumulate=bool(a.get("accumulate")))
 

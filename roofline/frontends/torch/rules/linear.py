@@ -12,7 +12,7 @@ from roofline.graph import ops
 
 
 def unflattened(v: Value, last: int) -> Value:
-    """Return what a reshape made `v` of, where that has the same last dimensions: torch flattens before it multiplies."""
+    """Return what a reshape made `v` of, where that ends in the same dimensions: torch flattens, then multiplies."""
     source = v.node.source
     if source is None or v.node.flat != v.order or source.rank <= v.rank or source.shape[-last:] != v.shape[-last:]:
         return v
@@ -20,7 +20,7 @@ def unflattened(v: Value, last: int) -> Value:
 
 
 def product(t: Lowering, a: Value, b: Value, out: Any, *bias: Value) -> Value:
-    """a (..., M, K) x a shared b (K, N), with the rows as the program had them before it flattened them."""
+    """A (..., M, K) x a shared b (K, N), with the rows as the program had them before it flattened them."""
     rows = unflattened(a, 1)
     shape = (*rows.shape[:-1], b.shape[-1])
     inputs = [t.tensor(rows, range(rows.rank)), t.tensor(b, (0, 1)), *(t.tensor(v) for v in bias)]

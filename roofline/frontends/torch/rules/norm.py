@@ -6,10 +6,11 @@ from math import prod
 from typing import Any
 
 from roofline.frontends.torch import value as views
+from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.lower import Lowering
 from roofline.frontends.torch.registry import lowering
 from roofline.frontends.torch.rules.convolution import channels_last
-from roofline.frontends.torch.trace import Tracer, caught
+from roofline.frontends.torch.trace import Tracer
 from roofline.frontends.torch.value import Value
 from roofline.graph import ops
 from roofline.graph.tensor import Tensor
@@ -71,7 +72,6 @@ def fused_rms_norm(t: Lowering, a: Any, out: Any) -> Any:
 def rms_norm(tracer: Tracer, input: Any, normalized_shape: Any, weight: Any = None, eps: Any = None) -> Any:
     """One kernel on a device, though several on the meta device."""
     made = input.new_empty(input.shape)
-    tracer.begin("rms_norm")
     scale = None if weight is None else tracer.value(weight)
     tracer.bind(made, normalised(tracer.t, tracer.value(input), made, len(normalized_shape), scale, form="rms"))
     return made

@@ -86,9 +86,8 @@ def power(t: Lowering, a: Any, out: Any) -> Value:
     """PyTorch's kernel multiplies for the exponents 2 and 3, and takes roots for a half."""
     exponent = a.get("exponent", 2)
     operands = [v for v in (a.get("self"), exponent) if isinstance(v, Value)]
-    function = {2: "square", 3: "cube", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}.get(
-        exponent if isinstance(exponent, (int, float)) else None, "pow"
-    )
+    number = float(exponent) if isinstance(exponent, (int, float)) else 0.0
+    function = {2.0: "square", 3.0: "cube", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}.get(number, "pow")
     return t.pointwise(function, out, *operands)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from roofline.frontends.torch import value as views
+from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.lower import Lowering
 from roofline.frontends.torch.registry import lowering
-from roofline.frontends.torch.trace import Tracer, caught
+from roofline.frontends.torch.trace import Tracer
 from roofline.frontends.torch.value import Value
 from roofline.graph import indexing, ops
 from roofline.graph.op import Op
@@ -25,9 +26,8 @@ def recurrent(tracer: Tracer, input: Any, hidden: Any, *rest: Any, **_: Any) -> 
     if not isinstance(rest[0], (list, tuple)):
         return NotImplemented
     weights, has_bias, layers, _dropout, _train, bidirectional, batch_first = rest
-    kind = tracer.caught_name
+    kind = tracer.t.op_name
     states = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden]
-    tracer.begin(kind)
     size = states[0].shape[-1]
     directions = 2 if bidirectional else 1
     steps_dim = 1 if batch_first else 0

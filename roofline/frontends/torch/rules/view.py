@@ -15,7 +15,9 @@ def reshape(t: Lowering, a: Any, out: Any) -> Value:
     return views.reshape(a.input, tuple(out.shape))
 
 
-@lowering("aten.view.dtype", "aten.view_as_real", "aten.view_as_complex", "aten.real", "aten.imag", "aten.select_backward")
+@lowering(
+    "aten.view.dtype", "aten.view_as_real", "aten.view_as_complex", "aten.real", "aten.imag", "aten.select_backward"
+)
 def reinterpret(t: Lowering, a: Any, out: Any) -> Value:
     """The same bytes as other numbers."""
     return t.window(a.input, out)
@@ -23,8 +25,8 @@ def reinterpret(t: Lowering, a: Any, out: Any) -> Value:
 
 @lowering("aten.alias", "aten.detach", "aten.lift_fresh", "aten.lift", "aten.resolve_conj", "aten.resolve_neg",
           "aten._conj", "aten.conj", "aten._neg_view", "aten.positive", "aten.dropout", "aten.alpha_dropout",
-          "aten.feature_dropout", "aten.contiguous.same")  # fmt: skip
-def same(t: Lowering, a: Any, out: Any) -> Value:
+          "aten.feature_dropout")  # fmt: skip
+def same(t: Lowering, a: Any, out: Any) -> Any:
     return a.input
 
 
