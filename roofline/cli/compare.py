@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roofline.cli import output
+from roofline.cli import frontend, output
 from roofline.cli.options import (
     Format,
     FormatOption,
@@ -36,7 +36,9 @@ EACH = "one value, or DEVICE=VALUE,..."
 
 
 def command(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Model names; comma lists too.")],
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Model names, files, saved graphs (.json); comma lists too.")
+    ],
     device: Annotated[list[str], typer.Option("--device", "-d", help="Repeat it, or give a comma list.")],
     batch: Annotated[str, typer.Option("--batch", "-b", help=f"Examples per run: {EACH}")] = "1",
     dtype: Annotated[str | None, typer.Option("--dtype", help=f"bf16, fp16, ...: {EACH}")] = None,
@@ -64,11 +66,12 @@ def command(
     dtypes = per_device(dtype, devices, "--dtype", str)
     stacks = per_device(runtime, devices, "--runtime", str)
     cores_of = per_device(cores, devices, "--cores", int)
+    networks = {name: frontend.network(name, frontend.Source()) for name in names}
     common = {"layout": layout, "image_size": image_size, "mode": mode, "strict": strict}
     reports = rf.simulate_many(
         [
             {
-                "model": name,
+                "model": networks[name],
                 "device": chip,
                 "batch": batches[chip],
                 "dtype": dtypes[chip],

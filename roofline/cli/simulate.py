@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roofline.cli import output
+from roofline.cli import frontend, output
 from roofline.cli.options import (
     Format,
     FormatOption,
@@ -30,9 +30,13 @@ SLOWEST = 10
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="A model name (roofline models), or a TOML file.")],
     device: Annotated[str, typer.Option("--device", "-d", help="A device name (roofline devices), or a TOML file.")],
-    batch: Annotated[int, typer.Option("--batch", "-b", help="Examples per run.")] = 1,
+    model: Annotated[
+        str | None, typer.Argument(help="A model name (roofline models), a TOML file, or a saved graph (.json).")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", "-b", help="Examples per run; default: 1, or what a program is lowered at.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option("--dtype", help="bf16, fp16, int8, amp_fp16, ...")] = None,
     runtime: Annotated[str | None, typer.Option("--runtime", "-r", help="Default: the device's.")] = None,
     layout: LayoutOption = None,
@@ -42,8 +46,16 @@ def command(
     strict: StrictOption = False,
     form: FormatOption = Format.table,
     file: OutputOption = None,
+    onnx: frontend.OnnxOption = None,
+    torch: frontend.TorchOption = None,
+    jax: frontend.JaxOption = None,
+    graph: frontend.GraphOption = None,
+    input_shape: frontend.ShapeOption = None,
+    dim: frontend.DimOption = None,
+    save_graph: frontend.SaveOption = None,
+    cache: frontend.CacheOption = None,
 ) -> None:
-    """Simulate MODEL on a device.
+    """Simulate MODEL on a device, or a program of your own: --onnx, --torch, --jax, --graph.
 
     Prints latency, its bound and the slowest kernels; with --format csv one row per kernel. --output also writes
     a roofline (.png, .svg, .pdf), the kernels (.csv) or the report (.json).
@@ -51,8 +63,17 @@ def command(
     output.check_suffix(file, FILES)
     import roofline as rf
 
-    report = rf.simulate(
+    network = frontend.network(
         model,
+        frontend.Source(
+            onnx=onnx, torch=torch, jax=jax, graph=graph, shapes=tuple(input_shape or ()), dims=tuple(dim or ()),
+            cache=cache,
+        ),
+    )  # fmt: skip
+    if save_graph is not None:
+        frontend.save(network, save_graph, batch, image_size)
+    report = rf.simulate(
+        network,
         device,
         batch=batch,
         dtype=dtype,

@@ -189,14 +189,15 @@ def _graph_job(
     cores = device.cores
     if request.cores is not None:
         cores = whole_number(request.cores, f"cores of {device.name!r}", most=device.cores)
-    core_batch = int(ceil_div(batch, cores))
+    core_batch, whole = int(ceil_div(batch, cores)), graph
     try:
-        graph.with_batch(batch)  # proves that examples can be told apart
-        graph = graph.with_batch(core_batch)
+        whole, graph = graph.with_batch(batch), graph.with_batch(core_batch)
+        if graph.macs * batch != whole.macs * core_batch:
+            raise InputError(f"{graph.name}: examples meet each other in products: cores cannot share them out")
     except InputError:
-        if request.cores is not None or batch != built:
+        if request.cores is not None or (batch != built and whole is graph):
             raise
-        cores, core_batch = 1, batch  # its examples cannot be told apart: one core runs it as it is
+        graph, cores, core_batch = whole, 1, batch  # its examples cannot be told apart: one core runs it as it is
     machine = _machine(device, runtime, found, layout, cores)
     lowered = lower_graph(graph, policy(runtime, found, layout, request.mode))
     return _Job(

@@ -1,0 +1,88 @@
+"""Options for somebody else's program: ``--onnx``, ``--torch``, ``--jax``, ``--graph``, and what goes with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from roofline.cli.graph_cache import cached
+from roofline.cli.programs import Source, lower_jax, lower_onnx, lower_torch
+from roofline.errors import InputError
+
+if TYPE_CHECKING:
+    from roofline.graph.opgraph import OpGraph
+
+__all__ = ["Source", "load", "network", "save"]
+
+OnnxOption = Annotated[Path | None, typer.Option("--onnx", metavar="FILE", help="An ONNX file.")]
+TorchOption = Annotated[
+    str | None,
+    typer.Option(
+        "--torch", metavar="MODULE:FUNCTION", help="A function that returns a PyTorch module; or a .pt2 file."
+    ),
+]
+JaxOption = Annotated[
+    str | None,
+    typer.Option("--jax", metavar="MODULE:FUNCTION", help="A JAX function, or one that returns it or a flax module."),
+]
+GraphOption = Annotated[Path | None, typer.Option("--graph", metavar="FILE", help="A graph of --save-graph.")]
+ShapeOption = Annotated[
+    list[str] | None,
+    typer.Option("--input-shape", metavar="8x3x224x224[:DTYPE]", help="An input of --torch or --jax; repeatable."),
+]
+DimOption = Annotated[
+    list[str] | None, typer.Option("--dim", metavar="NAME=SIZE", help="Size of a dynamic dimension of --onnx.")
+]
+SaveOption = Annotated[Path | None, typer.Option("--save-graph", metavar="FILE", help="Also save the op graph.")]
+CacheOption = Annotated[
+    Path | None, typer.Option("--cache", metavar="DIR", help="Keep lowered graphs here, by content.")
+]
+
+
+def load(source: Source) -> OpGraph | None:
+    """Return the graph that the options name; None where they name none.
+
+    Raises
+    ------
+    RooflineError
+        The program cannot be imported, read or lowered; the message says what to change.
+    """
+    kind = source.kind
+    if kind is None:
+        return None
+    if kind == "graph":
+        import roofline as rf
+
+        return rf.load_graph(str(source.graph))
+    build = {"onnx": lower_onnx, "torch": lower_torch, "jax": lower_jax}[kind]
+    return build(source) if source.cache is None else cached(source, source.cache, kind, build)
+
+
+def network(model: str | None, source: Source) -> str | OpGraph:
+    """Return what is to be simulated: a model's name or file, a saved graph, or a program.
+
+    Raises
+    ------
+    InputError
+        Neither MODEL nor a program is given, or both.
+    """
+    kind = source.kind
+    if model is not None and kind is not None:
+        raise InputError(f"give MODEL or --{kind}, not both")
+    if model is not None and model.endswith(".json"):
+        return load(Source(graph=Path(model))) or model
+    found = model or load(source)
+    if found is None:
+        raise InputError("give a MODEL, or one of --onnx, --torch, --jax, --graph")
+    return found
+
+
+def save(found: str | OpGraph, path: Path, batch: int | None, image_size: int | None) -> None:
+    """Write the op graph of what is simulated to a file."""
+    import roofline as rf
+
+    if isinstance(found, str):
+        found = rf.graph(found, batch=1 if batch is None else batch, image_size=image_size)
+    found.save(path)

@@ -1,0 +1,77 @@
+"""Lowered graphs kept in a folder, by the content of what they are lowered from."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roofline.cli.programs import Source, blamed, here
+from roofline.errors import InputError, RooflineError
+
+if TYPE_CHECKING:
+    from roofline.graph.opgraph import OpGraph
+
+#: whose versions lowering depends on, beside our own
+PACKAGES = {"onnx": ("onnx",), "torch": ("torch",), "jax": ("jax", "flax")}
+
+
+def cached(source: Source, folder: Path, kind: str, build: Callable[[Source], OpGraph]) -> OpGraph:
+    """Return the graph of a program: from the folder if it is there, else lowered and put there.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be used, or the program not found.
+    """
+    import roofline as rf
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot use cache folder {str(folder)!r}: {error.strerror or error}") from None
+    path = folder / f"{kind}-{_content_key(source, kind)}.json"
+    if path.is_file():
+        try:
+            return rf.load_graph(path)
+        except RooflineError:
+            pass  # damaged: lower again and replace it
+    graph = build(source)
+    graph.save(path)
+    return graph
+
+
+def _content_key(source: Source, kind: str) -> str:
+    """Return the hash of all that lowering depends on: the file itself, options, and versions.
+
+    Of ``module:function`` the file of the module counts, not what it imports.
+    """
+    text = str(getattr(source, kind))
+    file = Path(text) if kind == "onnx" or text.endswith(".pt2") else _module_file(text.partition(":")[0])
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {str(file)!r}: {error.strerror or error}") from None
+    versions = [f"{p} {metadata.version(p)}" for p in ("roofline", *PACKAGES[kind]) if _installed(p)]
+    options = json.dumps([kind, text.partition(":")[2] or file.name, source.shapes, source.dims, versions])
+    return hashlib.sha256(options.encode() + b"\0" + content).hexdigest()[:32]
+
+
+def _module_file(module: str) -> Path:
+    with here(), blamed(f"module {module!r}"):
+        found = importlib.util.find_spec(module)
+    if found is None or not found.origin:
+        raise InputError(f"no module {module!r} here or installed")
+    return Path(found.origin)
+
+
+def _installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,204 @@
+"""Programs that options name: imported, given shapes, and lowered by the front end of their framework."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roofline.dtypes import DType
+from roofline.dtypes import dtype as named_dtype
+from roofline.errors import InputError, RooflineError
+
+if TYPE_CHECKING:
+    from roofline.graph.opgraph import OpGraph
+
+#: the frameworks' names of our formats
+FORMATS = {
+    "fp64": "float64", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int64": "int64", "int32": "int32",
+    "int8": "int8", "bool": "bool",
+}  # fmt: skip
+MAX_ELEMENTS = 2**40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What the options of a front end say; at most one of the four names a program."""
+
+    onnx: Path | None = None
+    torch: str | None = None
+    jax: str | None = None
+    graph: Path | None = None
+    shapes: tuple[str, ...] = ()
+    dims: tuple[str, ...] = ()
+    cache: Path | None = None
+
+    @property
+    def kind(self) -> str | None:
+        """The option that names the program.
+
+        Raises
+        ------
+        InputError
+            Several do, or an option of another front end is given.
+        """
+        given = [name for name in ("onnx", "torch", "jax", "graph") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InputError(f"give one program: --{' and --'.join(given)} were given")
+        kind = given[0] if given else None
+        if self.shapes and kind not in ("torch", "jax"):
+            raise InputError("--input-shape belongs to --torch and --jax; use --dim NAME=SIZE with --onnx")
+        if self.dims and kind != "onnx":
+            raise InputError("--dim belongs to --onnx; use --input-shape with --torch and --jax")
+        return kind
+
+
+def parse_shape(text: str) -> tuple[tuple[int, ...], DType]:
+    """Return the sizes and the dtype of ``8x3x224x224`` or ``8x128:int32``.
+
+    Raises
+    ------
+    InputError
+        Not sizes with x between them.
+
+    Examples
+    --------
+    >>> sizes, dtype = parse_shape("8x128:int32")
+    >>> sizes, dtype.name
+    ((8, 128), 'int32')
+    """
+    sizes, _, name = text.partition(":")
+    if not re.fullmatch(r"\d{1,9}([x,]\d{1,9})*", sizes):
+        raise InputError(f"--input-shape takes sizes such as 8x3x224x224 or 8x128:int32, got {text!r}")
+    shape = tuple(int(d) for d in re.split("[x,]", sizes))
+    if 0 in shape or math.prod(shape) > MAX_ELEMENTS:
+        raise InputError(f"--input-shape {text!r} has no elements, or more than 2**40")
+    found = named_dtype(name or "fp32")
+    if found.name not in FORMATS:
+        raise InputError(f"--input-shape {text!r}: dtype is one of {', '.join(FORMATS)}")
+    return shape, found
+
+
+def parse_dims(texts: Sequence[str]) -> dict[str, int]:
+    """Return name -> size of ``N=8``.
+
+    Raises
+    ------
+    InputError
+        Not a name and a positive number.
+    """
+    found: dict[str, int] = {}
+    for text in texts:
+        name, _, size = text.rpartition("=")
+        if not name or not re.fullmatch(r"\d{1,9}", size) or int(size) == 0:
+            raise InputError(f"--dim takes NAME=SIZE with a positive size, got {text!r}")
+        found[name] = int(size)
+    return found
+
+
+def lower_onnx(source: Source) -> OpGraph:
+    """Return the graph of the ONNX file, its dynamic dimensions pinned."""
+    from roofline.frontends.onnx import from_onnx
+
+    return from_onnx(str(source.onnx), dims=parse_dims(source.dims) or None)
+
+
+def lower_torch(source: Source) -> OpGraph:
+    """Return the graph of a PyTorch module that a function returns, or of a saved program."""
+    from roofline.frontends.torch import from_torch
+
+    text = str(source.torch)
+    if text.endswith(".pt2"):
+        return from_torch(text, _tensors(source) or None)
+    made, inputs, name = _program(text, "--torch")
+    return from_torch(made, _tensors(source) or _given(inputs, "--torch"), name=name)
+
+
+def _tensors(source: Source) -> tuple[Any, ...]:
+    import torch
+
+    parsed = [parse_shape(s) for s in source.shapes]
+    return tuple(torch.empty(shape, dtype=getattr(torch, FORMATS[d.name]), device="meta") for shape, d in parsed)
+
+
+def lower_jax(source: Source) -> OpGraph:
+    """Return the graph of a JAX function, or of the one that a function without arguments returns."""
+    from roofline.frontends.jax import from_jax
+
+    made, inputs, name = _program(str(source.jax), "--jax")
+    specs: Any = None
+    if source.shapes:
+        import jax
+
+        parsed = [parse_shape(s) for s in source.shapes]
+        specs = [jax.ShapeDtypeStruct(shape, FORMATS[d.name]) for shape, d in parsed]  # type: ignore[no-untyped-call]
+    given = _given(specs if specs is not None else inputs, "--jax")
+    return from_jax(made, *(given if isinstance(given, (tuple, list)) else (given,)), name=name)
+
+
+def _given(inputs: Any, option: str) -> Any:
+    if inputs is None:
+        raise InputError(f"{option} needs --input-shape, or a function that returns (program, example inputs)")
+    return inputs
+
+
+def _program(text: str, option: str) -> tuple[Any, Any, str]:
+    """Return what ``package.module:function`` makes, its example inputs (or None), and its name."""
+    module, _, attribute = text.partition(":")
+    if not re.fullmatch(r"[\w.]+", module) or not re.fullmatch(r"[\w.]+", attribute):
+        raise InputError(f"{option} takes package.module:function, got {text!r}")
+    with here(), blamed(f"{option} {text!r}"):
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            if not hasattr(found, part):
+                raise InputError(f"{option}: module {module!r} has no {attribute!r}")
+            found = getattr(found, part)
+        made = found() if _makes(found, option) else found
+    inputs = None
+    if isinstance(made, tuple) and len(made) == 2:
+        made, inputs = made
+    if not callable(made):
+        raise InputError(f"{option} {text!r} gives {type(made).__name__!r}, which is no program")
+    return made, inputs, attribute.rpartition(".")[2]
+
+
+def _makes(found: Any, option: str) -> bool:
+    """Whether something makes the program, rather than being it: a class, or a function without arguments."""
+    if inspect.isclass(found):
+        return True
+    if not callable(found) or not (inspect.isfunction(found) or inspect.ismethod(found)):
+        return False
+    needed = [p for p in inspect.signature(found).parameters.values() if p.default is p.empty and p.kind not in (2, 4)]
+    return not needed
+
+
+@contextmanager
+def here() -> Iterator[None]:
+    """Import from the current directory too, as ``python -m`` does."""
+    path = os.getcwd()
+    sys.path.insert(0, path)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(path)
+
+
+@contextmanager
+def blamed(what: str) -> Iterator[None]:
+    """Turn whatever a user's module raises into one line."""
+    try:
+        yield
+    except (RooflineError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # SystemExit too: the module may not end the command
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{what} failed: {type(error).__name__}: {reason}") from error
