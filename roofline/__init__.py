@@ -29,6 +29,12 @@ _PUBLIC = {
     "Request": "roofline.simulate.run",
     "Report": "roofline.simulate.report",
     "compare": "roofline.analysis.compare",
+    "search_space": "roofline.search.spacefile",
+    "search_spaces": "roofline.search.spacefile",
+    "Space": "roofline.search.space",
+    "Oracle": "roofline.search.oracle",
+    "Objective": "roofline.search.objective",
+    "evolve": "roofline.search.evolve",
     "Arch": "roofline.arch.spec",
     "Device": "roofline.device.spec",
     "Runtime": "roofline.runtime.spec",
@@ -63,6 +69,12 @@ if TYPE_CHECKING:
     from roofline.runtime.load import runtime as runtime
     from roofline.runtime.load import runtimes as runtimes
     from roofline.runtime.spec import Runtime as Runtime
+    from roofline.search.evolve import evolve as evolve
+    from roofline.search.objective import Objective as Objective
+    from roofline.search.oracle import Oracle as Oracle
+    from roofline.search.space import Space as Space
+    from roofline.search.spacefile import search_space as search_space
+    from roofline.search.spacefile import search_spaces as search_spaces
     from roofline.simulate.report import Report as Report
     from roofline.simulate.run import Request as Request
     from roofline.simulate.run import simulate as simulate

@@ -47,8 +47,8 @@ class State:
 class Aging:
     """The knobs of the aging search."""
 
-    population: int = 512
-    batch: int = 256
+    population: int = 1024
+    batch: int = 512
     sample: int = 16
 
     def check(self) -> None:

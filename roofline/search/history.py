@@ -18,6 +18,8 @@ from roofline.search.space import Space
 
 FILE, LOCK = "history.sqlite", ".lock.sqlite"
 FORMAT = 1
+#: pages of 4 KiB in the write-ahead log before they move into the database: rarely, a search writes much
+CHECKPOINT_PAGES = 16_384
 TABLES = """
 create table if not exists about (key text primary key, value text not null);
 create table if not exists generations (
@@ -68,6 +70,7 @@ class History:
                 self._db = sqlite3.connect(folder / FILE, isolation_level=None)
                 self._db.execute("pragma journal_mode = wal")
                 self._db.execute("pragma synchronous = normal")
+                self._db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
                 self._db.executescript(TABLES)
                 self._check({"format": FORMAT, **about})
         except BaseException:

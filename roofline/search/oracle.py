@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,25 @@ class Oracle:
             self._tables[profile] = build_tables(laid_out, [self.targets[i].machine for i in members])
         return self._tables[profile]
 
+    def only(self, device: str) -> Oracle:
+        """Return the oracle of one of the devices; tables that exist are shared.
+
+        Raises
+        ------
+        InputError
+            The oracle has no such device.
+        """
+        if device not in self.devices:
+            raise InputError(f"the oracle has no device {device!r}{nearest(device, self.devices)}")
+        one = copy.copy(self)
+        place = self.devices.index(device)
+        one.targets, one.devices = (self.targets[place],), (device,)
+        one._tables, one._joined = {}, {}
+        for profile, members in enumerate(self.profiles()):
+            if place in members and profile in self._tables:
+                one._tables[0] = tuple(_of_device(t, members.index(place)) for t in self._tables[profile])
+        return one
+
     def build(self) -> Oracle:
         """Build all tables now, and return the oracle."""
         for profile in range(len(self.profiles())):
@@ -169,7 +189,7 @@ class Oracle:
         out = np.empty((len(checked), len(self.targets)))
         for profile, members in enumerate(self.profiles()):
             names = [n for d in range(len(members)) for n in time_columns(d)]
-            idle = [n for n in names if all(not np.nansum(t.columns[n]) for t in self.tables(profile))]
+            idle = frozenset.intersection(*(table.idle for table in self.tables(profile)))
             sums = self._gather(profile, checked, [n for n in names if n not in idle])
             for d, i in enumerate(members):
                 pair = [sums.get(n, 0.0) for n in time_columns(d)]
@@ -231,6 +251,13 @@ class Oracle:
             self.space.decode(genomes[row])  # a forbidden combination says so itself
             raise InputError(f"genome {row} is no network of space {self.space.name!r}: {genomes[row].tolist()!r}")
         return values
+
+
+def _of_device(table: StageTable, device: int) -> StageTable:
+    """Return a table with the times of one device as the first."""
+    shared = {name: column for name, column in table.columns.items() if "." not in name}
+    own = {first: table.columns[name] for first, name in zip(time_columns(0), time_columns(device), strict=True)}
+    return replace(table, columns=shared | own)
 
 
 def _target(device: Device, batch: Any, dtype: Any, runtime: Any, cores: Any, layout: Any) -> Target:

@@ -46,6 +46,7 @@ class Layout:
     segments: tuple[Segment, ...]
     groups: tuple[Group, ...]
     row_count: int
+    steps: Steps
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,7 +71,7 @@ def lay_out(space: Space, policy: Policy, batch: int, image_size: int | None = N
     for stage in range(len(space.stages)):
         segment, flow = _walk(space, stage, flow, steps)
         segments.append(segment)
-    return Layout(segments=tuple(segments), groups=tuple(steps.lower()), row_count=len(steps.blocks))
+    return Layout(segments=tuple(segments), groups=tuple(steps.lower()), row_count=len(steps.blocks), steps=steps)
 
 
 def _inputs(space: Space, steps: Steps, image_size: int | None) -> _Flow:

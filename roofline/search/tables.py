@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -37,10 +38,15 @@ class StageTable:
     shape: tuple[int, ...]
     columns: dict[str, Array]
 
-    @property
+    @cached_property
     def strides(self) -> tuple[int, ...]:
         """Entries between neighbours along each gene."""
         return tuple(prod(self.shape[i + 1 :]) for i in range(len(self.shape)))
+
+    @cached_property
+    def idle(self) -> frozenset[str]:
+        """Names of the columns that are zero wherever there is a network."""
+        return frozenset(name for name, column in self.columns.items() if not np.nansum(np.abs(column)))
 
 
 def time_columns(device: int) -> tuple[str, str]:

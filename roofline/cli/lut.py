@@ -1,0 +1,56 @@
+"""``roofline lut``: the latency table of a search space on a device, for other people's search code."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roofline.cli import output
+from roofline.cli.options import LayoutOption
+
+SUFFIXES = (".csv", ".json", ".yaml", ".yml", ".npz")
+
+
+class By(StrEnum):
+    """What a row is."""
+
+    block = "block"
+    stage = "stage"
+
+
+def command(
+    space: Annotated[
+        str, typer.Argument(metavar="SPACE", help="accel-nasbench, efficientnet-x, resnet, vit, or a file.")
+    ],
+    device: Annotated[str, typer.Option("--device", "-d", help="Name or file of one device.")],
+    file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help=f"One of {', '.join(SUFFIXES)}.")],
+    by: Annotated[
+        By, typer.Option("--by", help="Rows: distinct blocks, or stages with the choices they hear.")
+    ] = By.block,
+    batch: Annotated[int, typer.Option("--batch", "-b", help="Examples per run.")] = 1,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="bf16, fp16, ...; default: the device's.")] = None,
+    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help="Default: the device's.")] = None,
+    layout: LayoutOption = None,
+    image_size: Annotated[int | None, typer.Option("--image-size", help="In a space that does not choose it.")] = None,
+    cores: Annotated[int | None, typer.Option("--cores", help="Program instances.")] = None,
+) -> None:
+    """Write the latency of every block that networks of SPACE are made of.
+
+    CSV and JSON have a row for each, YAML the keys of Once-for-All's tables; .npz is what the oracle loads.
+    """
+    output.check_suffix(file, SUFFIXES)
+    from roofline.search.lut import write
+    from roofline.search.oracle import Oracle
+
+    oracle = Oracle(
+        space, device, batch=batch, dtype=dtype, runtime=runtime, image_size=image_size, cores=cores, layout=layout
+    )
+    if file.suffix.lower() == ".npz":
+        oracle.save(file)
+        output.show(f"tables of {oracle.space.name} on {oracle.devices[0]}: {file}")
+        return
+    count = write(oracle, file, by=by.value)
+    output.show(f"{count:,} {by.value}s of {oracle.space.name} on {oracle.devices[0]}: {file}")

@@ -1,0 +1,224 @@
+"""``roofline search``: networks of a space that are fast on a device and lose no accuracy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from roofline.cli import output
+from roofline.cli.options import Format, FormatOption, LayoutOption, per_device, words
+from roofline.errors import InputError
+from roofline.text import significant
+
+if TYPE_CHECKING:
+    from roofline.search.evolve import SearchResult
+
+INTERRUPTED = 130
+EACH = "one value, or DEVICE=VALUE,..."
+
+
+class Method(StrEnum):
+    """How the space is searched."""
+
+    aging = "aging"
+    pareto = "pareto"
+    random = "random"
+
+
+class Keep(StrEnum):
+    """What the history keeps."""
+
+    generations = "generations"
+    all = "all"
+
+
+def command(
+    space: Annotated[
+        str, typer.Argument(metavar="SPACE", help="accel-nasbench, efficientnet-x, resnet, vit, or a file.")
+    ],
+    device: Annotated[list[str], typer.Option("--device", "-d", help="Repeat it, or give a comma list.")],
+    accuracy: Annotated[
+        str,
+        typer.Option(
+            "--accuracy", "-a", help="auto, pairwise, structural, params, macs, entropy, FILE.csv, module:function."
+        ),
+    ] = "auto",
+    target: Annotated[
+        str | None,
+        typer.Option("--target-latency-ms", "-t", help=f"Of the reward accuracy x (latency / target)^w: {EACH}"),
+    ] = None,
+    limit: Annotated[str | None, typer.Option("--max-latency-ms", help=f"Constraint: {EACH}")] = None,
+    max_gmacs: Annotated[float | None, typer.Option("--max-gmacs", help="Constraint: 1e9 MACs of one example.")] = None,
+    max_mparams: Annotated[float | None, typer.Option("--max-mparams", help="Constraint: 1e6 parameters.")] = None,
+    max_memory: Annotated[float | None, typer.Option("--max-memory-gib", help="Constraint: peak memory.")] = None,
+    min_accuracy: Annotated[float | None, typer.Option("--min-accuracy", help="Constraint.")] = None,
+    exponent: Annotated[float, typer.Option("--exponent", help="w of the reward.")] = -0.07,
+    hard: Annotated[bool, typer.Option("--hard", help="Punish latencies over the target only, with w = -1.")] = False,
+    any_domain: Annotated[
+        bool, typer.Option("--any-domain", help="Allow what the accuracy oracle knows nothing of.")
+    ] = False,
+    method: Annotated[Method, typer.Option("--method", "-m", help="How the space is searched.")] = Method.aging,
+    evaluations: Annotated[int, typer.Option("--evaluations", "-n", help="Candidates judged in all.")] = 100_000,
+    seed: Annotated[int, typer.Option("--seed", "-s", help="The same seed gives the same result.")] = 0,
+    population: Annotated[int | None, typer.Option("--population", help="Candidates alive.")] = None,
+    history: Annotated[
+        Keep, typer.Option("--history", help="generations, or every evaluation too.")
+    ] = Keep.generations,
+    batch: Annotated[str, typer.Option("--batch", "-b", help=f"Examples per run: {EACH}")] = "1",
+    dtype: Annotated[str | None, typer.Option("--dtype", help=f"bf16, fp16, ...: {EACH}")] = None,
+    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help=f"Default: the device's; {EACH}")] = None,
+    layout: LayoutOption = None,
+    image_size: Annotated[int | None, typer.Option("--image-size", help="In a space that does not choose it.")] = None,
+    cores: Annotated[str | None, typer.Option("--cores", help=f"Program instances: {EACH}")] = None,
+    folder: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", file_okay=False)] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines/--no-baselines", help="Random and params-only beside it.")
+    ] = True,
+    form: FormatOption = Format.table,
+) -> None:
+    """Search SPACE for networks that are accurate and fast on the devices.
+
+    Prints the best candidate with the error of its accuracy, and beside it what random search and a search by parameter
+    count find. --output keeps a history, from which a search that was killed goes on when it is started again; the
+    Pareto table, architecture files of the winners, and plots.
+    """
+    from roofline.search.accuracy.choose import accuracy_oracle
+    from roofline.search.evolve import evolve
+    from roofline.search.objective import Objective
+    from roofline.search.oracle import Oracle
+
+    devices = words(device)
+    if not devices:
+        raise InputError("give at least one --device")
+    oracle = Oracle(
+        space, devices, batch=_given(batch, devices, "--batch", int) or 1, dtype=_given(dtype, devices, "--dtype", str),
+        runtime=_given(runtime, devices, "--runtime", str), image_size=image_size, layout=layout,
+        cores=_given(cores, devices, "--cores", int),
+    )  # fmt: skip
+    objective = Objective(
+        oracle=oracle, accuracy=accuracy_oracle(accuracy, oracle),
+        target_latency_s=_seconds(target, devices, "--target-latency-ms"),
+        max_latency_s=_seconds(limit, devices, "--max-latency-ms"), exponent=exponent, hard=hard,
+        max_macs=None if max_gmacs is None else max_gmacs * 1e9, min_accuracy=min_accuracy,
+        max_params=None if max_mparams is None else max_mparams * 1e6, in_domain=not any_domain,
+        max_memory_bytes=None if max_memory is None else max_memory * 2**30,
+    )  # fmt: skip
+    with _Bar(evaluations) as show:
+        result = evolve(
+            oracle.space, objective, evaluations=evaluations, method=method.value, seed=seed, output=folder,
+            history=history.value, baselines=baselines, progress=show, strict=False,
+            **({} if population is None else _population(method, population)),
+        )  # fmt: skip
+    if folder is not None:
+        from roofline.search.result import save
+
+        save(result, folder)
+    _print(result, form)
+    if result.interrupted:
+        output.warn(f"interrupted after {result.evaluations:,} evaluations: results so far are kept")
+        raise typer.Exit(INTERRUPTED)
+    if not result.feasible:
+        raise InputError(
+            f"no candidate of {result.evaluations:,} meets the constraints; {objective.closest(result.best)}"
+        )
+
+
+def _population(method: Method, population: int) -> dict[str, int]:
+    if method is Method.random:
+        raise InputError("random search has no population")
+    more = {"batch": max(population // 2, 1)} if method is Method.aging else {}
+    return {"population": population, **more}
+
+
+def _given(text: str | None, devices: list[str], option: str, kind: Callable[[str], Any]) -> Any:
+    """Return an option as one value, or by the names that the devices have."""
+    if text is None:
+        return None
+    import roofline as rf
+
+    found = per_device(text, devices, option, kind)
+    return {rf.device(name).name: value for name, value in found.items() if value is not None}
+
+
+def _seconds(text: str | None, devices: list[str], option: str) -> Any:
+    def milliseconds(value: str) -> float:
+        try:
+            return float(value) * 1e-3
+        except ValueError:
+            raise InputError(f"{option} takes a number of milliseconds, got {value!r}") from None
+
+    return _given(text, devices, option, milliseconds)
+
+
+class _Bar:
+    """A progress bar on a terminal, silence elsewhere."""
+
+    def __init__(self, evaluations: int) -> None:
+        self.evaluations = evaluations
+        self.progress: Any = None
+        self.task: Any = None
+
+    def __enter__(self) -> Any:
+        if not sys.stderr.isatty():
+            return None
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"), TimeRemainingColumn(),
+                   TextColumn("{task.description}"))  # fmt: skip
+        self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.task = self.progress.add_task("", total=self.evaluations)
+        self.progress.start()
+        return self.show
+
+    def show(self, state: Any, seconds: float) -> None:
+        """Say how far it is, how fast, and what is best."""
+        rate = state.evaluations / seconds if seconds else 0.0
+        best = (
+            f"best {significant(float(state.best.fitness[0]), 4)}"
+            if state.best.violation[0] <= 0
+            else "none feasible yet"
+        )
+        self.progress.update(self.task, completed=state.evaluations, description=f"{rate:,.0f}/s, {best}")
+
+    def __exit__(self, *error: Any) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+
+
+def _print(result: SearchResult, form: Format) -> None:
+    from roofline.search.result import figure, finite, rows, summary, winners
+
+    if form is Format.json:
+        sys.stdout.write(output.as_json(finite(summary(result))))
+        return
+    if form is Format.csv:
+        sys.stdout.write(output.as_csv(rows(result.objective, winners(result))))
+        return
+    objective = result.objective
+    devices = [f"{name} ms" for name in objective.oracle.devices]
+    table = output.table(
+        None,
+        ("", "accuracy", *devices, "GMACs", "M params", "reward", "genome"),
+        (*devices, "GMACs", "M params", "reward"),
+    )
+    for name, found in {"best": result.best, **result.baselines}.items():
+        one = rows(objective, found)[0]
+        feasible = found.violation[0] <= 0
+        table.add_row(
+            name, figure(objective, found), *(significant(float(x) * 1e3, 4) for x in found.latency_s[0]),
+            significant(one["macs"] / 1e9), significant(one["params"] / 1e6),
+            significant(float(found.fitness[0]), 4) if feasible else "infeasible", one["genome"],
+        )  # fmt: skip
+    kept = 0 if result.archive is None else len(result.archive)
+    output.show(
+        f"{objective.space.name}: {result.evaluations:,} evaluations, {result.rate_per_s:,.0f}/s, seed {result.seed},"
+        f" accuracy by {objective.accuracy.name}",
+        table,
+        f"{kept} candidates that nobody beats in latency and accuracy",
+    )

@@ -1,0 +1,76 @@
+"""From a word to an accuracy oracle: what ``roofline search --accuracy`` takes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from roofline.errors import InputError, nearest
+from roofline.search.accuracy.adapters import FromFunction, FromTable
+from roofline.search.accuracy.fit import TARGET, read_table
+from roofline.search.accuracy.pairwise import PairwiseRidge
+from roofline.search.accuracy.protocol import AccuracyOracle
+from roofline.search.accuracy.scores import BASELINES, Score
+from roofline.search.accuracy.structural import Structural
+from roofline.search.oracle import Oracle
+
+WORDS = ("auto", "pairwise", "structural", *BASELINES)
+#: columns of a user's table that may hold the accuracy
+COLUMNS = ("accuracy", "top1", TARGET)
+
+
+def accuracy_oracle(word: str, oracle: Oracle) -> AccuracyOracle:
+    """Return an accuracy oracle for the space of a latency oracle.
+
+    Parameters
+    ----------
+    word
+        ``auto`` (the best known for the space), ``pairwise``, ``structural``, ``params``, ``macs``, ``entropy``, a
+        table ``FILE.csv`` with a column per choice and ``accuracy``, or ``module:function`` of genomes (N, L).
+
+    Raises
+    ------
+    InputError
+        No such oracle, or none is known for the space.
+    """
+    space = oracle.space
+    if word == "auto":
+        word = "pairwise" if space.name == "accel-nasbench" else "structural"
+    if word == "pairwise":
+        if space.name != "accel-nasbench":
+            raise InputError(
+                f"the pairwise ridge is of accel-nasbench, not of {space.name!r}; fit one, or use structural"
+            )
+        return PairwiseRidge(space=space)
+    if word == "structural":
+        return Structural(oracle)
+    if word in BASELINES:
+        return Score(word, oracle)
+    if word.endswith((".csv", ".csv.gz")):
+        genomes, columns = read_table(Path(word), space)
+        found = [name for name in COLUMNS if name in columns]
+        if not found:
+            raise InputError(f"{word} has no column {' or '.join(map(repr, COLUMNS))}")
+        known = np.isfinite(columns[found[0]])
+        return FromTable(space, genomes[known], columns[found[0]][known], name=Path(word).name)
+    if ":" in word:
+        return FromFunction(space, _function(word), name=word)
+    raise InputError(f"unknown accuracy oracle {word!r}{nearest(word, WORDS)} (or FILE.csv, or module:function)")
+
+
+def _function(word: str) -> Callable[..., Any]:
+    module, _, name = word.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found: Any = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"cannot load {word!r}: {error}") from None
+    if not callable(found):
+        raise InputError(f"{word!r} is not a function")
+    return cast("Callable[..., Any]", found)

@@ -1,0 +1,44 @@
+"""An architecture as a file that `rf.model` reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from roofline.arch.spec import Arch
+from roofline.files import atomic
+from roofline.search.decoding import stage_table
+
+
+def to_toml(arch: Arch, note: str) -> str:
+    """Return the text of an architecture file with one network; `note` says where it is from."""
+    size = "image_size" if arch.input == "image" else "sequence_length"
+    head = {"family": arch.family, "title": arch.title, "input": arch.input}
+    stages = "\n".join(f"    {_inline(stage_table(stage))}," for stage in arch.stages)
+    return (
+        "".join(f"{key} = {_value(value)}\n" for key, value in head.items())
+        + f"stages = [\n{stages}\n]\n\n[sources]\nsearch = {_value(note)}\n\n"
+        + f"[variants.{arch.name}]\n{size} = {arch.image_size}\n"
+    )
+
+
+def write_arch(arch: Arch, path: Path, note: str) -> Path:
+    """Write an architecture file, whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(to_toml(arch, note), encoding="utf-8")
+    return path
+
+
+def _inline(table: dict[str, Any]) -> str:
+    return "{ " + ", ".join(f"{key} = {_value(value)}" for key, value in table.items() if value is not None) + " }"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_value(v) for v in value) + "]"
+    return repr(value)

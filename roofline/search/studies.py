@@ -1,0 +1,167 @@
+"""Two studies of the EfficientNet-X space: ``python -m roofline.search.studies [SEEDS]`` prints both.
+
+Rediscovery: from EfficientNet-B0, how much faster a network of no lower score the space holds, which of the paper's rules
+it follows, and what a search for few multiply-accumulates finds instead. Genes: whether a network that was searched for
+one platform stays ahead on the others. Every candidate is scored as its plain twin.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roofline.arch.load import model
+from roofline.errors import InputError
+from roofline.numeric import Array
+from roofline.search.accuracy.structural import Structural
+from roofline.search.evolve import evolve
+from roofline.search.objective import Objective
+from roofline.search.oracle import Oracle
+from roofline.search.space import Space
+from roofline.search.spacefile import search_space
+
+BASE = "efficientnet-b0"
+BATCH = 128
+EVALUATIONS = 200_000
+#: what a device runs instead of its default: the paper's own stack on the V100
+RUNTIMES = {"v100": "tensorflow"}
+PLATFORMS = ("tpu-v2", "tpu-v3", "tpu-v4i", "v100", "a100-40gb")
+#: stages before the grid shrinks to 28 positions a side, and after
+EARLY, LATE = ("s0", "s1", "s2"), ("s3", "s4", "s5", "s6")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Winner:
+    """The best network of one seed, beside the base network; scores are those of plain twins."""
+
+    genome: NDArray[np.int8]
+    latency_s: Array
+    base_latency_s: Array
+    score: float
+    base_score: float
+    plain_score: float
+    macs: float
+    base_macs: float
+    seconds: float
+
+    @property
+    def speedup(self) -> Array:
+        """How much faster than the base network, per device of the oracle."""
+        return self.base_latency_s / self.latency_s
+
+
+def best_of(
+    oracle: Oracle,
+    device: str | None,
+    seed: int,
+    *,
+    what: Literal["latency", "macs"] = "latency",
+    evaluations: int = EVALUATIONS,
+) -> Winner:
+    """Return the fastest network on a device (or that of fewest MACs) whose score is not below the base network's."""
+    space = oracle.space
+    twin, plain = Structural(oracle), Structural(oracle, twin=False)
+    base = space.encode(model(BASE))[None]
+    own = oracle if device is None else oracle.only(device)
+    base_score = float(twin.predict(base).mean[0])
+    objective = Objective(oracle=own, accuracy=twin, min_accuracy=base_score, minimise=what)
+    found = evolve(space, objective, evaluations=evaluations, seed=seed, baselines=False)
+    genome = found.best.genomes
+    counts = oracle.counts(np.concatenate([genome, base]), ("macs",))["macs"]
+    return Winner(
+        genome=genome[0], latency_s=oracle.latency_s(genome)[0], base_latency_s=oracle.latency_s(base)[0],
+        score=float(found.best.accuracy[0]), base_score=base_score, plain_score=float(plain.predict(genome).mean[0]),
+        macs=float(counts[0]), base_macs=float(counts[1]), seconds=found.seconds,
+    )  # fmt: skip
+
+
+def rules(space: Space, genome: Any) -> dict[str, bool]:
+    """Return which of the paper's rules a network follows."""
+    chosen = space.mapping(genome)
+    fused = {s: chosen[f"{s}_op"] == "fused" for s in (*EARLY, *LATE)}
+    relu = [chosen[f"{s}_activation"] == "relu" for s in (*EARLY, *LATE)]
+    return {
+        "fused in an early stage": any(fused[s] for s in EARLY),
+        "depthwise in all late stages": not any(fused[s] for s in LATE),
+        "fused early and depthwise late": any(fused[s] for s in EARLY) and not any(fused[s] for s in LATE),
+        "ReLU in most stages": sum(relu) > len(relu) / 2,
+        "ReLU in all stages": all(relu),
+        "space-to-depth stem": chosen["stem"] == "space_to_depth",
+        "space-to-batch stem": chosen["stem"] == "space_to_batch",
+    }
+
+
+def rediscovery(device: str, seeds: int, runtime: str | None = None, evaluations: int = EVALUATIONS) -> dict[str, Any]:
+    """Return speed-ups over EfficientNet-B0 and rules followed over seeds, and the winner of the search for MACs."""
+    oracle = Oracle(search_space("efficientnet-x"), device, batch=BATCH, runtime=runtime)
+    found = [best_of(oracle, None, seed, evaluations=evaluations) for seed in range(seeds)]
+    few_macs = best_of(oracle, None, 0, what="macs", evaluations=evaluations)
+    followed = [rules(oracle.space, w.genome) for w in found]
+    return {
+        "device": device, "runtime": oracle.targets[0].machine.runtime.name, "winners": found, "few_macs": few_macs,
+        "rules": {rule: sum(f[rule] for f in followed) for rule in followed[0]},
+    }  # fmt: skip
+
+
+def transfer(devices: Sequence[str] = PLATFORMS, runtimes: Mapping[str, str] | None = None, seed: int = 0,
+             evaluations: int = EVALUATIONS) -> tuple[tuple[str, ...], Array]:  # fmt: skip
+    """Return row names, and the speed-up over EfficientNet-B0 of each platform's winner (row) on each platform.
+
+    The last row is the winner of the search for few multiply-accumulates.
+    """
+    runtimes = {name: stack for name, stack in (RUNTIMES if runtimes is None else runtimes).items() if name in devices}
+    oracle = Oracle(search_space("efficientnet-x"), list(devices), batch=BATCH, runtime=runtimes)
+    found = [best_of(oracle, device, seed, evaluations=evaluations).speedup for device in devices]
+    found.append(best_of(oracle, None, seed, what="macs", evaluations=evaluations).speedup)
+    return (*oracle.devices, "few MACs"), np.array(found)
+
+
+def gain_kept(speedup: Array) -> Array:
+    """Return the share of the native gain that each winner (row) keeps on each platform: 1 on the diagonal."""
+    native = np.diag(speedup)
+    return (speedup - 1.0) / (native - 1.0)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print both studies as Markdown."""
+    if len(arguments) > 1 or (arguments and not arguments[0].isdigit()):
+        print("usage: python -m roofline.search.studies [SEEDS]", file=sys.stderr)
+        return 2
+    seeds = int(arguments[0]) if arguments else 20
+    if seeds < 1:
+        raise InputError("at least one seed")
+    for device, runtime in (("tpu-v3", None), ("v100", None), ("v100", "tensorflow")):
+        _print_rediscovery(rediscovery(device, seeds, runtime))
+    names, speedup = transfer()
+    for title, table in (
+        ("speed-up over EfficientNet-B0", speedup),
+        ("share of the native gain kept", gain_kept(speedup)),
+    ):
+        print(f"\n{title}\n\n| searched on | " + " | ".join(names[:-1]) + " |\n|---|" + "---|" * (len(names) - 1))
+        for name, row in zip(names, table, strict=True):
+            print(f"| {name} | " + " | ".join(f"{x:.2f}" for x in row) + " |")
+    return 0
+
+
+def _print_rediscovery(found: Mapping[str, Any]) -> None:
+    winners: list[Winner] = found["winners"]
+    speed = np.array([w.speedup[0] for w in winners])
+    one, few = winners[int(np.argmax(speed))], found["few_macs"]
+    print(f"\n{found['device']}, {found['runtime']}, batch {BATCH}, {len(winners)} seeds\n")
+    print(f"- faster than EfficientNet-B0: {speed.min():.2f}x to {speed.max():.2f}x, median {np.median(speed):.2f}x;")
+    print(f"  slowest search {max(w.seconds for w in winners):.1f} s")
+    print(f"- score of the twin {one.score:.2f} (EfficientNet-B0 {one.base_score:.2f}), plain score {one.plain_score:.2f}"
+          " (out of domain)")  # fmt: skip
+    print(f"- MACs {one.macs / one.base_macs:.2f} x EfficientNet-B0's")
+    print(f"- searched for few MACs: {few.macs / few.base_macs:.2f} x the MACs, {few.speedup[0]:.2f}x faster")
+    for rule, count in found["rules"].items():
+        print(f"- {rule}: {count} of {len(winners)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
