@@ -21,10 +21,11 @@ from measured_files import (
     write,
 )
 
+from roofline.analysis.features import macs
 from roofline.analysis.measured import FORMATS, Options, load
 from roofline.analysis.measured.graphs import GraphSource
 from roofline.analysis.measured.types import SingleOp, TimmNetwork
-from roofline.analysis.predict import macs, prepare
+from roofline.analysis.predict import prepare
 from roofline.arch.build import graph
 from roofline.arch.spec import Arch
 from roofline.dtypes import precision

@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 from measured_files import CONV_HEAD, GEMM, GEMM_TEXT, NASBENCH_HEAD, REAL, XLA_TEXT, nasbench_row, real, write
 
+from roofline.analysis.ablate import EFFECTS, ablate
 from roofline.analysis.baselines import proportional, two_terms
+from roofline.analysis.features import traffic
 from roofline.analysis.measured import Options, load
 from roofline.analysis.offsets import best_offset_s, with_offsets
-from roofline.analysis.predict import prepare, traffic
+from roofline.analysis.predict import prepare
 from roofline.analysis.validate import validate
 from roofline.arch.nasbench import accel_nasbench_arch
 from roofline.cli import main
 from roofline.errors import InputError
+from roofline.runtime.load import runtime
 from roofline.simulate.run import simulate
 
 SIZES = (256, 512, 1024, 2048, 4096)
@@ -200,3 +203,31 @@ def test_rows_of_the_originals_stay_out_of_the_project(checkout: Path) -> None:
         pytest.skip("the measurements are not here")
     names = {path.name for path in REAL.rglob("*.csv*")}
     assert not {path.name for path in checkout.rglob("*.csv*") if ".venv" not in path.parts} & names
+
+
+# ablation ---------------------------------------------------------------------
+
+
+def test_taking_an_effect_out_moves_only_what_feels_it(tmp_path: Path) -> None:
+    rows = load(products(tmp_path, ratio=1.0)).measurements
+    found = {a.effect.name: a for a in ablate(rows)}
+    assert found["achieved matrix rate"].whole.mape == pytest.approx(0.0, abs=1e-9)
+    assert found["achieved matrix rate"].without.bias < 0  # at their peak, units are too fast
+    assert found["kernel floor"].without.bias < 0
+    assert found["CTA tile choice"].without.bias >= 0  # the best of several shapes is no worse than one of them
+    assert not found["depthwise cost"].moved and not found["channels-first cost"].moved
+    assert "tap folding" not in found  # an effect of systolic arrays
+
+
+def test_effects_of_fusion_and_mode_lower_again(tmp_path: Path) -> None:
+    rows = load(write(tmp_path, "nas.csv", f"{NASBENCH_HEAD}{nasbench_row()}\n"), Options(device="tpu-v2")).measurements
+    found = {a.effect.name: a for a in ablate(rows)}
+    assert found["fusion"].without.bias > found["fusion"].whole.bias
+    assert found["saved activations"].without.bias < found["saved activations"].whole.bias
+    assert found["layout padding"].without.bias < found["layout padding"].whole.bias
+
+
+def test_effects_have_distinct_names_and_name_real_constants() -> None:
+    assert len({e.name for e in EFFECTS}) == len(EFFECTS)
+    start = runtime("pytorch_eager", "gpu")
+    assert all(e.adapt(start) != start or e.name in ("fusion",) for e in EFFECTS if e.runtime and "gpu" in e.kinds)

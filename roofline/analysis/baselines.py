@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from roofline.analysis import predict
+from roofline.analysis import features
 from roofline.analysis.predict import Group, Prepared
 from roofline.numeric import Array
 
@@ -17,7 +17,7 @@ def plain_roofline(group: Group) -> Array:
     device, share = group.device, 1.0 / group.device.cores
     peak = device.peak_flops_per_s(group.precision.compute.name) * share
     bandwidth = device.main_memory.bandwidth_bytes_per_s * share
-    return np.maximum(2.0 * predict.macs(group) / peak, predict.traffic(group) / bandwidth)
+    return np.maximum(2.0 * features.macs(group) / peak, features.traffic(group) / bandwidth)
 
 
 def proportional(feature: Array, measured_s: Array) -> Array:
@@ -43,7 +43,7 @@ def baselines(prepared: Prepared) -> dict[str, Array]:
     advantage that the simulator does not have.
     """
     measured_s = prepared.measured_s
-    macs, written = prepared.gather(predict.macs), prepared.gather(predict.activations)
+    macs, written = prepared.gather(features.macs), prepared.gather(features.activations)
     found: dict[str, Array] = {}
     if (macs > 0).all():
         found["MACs"] = proportional(macs, measured_s)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from roofline.analysis.columns import take_blocks
 from roofline.analysis.measured.graphs import GraphSource
 from roofline.analysis.measured.types import Measurement, Rejected, SingleOp, TimmNetwork
 from roofline.arch.block import out_ports
@@ -21,12 +22,13 @@ from roofline.numeric import Array, ceil_div
 from roofline.passes.pipeline import Policy, policy
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.spec import Runtime
-from roofline.simulate.evaluate import KernelCosts, block_costs, kernel_costs
+from roofline.simulate.evaluate import block_costs, kernel_costs
 from roofline.simulate.lowering import Step, lower_blocks, steps_of
 from roofline.simulate.machine import Machine, machine_for
-from roofline.simulate.table import WRITE, Index, KernelTable, concat_tables
+from roofline.simulate.table import Index, KernelTable, concat_tables
 
 Adapt = Callable[[Runtime], Runtime]
+Change = Callable[[Machine], Machine]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,9 +64,10 @@ class Group:
         """Return a column of blocks summed over the blocks of each row."""
         return fold.segment_sum(per_block[self.step_row], self.owner, len(self.places))
 
-    def latency_s(self, runtime: Runtime, device: Device) -> Array:
+    def latency_s(self, runtime: Runtime, device: Device, change: Change | None = None) -> Array:
         """Return the predicted time of each row [s]."""
-        blocks = block_costs(self.table, kernel_costs(self.table, self.machine(runtime, device)))
+        machine = self.machine(runtime, device)
+        blocks = block_costs(self.table, kernel_costs(self.table, change(machine) if change else machine))
         device_s, host_s = self.total(blocks.device_s), self.total(blocks.host_s)
         whole = fold.latency_s(device_s, host_s, program_s=runtime.program_s)
         return np.where(self.networks > 0, whole, device_s)
@@ -94,7 +97,12 @@ class Prepared:
         """Measured time of each row."""
         return np.array([m.latency_s for m in self.measurements], dtype=np.float64)
 
-    def predict(self, runtimes: Adapt | None = None, devices: Mapping[str, Device] | None = None) -> Array:
+    def predict(
+        self,
+        runtimes: Adapt | None = None,
+        devices: Mapping[str, Device] | None = None,
+        change: Change | None = None,
+    ) -> Array:
         """Return the predicted time of each row [s], without what the measuring program adds.
 
         Parameters
@@ -103,11 +111,13 @@ class Prepared:
             Gives the runtime to use in place of each row's own; it must have the same fusion policy.
         devices
             Devices to use in place of those of the same name.
+        change
+            Gives the machine to use in place of the one that device and runtime make.
         """
         found = np.empty(len(self.measurements))
         for group in self.groups:
             runtime = runtimes(group.runtime) if runtimes else group.runtime
-            found[group.places] = group.latency_s(runtime, (devices or {}).get(group.device.name, group.device))
+            found[group.places] = group.latency_s(runtime, (devices or {}).get(group.device.name, group.device), change)
         return found
 
     def gather(self, column: Callable[[Group], Array]) -> Array:
@@ -137,68 +147,6 @@ class Prepared:
                 )  # fmt: skip
         kept = tuple(m for m, wanted in zip(self.measurements, mask, strict=True) if wanted)
         return Prepared(measurements=kept, groups=tuple(groups), rejected=self.rejected)
-
-
-def take_blocks(table: KernelTable, blocks: Index) -> KernelTable:
-    """Return the table of some of its blocks, in the order given."""
-    place = np.full(table.block_count, -1, dtype=np.int64)
-    place[blocks] = np.arange(len(blocks))
-    kernels = np.flatnonzero(place[table.kernels.block] >= 0)
-    kernel_place = np.full(table.kernel_count, -1, dtype=np.int64)
-    kernel_place[kernels] = np.arange(len(kernels))
-
-    def owned(columns: Any) -> Any:
-        rows = np.flatnonzero(kernel_place[columns.kernel] >= 0)
-        return _pick(columns, rows, kernel=kernel_place[columns.kernel[rows]])
-
-    return replace(
-        table,
-        contractions=owned(table.contractions),
-        vectors=owned(table.vectors),
-        accesses=owned(table.accesses),
-        kernels=_pick(table.kernels, kernels, block=place[table.kernels.block[kernels]]),
-        blocks=_pick(table.blocks, blocks),
-    )
-
-
-def _pick(columns: Any, rows: Index, **changed: Index) -> Any:
-    values = {name: getattr(columns, name)[rows] for name in columns.__dataclass_fields__}
-    return type(columns)(**values | changed)
-
-
-def activations(group: Group) -> Array:
-    """Return the elements that the convolutions and matrix products of each row write."""
-    a, k = group.table.accesses, group.table.kernels
-    counted = a.elements * (a.role == WRITE) * (k.macs[a.kernel] > 0)
-    per_kernel = fold.segment_sum(counted, a.kernel, group.table.kernel_count) * k.times
-    return group.total(fold.segment_sum(per_kernel, k.block, group.table.block_count))
-
-
-def macs(group: Group) -> Array:
-    """Return the multiply-accumulates of each row, of one core's share of the batch."""
-    k = group.table.kernels
-    return group.total(fold.segment_sum(k.times * k.macs, k.block, group.table.block_count))
-
-
-def traffic(group: Group) -> Array:
-    """Return the bytes that the kernels with products move; of all kernels where a row has no product."""
-    k = group.table.kernels
-    moved = k.times * k.traffic_bytes
-    with_products = group.total(fold.segment_sum(moved * (k.macs > 0), k.block, group.table.block_count))
-    return np.where(with_products > 0, with_products, group.total(_per_block(moved, group)))
-
-
-def _per_block(per_kernel: Array, group: Group) -> Array:
-    return fold.segment_sum(per_kernel, group.table.kernels.block, group.table.block_count)
-
-
-def kind_shares(group: Group, costs: KernelCosts) -> dict[str, Array]:
-    """Return, for each kind of kernel, its share of every row's device time."""
-    table, k = group.table, group.table.kernels
-    kinds = np.array([label.kind for label in table.labels])[k.label]
-    time_s = k.times * costs.time_s
-    whole = group.total(_per_block(time_s, group))
-    return {str(kind): group.total(_per_block(time_s * (kinds == kind), group)) / whole for kind in np.unique(kinds)}
 
 
 def prepare(
