@@ -117,7 +117,7 @@ def _enter_inputs(
     except TypeError as error:
         raise InputError(f"{title}: the example inputs do not fit the program: {error}") from None
     except ValueError:  # a builtin without signature
-        names = {}
+        names = {f"input_{i}": x for i, x in enumerate(args)} | named
     entered: dict[int, torch.Tensor] = {}
 
     def enter(path: Any, x: Any) -> Any:
@@ -170,7 +170,7 @@ def _run(
         first = next(iter(str(error).strip().splitlines()), "")
         where = f" in {tracer.place!r}" if tracer.place else ""
         hint = ""
-        if "meta tensor" in first or "data-dependent" in first:
+        if any(sign in first for sign in ("meta tensor", "data-dependent", "unallocated storage")):
             hint = "; the program depends on data, and there is none: pin what it reads"
         raise InputError(
             f"{title} raises {type(error).__name__}{where} with inputs ({shapes}): {first}{hint}"

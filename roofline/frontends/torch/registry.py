@@ -59,7 +59,7 @@ class Found:
 def _found(func: Any) -> Found:
     schema = func._schema
     name = schema.name.replace("::", ".")
-    full = f"{name}.{schema.overload_name}"
+    full = f"{name}.{schema.overload_name or 'default'}"
     written = tuple(a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write)
     tries = [full, name]
     if written and name.endswith("_") and not name.endswith("__"):

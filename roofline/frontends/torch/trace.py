@@ -7,7 +7,7 @@ alone run on the host and launch nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -188,28 +188,28 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Note that `tensor` now holds `value`, also where it is a view of another tensor."""
         value = views.expand(value, tuple(tensor.shape))
         self._known[id(tensor)] = (tensor, value)
-        changed = value
-        partly = False
-        while (link := self._shown.get(id(tensor))) is not None:
-            parent, name, raw = link
-            partly = partly or parent.numel() != tensor.numel()
-            if not partly:
-                changed = _undone(name, raw, tensor, parent, changed)
-                self._known[id(parent)] = (parent, changed)
-            tensor = parent
-        if partly:  # one update of the tensor that owns the memory
-            held = self.value(tensor)
+        links = list(self._owners(tensor))
+        partial = [i for i, (shown, parent, *_) in enumerate(links) if parent.numel() != shown.numel()]
+        if partial:  # one update of the tensor of which a part was written
+            owner = links[partial[-1]][1]
+            held = views.settled(self.value(owner))
             inputs = (self.t.tensor(held), self.t.tensor(value))
-            changed = self.t.emit(indexing.Update, inputs, tensor, order=views.settled(held).stored, name="update")
-            self._known[id(tensor)] = (tensor, changed)
+            value = self.t.emit(indexing.Update, inputs, owner, order=held.stored, name="update")
+            self._known[id(owner)] = (owner, value)
+            links = links[partial[-1] + 1 :]
+        for shown, parent, name, raw in links:
+            value = _undone(name, raw, shown, parent, value)
+            self._known[id(parent)] = (parent, value)
+
+    def _owners(self, tensor: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor, str, Any]]:
+        """Yield (view, what it is a view of, by which op, with which arguments), outwards."""
+        while (link := self._shown.get(id(tensor))) is not None:
+            yield (tensor, *link)
+            tensor = link[0]
 
     def _is_partial(self, tensor: torch.Tensor) -> bool:
         """Whether `tensor` shows a part of another one, so that writing to it is an update of the other."""
-        while (link := self._shown.get(id(tensor))) is not None:
-            if link[0].numel() != tensor.numel():
-                return True
-            tensor = link[0]
-        return False
+        return any(parent.numel() != shown.numel() for shown, parent, *_ in self._owners(tensor))
 
     def _miss(self, found: Found, raw: dict[str, Any], out: Any) -> None:
         shapes = ", ".join(show(tuple(x.shape)) for x in _tensors(raw))

@@ -1,0 +1,299 @@
+"""`rf.from_torch`: what it accepts, what it says when it cannot, names and state of what it lowered."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import roofline as rf
+from roofline.errors import GraphError, InputError, UnknownOpError
+from roofline.frontends.torch import lowering
+from roofline.frontends.torch.registry import RULES
+
+
+class Net(nn.Module):
+    """A network with what makes lowering hard: a tied weight, a buffer, a constant, a cache, dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(10, 8)
+        self.norm = nn.BatchNorm1d(8)
+        self.block = nn.Sequential(nn.Linear(8, 8), nn.ReLU(inplace=True), nn.Dropout(0.1))
+        self.head = nn.Linear(8, 10, bias=False)
+        self.head.weight = self.embed.weight
+        self.register_buffer("mask", torch.ones(8))
+        self.constant = torch.ones(8)
+        self.cache: dict[str, torch.Tensor] = {}
+
+    def forward(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return logits and features."""
+        if "scale" not in self.cache:
+            self.cache["scale"] = self.block[0].weight.sum()
+        x = self.embed(ids) * self.mask * self.constant.to(ids.device) * self.cache["scale"]
+        x = self.norm(self.block(x).transpose(1, 2)).transpose(1, 2)
+        return {"logits": self.head(x), "features": x}
+
+
+IDS = torch.zeros(2, 5, dtype=torch.int64)
+
+
+@pytest.fixture
+def net() -> Net:
+    return Net()
+
+
+def test_parameters_buffers_constants_and_ties(net: Net) -> None:
+    graph = rf.from_torch(net, IDS)
+    graph.check_shapes()
+    assert graph.params == sum(p.numel() for p in net.parameters()) == 10 * 8 + 2 * 8 + 8 * 8 + 8
+    roles = {t.id: t.role for t in graph.tensors.values() if t.role != "activation"}
+    assert roles == {
+        "ids": "input", "embed.weight": "parameter", "mask": "buffer", "constant": "buffer", "block.0.weight": "parameter",
+        "block.0.bias": "parameter", "norm.weight": "parameter", "norm.bias": "parameter", "norm.running_mean": "buffer",
+        "norm.running_var": "buffer",
+    }  # fmt: skip
+    assert graph.macs == 2 * 5 * (8 * 8 + 8 * 10)
+    assert len(graph.outputs) == 2
+    assert graph.name == "Net"
+    assert rf.from_torch(net, IDS, name="mine").name == "mine"
+
+
+def test_ops_carry_the_path_of_their_module_and_names_do_not_change(net: Net) -> None:
+    graph = rf.from_torch(net, IDS)
+    assert [i for i, op in graph.ops.items() if op.family != "free"] == [
+        "sum", "embed/embedding", "mul", "mul_2", "mul_3", "block.0/addmm", "block.1/relu", "norm/batch_norm", "head/mm",
+    ]  # fmt: skip
+    again = rf.from_torch(Net(), IDS)
+    assert list(again.ops) == list(graph.ops)
+    assert list(again.tensors) == list(graph.tensors)
+
+
+def test_the_module_is_left_as_it_was(net: Net) -> None:
+    net.block.train()
+    net.norm.eval()
+    before = {name: p.data_ptr() for name, p in net.state_dict(keep_vars=True).items()}
+    first = rf.from_torch(net, IDS)
+    assert net.cache == {}
+    assert net.block.training and net.block[2].training and not net.norm.training
+    assert {name: p.data_ptr() for name, p in net.state_dict(keep_vars=True).items()} == before
+    assert net(IDS)["logits"].shape == (2, 5, 10)  # it still runs, on its own weights
+    net.cache.clear()
+    assert list(rf.from_torch(net, IDS).ops) == list(first.ops)
+
+
+@pytest.mark.parametrize(
+    "inputs", [(2, 8), [2, 8], torch.empty(2, 8), (torch.empty(2, 8, device="meta"),), {"input": torch.empty(2, 8)}]
+)
+def test_inputs_are_tensors_shapes_or_names(inputs: Any) -> None:
+    graph = rf.from_torch(nn.Linear(8, 4), inputs)
+    assert graph.tensors[graph.inputs[0]].shape == (2, 8)
+    assert graph.inputs == ("input",)
+
+
+def test_keyword_inputs_and_functions() -> None:
+    graph = rf.from_torch(lambda a, *, b: a @ b, (2, 3), kwargs={"b": torch.empty(3, 4)})
+    assert (graph.macs, graph.inputs, graph.name) == (24, ("a", "b"), "lambda")
+
+
+def test_one_tensor_given_twice_is_one_input() -> None:
+    x = torch.empty(2, 3)
+    assert rf.from_torch(lambda a, b: a + b, (x, x)).inputs == ("a",)
+    assert rf.from_torch(torch.add, (x, x)).inputs == ("input_0",)
+
+
+def test_meta_modules_and_modules_with_weights_are_the_same(net: Net) -> None:
+    with torch.device("meta"):
+        meta = Net()
+    assert list(rf.from_torch(meta, IDS).ops) == list(rf.from_torch(net, IDS).ops)
+
+
+def test_a_graph_simulates() -> None:
+    report = rf.simulate(rf.from_torch(nn.Conv2d(3, 8, 3), (4, 3, 32, 32)), "v100", dtype="amp_fp16")
+    assert report.batch == 4
+    assert report.latency_s > 0
+
+
+# exported programs -----------------------------------------------------------------------------------------------
+
+
+def exported(dynamic: bool = False) -> torch.export.ExportedProgram:
+    module = nn.Sequential(nn.Linear(8, 4), nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)).eval()
+    shapes = ({0: torch.export.Dim("n")},) if dynamic else None
+    return torch.export.export(module, (torch.empty(2, 3, 8),), dynamic_shapes=shapes)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_saved_programs_lower_with_the_paths_of_their_modules(tmp_path: Path) -> None:
+    program = exported()
+    torch.export.save(program, tmp_path / "net.pt2")
+    graph = rf.from_torch(tmp_path / "net.pt2")
+    graph.check_shapes()
+    assert graph.name == "net"
+    assert graph.inputs == ("input",)
+    assert graph.macs == rf.from_torch(program).macs == 2 * 3 * 8 * 4 + 2 * (3 * 48 + 2 * 9 * 4 + 3 * 16 + 2 * 3 * 32)
+    assert "0/addmm" in graph.ops
+    assert any(op_id.startswith("1.self_attn/") for op_id in graph.ops)
+    assert rf.from_torch(str(tmp_path / "net.pt2"), (2, 3, 8)).macs == graph.macs
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_dynamic_shapes_are_to_be_pinned() -> None:
+    program = exported(dynamic=True)
+    with pytest.raises(InputError, match=r"input 'input' has dynamic shape s\d+x3x8: pin it with example_inputs"):
+        rf.from_torch(program)
+    assert rf.from_torch(program, (7, 3, 8)).macs == 7 / 2 * rf.from_torch(exported()).macs
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a program", b"PK\x03\x04 broken"])
+def test_files_that_are_no_programs(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "x.pt2"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"no file|is not a saved program") as caught:
+        rf.from_torch(path)
+    assert "\n" not in str(caught.value)
+
+
+# bad input -------------------------------------------------------------------------------------------------------
+
+
+def raises(x: torch.Tensor) -> torch.Tensor:
+    raise KeyError("weird\nsecond line")
+
+
+def branches(x: torch.Tensor) -> torch.Tensor:
+    return x if x.sum() > 0 else -x
+
+
+class Lazy(nn.Module):
+    """Has no parameters before its first run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LazyLinear(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the layer."""
+        out: torch.Tensor = self.layer(x)
+        return out
+
+
+@pytest.mark.parametrize(
+    ("program", "inputs", "message"),
+    [
+        (raises, (2, 3), r"raises raises KeyError with inputs \(2x3\): 'weird"),
+        (nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 6)), (2, 3), r"raises RuntimeError in '1' .*reduction dim"),
+        (nn.Linear(4, 5), (torch.empty(2, 4), torch.empty(1)), r"do not fit the program: too many positional"),
+        (nn.Linear(4, 5), {"x": torch.empty(2, 4)}, r"do not fit the program: .*'x'|missing a required argument"),
+        (nn.Linear(4, 5), None, r"do not fit the program: missing a required argument"),
+        (nn.Linear(4, 5), (2, 0), r"a shape has positive sizes, got \(2, 0\)"),
+        (branches, (2, 3), r"depends on data \('aten._local_scalar_dense' of a tensor\).*pin it"),
+        (lambda x: x[x > 0], (2, 3), r"depends on data \('aten.index'"),
+        (lambda x: x.nonzero(), (2, 3), r"depends on data \('aten.nonzero'"),
+        (lambda x: x.tolist(), (2, 3), r"raises .*depends on data"),
+        (lambda x: 3, (2, 3), r"returns no tensor \(got 'int'\)"),
+        (lambda x: x, torch.eye(3).to_sparse(), r"input 'x': unsupported layout 'torch.sparse_coo'"),
+        (Lazy(), (2, 3), r"'layer.weight' is not initialised"),
+        (42, (2, 3), r"cannot lower 'int': give a module"),
+    ],
+)
+def test_bad_input_is_one_clear_line(program: Any, inputs: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        rf.from_torch(program, inputs)
+    assert "\n" not in str(caught.value)
+
+
+def test_integer_inputs_with_values_answer_questions_about_data() -> None:
+    def program(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return x if bool(mask.all()) else x.exp()
+
+    ones = torch.ones(2, 3, dtype=torch.int64)
+    assert "exp" not in rf.from_torch(program, (torch.empty(2, 3), ones)).ops
+    assert "exp" in rf.from_torch(program, (torch.empty(2, 3), ones * 0)).ops
+    with pytest.raises(InputError, match="give integer and boolean inputs with their values"):
+        rf.from_torch(program, (torch.empty(2, 3), ones.to("meta")))
+
+
+def test_overwritten_values_are_not_taken_for_known() -> None:
+    def program(x: torch.Tensor) -> torch.Tensor:
+        position = torch.zeros(3, device=x.device)
+        position.copy_(x)
+        return x if position.sum() > 0 else -x
+
+    with pytest.raises(InputError, match="depends on data"):
+        rf.from_torch(program, torch.empty(3))
+
+
+def test_all_missing_ops_in_one_message() -> None:
+    class Missing(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            """Use two ops without a rule, one of them twice."""
+            return torch.cholesky_inverse(torch.linalg.qr(x)[0]) + torch.linalg.qr(x)[1]
+
+    with pytest.raises(UnknownOpError) as caught:
+        rf.from_torch(nn.Sequential(Missing()), (4, 4))
+    assert str(caught.value) == (
+        "Sequential: no lowering rule for 'aten.linalg_qr' x2, first at '0' (4x4); 'aten.cholesky_inverse' x1, "
+        "first at '0' (4x4); register one with @roofline.frontends.torch.lowering('namespace.op')"
+    )
+
+
+@pytest.fixture
+def forget_rules() -> Any:
+    before = dict(RULES)
+    yield
+    RULES.clear()
+    RULES.update(before)
+
+
+@pytest.mark.usefixtures("forget_rules")
+def test_a_rule_for_an_op_of_ones_own() -> None:
+    @torch.library.custom_op("roofline_test::bias_gelu", mutates_args=())
+    def bias_gelu(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.gelu(x + bias)
+
+    bias_gelu.register_fake(lambda x, bias: torch.empty_like(x))
+
+    def program(x: torch.Tensor, b: torch.Tensor) -> Any:
+        return bias_gelu(x, b)
+
+    inputs = (torch.empty(2, 8), torch.empty(8))
+    with pytest.raises(UnknownOpError, match=r"'roofline_test.bias_gelu' x1, first at 'the program' \(2x8, 8\)"):
+        rf.from_torch(program, inputs)
+
+    @lowering("roofline_test.bias_gelu")
+    def rule(t: Any, a: Any, out: Any) -> Any:
+        return t.pointwise("gelu", out, a.x, a.bias)
+
+    graph = rf.from_torch(program, inputs)
+    assert list(graph.ops) == ["bias_gelu"]
+    with pytest.raises(GraphError, match=r"'roofline_test.bias_gelu' has two lowering rules"):
+        lowering("roofline_test.bias_gelu")(rule)
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    code = "import sys, roofline, roofline.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_torch_the_extra_is_named() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import roofline as rf\n"
+        "try: rf.from_torch\n"
+        "except rf.RooflineError as e: print(e)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "lowering PyTorch programs needs torch: pip install roofline[torch]\n"
+
+
+def test_every_rule_is_a_function_of_lowering_arguments_and_output() -> None:
+    assert len(RULES) > 300
+    assert all(isinstance(rule, Callable) for rule in RULES.values())  # type: ignore[arg-type]
