@@ -53,7 +53,8 @@ def evaluate(node: Node) -> list[Value] | None:
     if found is None:
         return None
     listed = list(found) if isinstance(found, (list, tuple)) else [found]
-    if any(np.size(a) > MAX_COMPUTED for a in listed):
+    grown = sum(map(np.size, listed)) > sum(v.elements for v in node.given)
+    if any(np.size(a) > MAX_COMPUTED for a in listed) or (grown and trains(node) and max(map(np.size, listed)) > 1024):
         return None
     dtype, trained = _dtype(node), trains(node)
     return [_value(np.asarray(a), dtype, trained, node.name) for a in listed]

@@ -17,13 +17,16 @@ from roofline.graph.tensor import Role, Shape, Tensor
 
 #: ops and nodes of one model beyond which it is refused: functions that call functions grow exponentially
 MAX_NODES = 200_000
+#: elements of computed constants that are kept in memory; of the others only the shape is
+MAX_KNOWN = 2**23
 
 
 class Budget:
     """How much more a file may ask for."""
 
-    def __init__(self, nodes: int = MAX_NODES) -> None:
-        self.nodes = nodes
+    def __init__(self) -> None:
+        self.nodes = MAX_NODES
+        self.elements = MAX_KNOWN
 
     def spend(self, amount: int = 1) -> None:
         """Count `amount` nodes.
@@ -36,6 +39,12 @@ class Budget:
         self.nodes -= amount
         if self.nodes < 0:
             raise GraphError(f"the model unfolds into more than {MAX_NODES} nodes")
+
+    def remembers(self, elements: int) -> bool:
+        """Return whether the elements of another constant may be kept; small ones always are."""
+        if elements > 64:
+            self.elements -= elements
+        return elements <= 64 or self.elements >= 0
 
 
 class Context:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto
@@ -165,14 +166,16 @@ class Lowerer(Context):
             and all(v.known for v in given)
             and not any(isinstance(a, GraphProto) for a in node.attributes.values())
         )
-        folds = folds and not (node.op == "Expand" and trains(node))  # a class token stays one, however many read it
         shape_only = node.op in ("Shape", "Size") and node.domain == STANDARD
         if (folds or shape_only) and (found := evaluate(node)) is not None:
-            return [v if v.baked else v.renamed(self.unique(self._name(names, i))) for i, v in enumerate(found)]
+            kept = [v if self.budget.remembers(v.elements) else replace(v, data=None) for v in found]
+            return [v if v.baked else v.renamed(self.unique(self._name(names, i))) for i, v in enumerate(kept)]
         if not folds:
             return _listed(LOWERINGS[node.domain, node.op](self, node))
         scratch = self.scratch()
         results = _listed(LOWERINGS[node.domain, node.op](scratch, node))
+        if trains(node) and sum(v.elements for v in results) > sum(v.elements for v in given):
+            return _listed(LOWERINGS[node.domain, node.op](self, node))  # weights stay small where the file has them so
         return [self._folded(v, node, self._name(names, i)) for i, v in enumerate(results)]
 
     def _name(self, names: Sequence[str], position: int) -> str:

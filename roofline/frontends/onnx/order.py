@@ -26,7 +26,8 @@ def execution_order(nodes: list[NodeProto], outer: Callable[[str], object]) -> l
             if name and name in producer:
                 raise GraphError(f"{name!r} is written by two nodes: {_label(nodes[producer[name]])}, {_label(node)}")
             producer[name] = index
-    waits, readers = [0] * len(nodes), [[] for _ in nodes]  # type: list[int], list[list[int]]
+    waits = [0] * len(nodes)
+    readers: list[list[int]] = [[] for _ in nodes]
     for index, node in enumerate(nodes):
         for name in dict.fromkeys((*node.input, *captured(node))):
             if name in producer and name:
@@ -72,10 +73,11 @@ def captured(node: NodeProto, depth: int = 0) -> Iterator[str]:
 
 
 def _reads(graph: GraphProto, depth: int) -> Iterator[str]:
+    own = {name for node in graph.node for name in node.output}
+    own.update((*(i.name for i in graph.input), *(t.name for t in graph.initializer)))
     for node in graph.node:
-        yield from node.input
-        yield from captured(node, depth)
-    yield from (output.name for output in graph.output)
+        yield from (name for name in (*node.input, *captured(node, depth)) if name not in own)
+    yield from (output.name for output in graph.output if output.name not in own)
 
 
 def _label(node: NodeProto) -> str:

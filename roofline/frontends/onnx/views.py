@@ -102,7 +102,8 @@ def view_order(shape: Dims, order: Dims, new: Dims) -> Dims | None:
             return None
         chunk = count = 1
         base = old[i - 1][1] if i else 1
-    return tuple(sorted(range(len(new)), key=lambda a: (new[a] == 1 and a > position, -new_strides[a], a)))
+    nested = iter(sorted((a for a, size in enumerate(new) if size != 1), key=lambda a: -new_strides[a]))
+    return tuple(a if size == 1 else next(nested) for a, size in enumerate(new))
 
 
 def _strides(shape: Dims, order: Dims) -> list[int]:

@@ -1,0 +1,277 @@
+"""ONNX operators, one or a few at a time: shapes, multiply-adds, bytes and loops counted by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import roofline as rf
+from roofline.graph.opgraph import OpGraph
+from roofline.work import count
+
+onnx = pytest.importorskip("onnx")
+
+from onnx import TensorProto, helper  # noqa: E402
+from onnx_files import ints, model, node, scalar, weight, write  # noqa: E402
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+Load = Callable[..., OpGraph]
+MS = "com.microsoft"
+INT8, INT64 = TensorProto.INT8, TensorProto.INT64
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    def make(*args: Any, dims: dict[str, int] | None = None, recognise: bool = True, **options: Any) -> OpGraph:
+        graph = rf.from_onnx(write(model(*args, **options), tmp_path), dims=dims, recognise=recognise)
+        graph.check_shapes()
+        count(graph)
+        return graph
+
+    return make
+
+
+def kinds(graph: OpGraph) -> list[str]:
+    """Return the functions or kinds of the ops that cost something."""
+    return [str(getattr(op, "function", op.kind)) for op in graph.ops.values() if op.family != "free"]
+
+
+def shape_of(graph: OpGraph) -> tuple[Any, ...]:
+    return graph.tensors[graph.outputs[0]].shape
+
+
+#: published sizes of the networks: multiply-adds in millions (torchvision's flop counts; SqueezeNet 1.0), parameters
+PUBLISHED = {
+    "bvlc_alexnet": (655, 60_965_224), "densenet121": (2834, 7_978_856), "inception_v1": (1431, 6_998_552),
+    "inception_v2": (2019, 11_196_584), "resnet50": (4089, 25_557_032), "shufflenet": (125, 1_393_320),
+    "squeezenet": (349, 1_235_496), "vgg19": (19_632, 143_667_240), "zfnet512": (1482, 87_250_536),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_networks_of_the_onnx_package(name: str) -> None:
+    graph = rf.from_onnx(LIGHT / f"light_{name}.onnx")
+    graph.check_shapes()
+    macs, params = PUBLISHED[name]
+    assert graph.macs / 1e6 == pytest.approx(macs, rel=4e-3)
+    assert graph.params == pytest.approx(params, rel=1e-3)
+    assert rf.simulate(graph, "v100", runtime="tensorrt").latency_s > 0
+
+
+@pytest.mark.parametrize(
+    ("nodes", "inputs", "stored", "shape", "macs"),
+    [
+        ([node("Conv", "x w b", pads=[1, 1, 1, 1], strides=[2, 2])], {"x": (2, 3, 8, 6)},
+         [weight("w", 5, 3, 3, 3), weight("b", 5)], (2, 4, 3, 5), 2 * (4 * 3) * 5 * (3 * 9)),
+        ([node("Conv", "x w", dilations=[2], pads=[0, 1])], {"x": (1, 4, 10)}, [weight("w", 8, 2, 3)], (1, 7, 8),
+         None),  # two groups are stated nowhere: refused below
+        ([node("Conv", "x w", group=4, auto_pad="SAME_UPPER", strides=[2, 2])], {"x": (1, 4, 7, 7)},
+         [weight("w", 4, 1, 3, 3)], (1, 4, 4, 4), 16 * 4 * 9),
+        ([node("Conv", "x w", dilations=[2], pads=[0, 1])], {"x": (1, 4, 10)}, [weight("w", 8, 4, 3)], (1, 7, 8),
+         7 * 8 * 4 * 3),
+        ([node("ConvTranspose", "x w", strides=[2, 2], pads=[1, 1, 1, 1])], {"x": (1, 4, 5, 5)},
+         [weight("w", 4, 6, 4, 4)], (1, 10, 10, 6), 25 * 4 * 6 * 16),
+        ([node("Gemm", "x w b", transB=1)], {"x": (3, 4)}, [weight("w", 5, 4), weight("b", 5)], (3, 5), 3 * 4 * 5),
+        ([node("Gemm", "x w", transA=1)], {"x": (4, 3)}, [weight("w", 4, 5)], (3, 5), 3 * 4 * 5),
+        ([node("MatMul", "x w")], {"x": (2, 3, 4)}, [weight("w", 4, 5)], (2, 3, 5), 2 * 3 * 4 * 5),
+        ([node("MatMul", "x z")], {"x": (2, 1, 3, 4), "z": (7, 4, 5)}, [], (2, 7, 3, 5), 14 * 3 * 4 * 5),
+        ([node("MatMul", "x z")], {"x": (4,), "z": (7, 4, 5)}, [], (7, 5), 7 * 4 * 5),
+        ([node("Einsum", "x z", equation="bthd,bshd->bhts")], {"x": (2, 3, 4, 5), "z": (2, 6, 4, 5)}, [],
+         (2, 4, 3, 6), 2 * 4 * 3 * 6 * 5),
+        ([node("Einsum", "x z", equation="...ij,jk->...ik")], {"x": (2, 3, 4), "z": (4, 5)}, [], (2, 3, 5),
+         2 * 3 * 4 * 5),
+        ([node("Einsum", "x z", equation="i,j->ij")], {"x": (3,), "z": (4,)}, [], (3, 4), 0),
+        ([node("Einsum", "x", equation="ij->j")], {"x": (3, 4)}, [], (4,), 0),
+        ([node("Transpose", "x", perm=[2, 0, 1])], {"x": (2, 3, 4)}, [], (4, 2, 3), 0),
+        ([node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)], {"x": (1, 2, 8, 8)}, [],
+         (1, 4, 4, 2), 0),
+        ([node("Slice", "x s e a t")], {"x": (2, 10)}, [ints("s", 9), ints("e", -(2**62)), ints("a", 1), ints("t", -3)],
+         (2, 4), 0),
+        ([node("Split", "x", "y z", axis=1, num_outputs=2)], {"x": (2, 5)}, [], (2, 3), 0),
+        ([node("Resize", "x _ s", mode="linear")], {"x": (1, 2, 4, 4)}, [scalar("s", [1, 1, 2, 2.5])],
+         (1, 8, 10, 2), 0),
+        ([node("Pad", "x p")], {"x": (2, 3)}, [ints("p", 0, 1, 0, 2)], (2, 6), 0),
+        ([node("DepthToSpace", "x", blocksize=2)], {"x": (1, 8, 2, 3)}, [], (1, 4, 6, 2), 0),
+        ([node("Tile", "x r")], {"x": (2, 3)}, [ints("r", 2, 3)], (4, 9), 0),
+        ([node("TopK", "x k", "y z")], {"x": (2, 9)}, [ints("k", 4)], (2, 4), 0),
+        ([node("GatherND", "x i")], {"x": (2, 3, 4)}, [ints("i", 0, 1)], (4,), 0),
+        ([node("OneHot", "i d v")], {"i": (2, 3)}, [ints("d", 7), scalar("v", [0.0, 1.0])], (2, 3, 7), 0),
+        ([node("ReduceMean", "x a", keepdims=0)], {"x": (2, 3, 4)}, [ints("a", 1)], (2, 4), 0),
+        ([node("SequenceConstruct", "x x", "s"), node("ConcatFromSequence", "s", axis=0, new_axis=1)],
+         {"x": (2, 3)}, [], (2, 2, 3), 0),
+    ],
+)  # fmt: skip
+def test_operators(nodes: Any, inputs: Any, stored: Any, shape: tuple[int, ...], macs: int | None, load: Load) -> None:
+    if macs is None:
+        with pytest.raises(rf.RooflineError, match="input channels"):
+            load(nodes, inputs, stored)
+        return
+    graph = load(nodes, inputs, stored)
+    assert shape_of(graph) == shape
+    assert graph.macs == macs
+
+
+def test_shape_arithmetic_is_done_at_load(load: Load) -> None:
+    nodes = [
+        node("Shape", "x", "s"), node("Gather", "s first", "n"), node("Unsqueeze", "n zero", "n1"),
+        node("Mul", "n1 two", "m"), node("Div", "m two", "h"), node("Concat", "h rest", "t", axis=0),
+        node("Cast", "t", "t2", to=INT64), node("Reshape", "x t2"),
+    ]  # fmt: skip
+    graph = load(
+        nodes,
+        {"x": ("N", 3, 4)},
+        [scalar("first", 0, np.int64), ints("zero", 0), ints("two", 2), ints("rest", -1)],
+        dims={"N": 8},
+    )
+    assert shape_of(graph) == (8, 12)
+    assert kinds(graph) == []
+
+
+@pytest.mark.parametrize("opset", [9, 21])
+def test_swish_is_one_op_and_batch_norm_has_two_parameters(opset: int, load: Load) -> None:
+    nodes = [
+        node("Conv", "x w", "c"), node("BatchNormalization", "c s b m v", "n"), node("Sigmoid", "n", "g"),
+        node("Mul", "n g", "y"),
+    ]  # fmt: skip
+    stored = [weight("w", 8, 3, 1, 1), *(weight(n, 8) for n in "sbmv")]
+    graph = load(nodes, {"x": (1, 3, 4, 4)}, stored, opset=opset)
+    assert kinds(graph) == ["conv", "batch_norm", "swish"]
+    assert graph.params == 8 * 3 + 16
+    assert kinds(load(nodes, {"x": (1, 3, 4, 4)}, stored, recognise=False)) == ["conv", "batch_norm", "sigmoid", "mul"]
+
+
+def attention_nodes(mask: bool) -> list[Any]:
+    scores = [node("Mul", "qk scale", "sc"), *([node("Add", "sc mask", "sm")] if mask else [])]
+    return [
+        node("Transpose", "k", "kt", perm=[0, 1, 3, 2]), node("MatMul", "q kt", "qk"), *scores,
+        node("Softmax", "sm" if mask else "sc", "p", axis=-1), node("MatMul", "p v", "o"),
+        node("Transpose", "o", "ot", perm=[0, 2, 1, 3]), node("Reshape", "ot flat"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_attention_in_pieces_becomes_one_op(mask: bool, load: Load) -> None:
+    inputs: dict[str, Any] = dict.fromkeys("qkv", (2, 4, 6, 8)) | ({"mask": (6, 6)} if mask else {})
+    stored = [scalar("scale", 0.35), ints("flat", 0, 0, -1)]
+    graph = load(attention_nodes(mask), inputs, stored)
+    assert kinds(graph) == ["attention"]
+    assert shape_of(graph) == (2, 6, 32)
+    assert graph.macs == 2 * (2 * 4) * 6 * 6 * 8  # scores and context of each head of each image
+    apart = load(attention_nodes(mask), inputs, stored, recognise=False)
+    assert apart.macs == graph.macs
+    assert kinds(apart) == ["matmul", "scale", *(["add"] if mask else []), "softmax", "matmul", "transpose"]
+
+
+def test_fused_attention_of_onnx_runtime(load: Load) -> None:
+    nodes = [node("Attention", "x w b", domain=MS, num_heads=4)]
+    graph = load(nodes, {"x": (2, 6, 16)}, [weight("w", 16, 48), weight("b", 48)], domains=[MS])
+    assert graph.macs == 2 * 6 * 16 * 48 + 2 * (2 * 4) * 6 * 6 * 4
+    nodes = [node("Attention", "q k v", q_num_heads=4, kv_num_heads=2, is_causal=1)]
+    graph = load(nodes, {"q": (2, 6, 16), "k": (2, 9, 8), "v": (2, 9, 8)}, opset=23)
+    assert graph.macs == 2 * (2 * 4) * 6 * 9 * 4
+
+
+def test_a_channel_shuffle_is_one_copy_and_a_patch_embedding_none(load: Load) -> None:
+    shuffle = [
+        node("MaxPool", "x", "p", kernel_shape=[1, 1]), node("Reshape", "p s", "a"),
+        node("Transpose", "a", "b", perm=[0, 2, 1, 3, 4]), node("Reshape", "b t", "c"), node("Relu", "c"),
+    ]  # fmt: skip
+    graph = load(shuffle, {"x": (1, 8, 4, 4)}, [ints("s", 1, 2, 4, 4, 4), ints("t", 1, 8, 4, 4)])
+    assert kinds(graph) == ["max", "transpose", "relu"]
+    patches = [
+        node("Conv", "x w", "c", strides=[4, 4]), node("Reshape", "c s", "r"),
+        node("Transpose", "r", "t", perm=[0, 2, 1]), node("Relu", "t"),
+    ]  # fmt: skip
+    graph = load(patches, {"x": (1, 3, 16, 16)}, [weight("w", 8, 3, 4, 4), ints("s", 1, 8, 16)])
+    assert kinds(graph) == ["conv", "relu"]
+
+
+def qdq(inputs: str, out: str) -> list[Any]:
+    return [node("QuantizeLinear", f"{inputs} s z", f"{out}_q"), node("DequantizeLinear", f"{out}_q s z", out)]
+
+
+@pytest.mark.parametrize("float_weights", [False, True])
+def test_products_between_quantize_and_dequantize_run_in_integers(float_weights: bool, load: Load) -> None:
+    stored = [scalar("s", 0.1), scalar("z", 0, np.int8), weight("w", 8, 3, 3, 3, kind=1 if float_weights else INT8)]
+    weights = qdq("w", "wd") if float_weights else [node("DequantizeLinear", "w s z", "wd")]
+    nodes = [*qdq("x", "xd"), *weights, node("Conv", "xd wd", "c"), node("Relu", "c", "r"), *qdq("r", "y")]
+    graph = load(nodes, {"x": (1, 3, 8, 8)}, stored)
+    assert kinds(graph) == ["quantize", "conv", "relu", "quantize", "dequantize"]
+    conv = next(op for op in graph.ops.values() if op.kind == "conv")
+    assert [graph.tensors[t].dtype.name for t in conv.inputs] == ["int8", "int8"]
+    assert graph.params == 8 * 27
+    report = rf.simulate(graph, "a100-40gb", runtime="tensorrt")
+    assert report.weight_bytes == 8 * 27
+
+
+def test_integer_operators(load: Load) -> None:
+    u8 = {"x": TensorProto.UINT8}
+    linear = [node("QLinearConv", "x s z w s z s z")]
+    stored = [scalar("s", 0.1), scalar("z", 0, np.uint8), weight("w", 8, 3, 1, 1, kind=INT8)]
+    graph = load(linear, {"x": (1, 3, 8, 8)}, stored, kinds=u8)
+    assert graph.macs == 64 * 3 * 8
+    assert {t.dtype.name for t in graph.tensors.values()} == {"int8"}
+    dynamic = [node("DynamicQuantizeLinear", "x", "q s z"), node("MatMulInteger", "q w z")]
+    graph = load(dynamic, {"x": (4, 16)}, [weight("w", 16, 8, kind=INT8)])
+    assert graph.tensors[graph.outputs[0]].dtype.name == "int32"
+    assert graph.macs == 4 * 16 * 8
+
+
+def body(nodes: Sequence[Any], inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+    def info(name: str) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+
+    return helper.make_graph(list(nodes), "body", [info(n) for n in inputs], [info(n) for n in outputs])
+
+
+def test_a_loop_runs_its_body_as_often_as_it_turns(load: Load) -> None:
+    inner = body([node("MatMul", "h w", "h2"), node("Identity", "c", "c2")], ["i", "c", "h"], ["c2", "h2", "h2"])
+    graph = load([node("Loop", "n _ x", "last y", body=inner)], {"x": (2, 4)}, [ints("n", 10), weight("w", 4, 4)])
+    assert graph.macs == 10 * 2 * 4 * 4
+    assert shape_of(graph) == (10, 2, 4)
+    assert graph.params == 16
+
+
+def test_a_scan_and_a_known_condition(load: Load) -> None:
+    inner = body([node("Add", "s e", "s2"), node("MatMul", "s2 w", "o")], ["s", "e"], ["s2", "o"])
+    graph = load([node("Scan", "z x", "last y", body=inner, num_scan_inputs=1)], {"z": (2, 4), "x": (7, 2, 4)},
+                 [weight("w", 4, 3)])  # fmt: skip
+    assert graph.macs == 7 * 2 * 4 * 3
+    assert shape_of(graph) == (7, 2, 3)
+    yes, no = body([node("Relu", "x", "a")], [], ["a"]), body([node("MatMul", "x x", "a")], [], ["a"])
+    graph = load([node("If", "c", then_branch=yes, else_branch=no)], {"x": (4, 4)}, [scalar("c", True, np.bool_)])
+    assert kinds(graph) == ["relu"]
+
+
+@pytest.mark.parametrize(("cell", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_recurrent_cells(cell: str, gates: int, load: Load) -> None:
+    stored = [weight("w", 1, gates * 8, 6), weight("r", 1, gates * 8, 8), weight("b", 1, 2 * gates * 8)]
+    graph = load([node(cell, "x w r b", hidden_size=8)], {"x": (5, 2, 6)}, stored)
+    assert graph.macs == 5 * 2 * gates * 8 * (6 + 8)  # every step: inputs and state to all gates
+    assert shape_of(graph) == (5, 1, 2, 8)
+    assert graph.params == gates * 8 * (6 + 8 + 2)
+
+
+def test_a_function_of_the_file_is_lowered_in_its_place(tmp_path: Path) -> None:
+    made = model([node("Twice", "x", domain="my")], {"x": (2, 3)}, domains=["my"])
+    made.functions.append(
+        helper.make_function("my", "Twice", ["a"], ["b"], [node("Relu", "a", "t"), node("Relu", "t", "b")],
+                             [helper.make_opsetid("", 21)])
+    )  # fmt: skip
+    assert kinds(rf.from_onnx(write(made, tmp_path))) == ["relu", "relu"]
+
+
+def test_a_dynamic_dimension_is_pinned_by_name_or_place(load: Load) -> None:
+    graph = load([node("Relu", "x")], {"x": ("N", None, 4)}, dims={"N": 8, "x[1]": 5})
+    assert shape_of(graph) == (8, 5, 4)
+
+
+def test_a_tied_weight_counts_once(load: Load) -> None:
+    nodes = [node("Gather", "t ids", "e"), node("Transpose", "t", "tt", perm=[1, 0]), node("MatMul", "e tt")]
+    graph = load(nodes, {"ids": (2, 3)}, [weight("t", 50, 8)], kinds={"ids": INT64})
+    assert (graph.params, graph.macs) == (400, 6 * 8 * 50)
+    assert sum(t.role == "parameter" for t in graph.tensors.values()) == 1
