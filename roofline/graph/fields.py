@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import types
 from functools import cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from roofline.errors import GraphError
 from roofline.graph.op import Op
 
-T = TypeVar("T")
 #: beyond it float64 products lose whole numbers
 MAX_NUMBER = 2**53
 
@@ -23,10 +22,6 @@ def field_types(cls: type[Op]) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
-@overload
-def checked(value: object, annotation: type[T], what: str) -> T: ...
-@overload
-def checked(value: object, annotation: Any, what: str) -> Any: ...
 def checked(value: object, annotation: Any, what: str) -> Any:
     """Return a value read from JSON as its annotation has it: lists become tuples.
 
