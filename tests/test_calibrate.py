@@ -13,7 +13,7 @@ from measured_files import GEMM, GEMM_TEXT, NASBENCH_HEAD, nasbench_row, real, w
 
 from roofline.analysis.calibrate import Calibration, calibrate, gather_rows, labels
 from roofline.analysis.constants import CONSTANTS, DEFAULT, MOST_FITTED, fitted_constants
-from roofline.analysis.fit import bare_devices, condition_weights, fit, flat_directions
+from roofline.analysis.fit import bare_devices, fit, flat_directions, row_weights
 from roofline.analysis.measured import Options, load
 from roofline.analysis.predict import Prepared, prepare
 from roofline.analysis.runtime_file import rewritten, write_runtime
@@ -94,9 +94,9 @@ def test_constants_stay_in_their_range_and_an_edge_is_told(tmp_path: Path) -> No
 def test_constants_without_data_keep_their_values_and_are_named(tmp_path: Path) -> None:
     prepared = rows_of(products(tmp_path, truth()))  # products say nothing of depthwise convolutions
     start = runtime(EAGER, "gpu")
-    found = fit(prepared, start, fitted_constants(start, ["matrix_fraction", "depthwise_ops_per_mac"]))
-    assert found.values["depthwise_ops_per_mac"] == pytest.approx(start.depthwise_ops_per_mac, rel=0.01)
-    assert [f.constants for f in found.flat] == [("depthwise_ops_per_mac",)]
+    found = fit(prepared, start, fitted_constants(start, ["matrix_fraction", "window_ops"]))
+    assert found.values["window_ops"] == pytest.approx(start.window_ops, rel=0.01)
+    assert [f.constants for f in found.flat] == [("window_ops",)]
     assert found.flat[0].effect < 1e-6
 
 
@@ -107,13 +107,16 @@ def test_a_combination_that_cancels_is_named() -> None:
     assert set(flat.constants) == {"a", "b"}
 
 
-def test_conditions_count_equally_and_rows_apart_do_not(tmp_path: Path) -> None:
+def test_files_count_equally_and_so_do_the_conditions_in_a_file(tmp_path: Path) -> None:
     rows = list(rows_of(products(tmp_path, truth())).measurements)
-    rows = [m for m in rows if m.dtype == "fp32"][:30] + [m for m in rows if m.dtype == "fp16"][:10]
+    long, short = [m for m in rows if m.dtype == "fp32"][:30], [m for m in rows if m.dtype == "fp16"][:10]
+    other = [replace(m, dataset="other.csv") for m in short[:5]]
+    rows = [*long, *short, *other]
     rows[0] = replace(rows[0], apart="for a reason")
-    weight = condition_weights(rows)
+    weight = row_weights(rows)
     assert weight[0] == 0.0
-    assert weight[:30].sum() == pytest.approx(weight[30:].sum())
+    assert weight[:30].sum() == pytest.approx(weight[30:40].sum())
+    assert weight[:40].sum() == pytest.approx(weight[40:].sum())
 
 
 def test_the_table_of_constants_is_complete() -> None:
@@ -202,12 +205,12 @@ def test_the_runtime_file_loads_and_says_where_its_numbers_come_from(calibration
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = products(tmp_path, truth(matrix_fraction=0.7))
     out = tmp_path / "out.toml"
-    arguments = ["calibrate", str(path), "--runtime", EAGER, "--constants", "matrix_fraction,depthwise_ops_per_mac"]
+    arguments = ["calibrate", str(path), "--runtime", EAGER, "--constants", "matrix_fraction,window_ops"]
     assert main([*arguments, "--leave-out", "family", "--own", "--output", str(out)]) == 0
     text = capsys.readouterr().out
     for part in (
         "matrix.fraction",
-        "the rows do not determine depthwise_ops_per_mac",
+        "the rows do not determine window_ops",
         "family fp16",
         "[runtime.pytorch_eager]",
     ):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from roofline.cost.combine import attainable_flops_per_s, kernel_time_s
 from roofline.cost.fold import latency_s, peak_memory_bytes, segment_max, segment_sum
 from roofline.cost.memory import padding_ratio, resident_fraction, split_by_level, transfer_time_s
-from roofline.cost.vector import depthwise_ops, partial_sum_ops, vector_time_s
+from roofline.cost.vector import partial_sum_ops, vector_time_s
 
 sizes = st.integers(1, 300)
 positive = st.floats(1.0, 1e12, allow_nan=False)
@@ -121,24 +121,29 @@ def test_more_bytes_never_take_less_and_more_capacity_never_more(
 
 # vector --------------------------------------------------------------------------------------------------------------
 
-VPU: dict[str, Any] = {"simple_ops_per_s": 100.0, "transcendental_ops_per_s": 25.0, "fraction": 0.5}
+VPU: dict[str, Any] = {
+    "simple_ops_per_s": 100.0,
+    "transcendental_ops_per_s": 25.0,
+    "load_ops_per_s": 50.0,
+    "fraction": 0.5,
+}
 
 
 def test_vector_time_by_hand() -> None:
     # 200 simple operations take 2 s, 50 transcendental ones 2 s more; half of the slots are free: 8 s
-    assert float(vector_time_s(simple_ops=200, transcendental_ops=50, **VPU)) == 8
-    assert float(vector_time_s(simple_ops=0, transcendental_ops=0, **VPU)) == 0
+    assert float(vector_time_s(simple_ops=200, transcendental_ops=50, load_ops=0, **VPU)) == 8
+    assert float(vector_time_s(simple_ops=200, transcendental_ops=0, load_ops=100, **VPU)) == 8  # 100 loads take 2 s too
+    assert float(vector_time_s(simple_ops=0, transcendental_ops=0, load_ops=0, **VPU)) == 0
 
 
 def test_swish_costs_more_than_relu() -> None:
     elements = 1e6
-    relu = vector_time_s(simple_ops=elements, transcendental_ops=0, **VPU)
-    swish = vector_time_s(simple_ops=4 * elements, transcendental_ops=2 * elements, **VPU)
+    relu = vector_time_s(simple_ops=elements, transcendental_ops=0, load_ops=0, **VPU)
+    swish = vector_time_s(simple_ops=4 * elements, transcendental_ops=2 * elements, load_ops=0, **VPU)
     assert float(swish) == pytest.approx(12 * float(relu))  # 4 + 2 x (100 / 25) slots against one
 
 
 def test_depthwise_and_partial_sums_by_hand() -> None:
-    assert depthwise_ops(1000, 3) == 3000  # multiply, add, rotate
     # 4 x 5 results, twice, are added up over three passes: two additions each
     assert partial_sum_ops(m=4, n=5, batch=2, passes=3, ops_per_sum=1) == 2 * 20 * 2
     assert partial_sum_ops(m=4, n=5, batch=2, passes=1, ops_per_sum=1) == 0

@@ -99,7 +99,7 @@ EFFECTS: tuple[Effect, ...] = (
     _constant("partial sums", "passes over K are added for nothing", TPU, partial_sum_ops=0.0),
     _constant("vector work", "the vector unit is infinitely fast", vector_fraction=FREE),
     Effect(name="transcendental rate", without="as fast as additions", machine=_fast_transcendentals),
-    _constant("depthwise cost", "one vector operation per multiply-accumulate", depthwise_ops_per_mac=1.0),
+    _constant("depthwise cost", "one vector operation per multiply-accumulate", window_ops=1.0),
     _constant("dtype conversion", "conversions are free", conversion_ops=0.0, emulated_conversion_ops=0.0),
     _constant("achieved bandwidth", "memory at its nominal bandwidth", bandwidth_fraction=1.0),
     _constant("memory ramp", "the first byte comes at once", memory_latency_s=0.0),

@@ -96,7 +96,7 @@ CONSTANTS: tuple[Constant, ...] = (
         why="from a cache that keeps nothing to one that keeps all it can hold",
     ),
     Constant(
-        field="depthwise_ops_per_mac", place="vector.depthwise_ops_per_mac", low=1.0, high=20.0, unit=None,
+        field="window_ops", place="vector.window_ops", low=1.0, high=20.0, unit=None,
         logarithmic=True, why="at least the multiply-add; at most a dozen loads, addresses and bounds checks around it",
     ),
     Constant(
@@ -141,11 +141,11 @@ CONSTANTS: tuple[Constant, ...] = (
 DEFAULT: dict[str, tuple[str, ...]] = {
     "gpu": (
         *("matrix_fraction", "bandwidth_fraction", "vector_fraction", "overlap", "floor_s", "host_s"),
-        *("depthwise_ops_per_mac", "k_loop_elements", "tile_reuse_elements", "nchw_fraction"),
+        *("window_ops", "k_loop_elements", "tile_reuse_elements", "nchw_fraction"),
     ),
     "tpu": (
         *("matrix_fraction", "bandwidth_fraction", "vector_fraction", "overlap", "floor_s", "memory_latency_s"),
-        *("depthwise_ops_per_mac", "conversion_ops", "weight_load_rows", "partial_sum_ops"),
+        *("window_ops", "conversion_ops", "weight_load_rows", "partial_sum_ops"),
     ),
 }
 

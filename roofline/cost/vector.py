@@ -11,22 +11,22 @@ def vector_time_s(
     *,
     simple_ops: Numeric,
     transcendental_ops: Numeric,
+    load_ops: Numeric,
     simple_ops_per_s: float,
     transcendental_ops_per_s: float,
+    load_ops_per_s: float,
     fraction: float,
 ) -> Array:
-    """Time of vector work [s]; both classes issue from one instruction stream, so their times add.
+    """Time of vector work [s]; all classes issue from one instruction stream, so their times add.
+
+    Loads count where windows fetch operands again and again, and where elements cross the kernel's boundary: on a GPU
+    a processor moves 32 words per clock to and from its first-level memory, whatever its arithmetic.
 
     Sources: CUDA C++ Programming Guide, arithmetic throughput (SFU 16 per clock against 64 or 128 lanes); jax Pallas
     TPU details (element-wise classes).
     """
-    slots = simple_ops / simple_ops_per_s + transcendental_ops / transcendental_ops_per_s
+    slots = simple_ops / simple_ops_per_s + transcendental_ops / transcendental_ops_per_s + load_ops / load_ops_per_s
     return np.asarray(slots / fraction)
-
-
-def depthwise_ops(macs: Numeric, ops_per_mac: float) -> Numeric:
-    """Vector operations of a depthwise convolution: it has no reuse to offer a matrix unit."""
-    return macs * ops_per_mac
 
 
 def partial_sum_ops(*, m: Numeric, n: Numeric, batch: Numeric, passes: Numeric, ops_per_sum: float) -> Numeric:

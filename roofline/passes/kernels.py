@@ -43,15 +43,15 @@ class Access:
     distance_bytes
         Reads: traffic of the kernels between the one that wrote the tensor and this one; the tensor's own size where it
         was written before the block.
-    converted
-        The vector unit reads or writes it, so that a narrow format is converted on the way.
+    by_vector_unit
+        The vector unit reads or writes it.
     """
 
     tensor: Tensor
     role: AccessRole
     elements: Numeric
     distance_bytes: Numeric = 0.0
-    converted: bool = False
+    by_vector_unit: bool = False
 
     @property
     def bytes(self) -> Numeric:
@@ -130,14 +130,14 @@ def _accesses(graph: OpGraph, group: tuple[str, ...], returned: frozenset[str] |
             if t in returned or any(reader not in inside for reader in graph.effective_readers(t)):
                 tensor = graph.tensors[t]
                 amount = narrowed.get(t, tensor.elements)
-                accesses.append(Access(tensor=tensor, role="write", elements=amount, converted=computes))
+                accesses.append(Access(tensor=tensor, role="write", elements=amount, by_vector_unit=computes))
     return accesses
 
 
 def _read(tensor: Tensor, elements: Numeric, by_vector_unit: bool) -> Access:
     if tensor.stored:
         return Access(tensor=tensor, role="weight", elements=elements)
-    return Access(tensor=tensor, role="read", elements=elements, converted=by_vector_unit)
+    return Access(tensor=tensor, role="read", elements=elements, by_vector_unit=by_vector_unit)
 
 
 def _total(accesses: list[Access]) -> Numeric:

@@ -47,7 +47,8 @@ class VectorConstants(SpecFile):
     """How the software drives the vector unit."""
 
     fraction: Fraction
-    depthwise_ops_per_mac: Count
+    window_ops: Count
+    access_ops: Count
     conversion_ops: Count
     emulated_conversion_ops: Count
 
@@ -108,8 +109,9 @@ class Runtime:
     k_loop_elements, tile_reuse_elements, alignment_elements
         Tensor cores: start and end of the K loop, operand elements fetched per side of a tile in units of
         multiply-accumulates, channel alignment.
-    depthwise_ops_per_mac
-        Vector operations for each multiply-accumulate of a depthwise convolution.
+    window_ops, access_ops
+        Operations of the load path for each element of a sliding window (depthwise convolution, pooling), and for each
+        element that the vector unit reads or writes.
     conversion_ops, emulated_conversion_ops
         Vector operations to convert one narrow element on its way in or out of the vector unit; and to convert one
         element of a format that the device only stores, wherever it is read or written.
@@ -143,7 +145,8 @@ class Runtime:
     tile_reuse_elements: float
     alignment_elements: float
     vector_fraction: float
-    depthwise_ops_per_mac: float
+    window_ops: float
+    access_ops: float
     conversion_ops: float
     emulated_conversion_ops: float
     bandwidth_fraction: float
@@ -178,7 +181,8 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         tile_reuse_elements=file.matrix.tile_reuse.si,
         alignment_elements=file.matrix.alignment.si,
         vector_fraction=file.vector.fraction.si,
-        depthwise_ops_per_mac=file.vector.depthwise_ops_per_mac.si,
+        window_ops=file.vector.window_ops.si,
+        access_ops=file.vector.access_ops.si,
         conversion_ops=file.vector.conversion_ops.si,
         emulated_conversion_ops=file.vector.emulated_conversion_ops.si,
         bandwidth_fraction=file.memory.fraction.si,

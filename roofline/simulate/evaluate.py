@@ -121,21 +121,28 @@ def _layout_factor(channels_first: Array, machine: Machine) -> Array:
 
 
 def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
-    """Return vector time [s] of every kernel: its ops on padded registers, partial sums, conversions."""
+    """Return vector time [s] of every kernel: its ops on padded registers, partial sums, conversions, loads."""
     v, a, count, runtime = table.vectors, table.accesses, table.kernel_count, machine.runtime
     padding = memory.padding_ratio(
         batch=v.batch, inner=v.inner, channels=v.channels, lanes=machine.lanes, sublanes=machine.sublanes
     )
-    depthwise = vector.depthwise_ops(v.depthwise_macs, runtime.depthwise_ops_per_mac)
-    simple = (v.simple_ops + depthwise / _layout_factor(v.channels_first, machine)) * padding
+    windows = v.window_loads * runtime.window_ops * padding / _layout_factor(v.channels_first, machine)
+    accesses = a.by_vector_unit * a.elements * runtime.access_ops
+    load_ops = fold.segment_sum(windows, v.kernel, count) + fold.segment_sum(accesses, a.kernel, count)
     by_software = machine.stored_only[a.dtype]
-    ops_per_element = (1.0 - by_software) * a.converted * runtime.conversion_ops
+    ops_per_element = (1.0 - by_software) * a.by_vector_unit * machine.narrow[a.dtype] * runtime.conversion_ops
     converted = a.elements * (ops_per_element + by_software * runtime.emulated_conversion_ops)
-    simple_ops = fold.segment_sum(simple, v.kernel, count) + partial_ops + fold.segment_sum(converted, a.kernel, count)
+    simple_ops = (
+        fold.segment_sum(v.simple_ops * padding, v.kernel, count)
+        + partial_ops
+        + fold.segment_sum(converted, a.kernel, count)
+    )
     return vector.vector_time_s(
         simple_ops=simple_ops,
+        load_ops=load_ops,
         transcendental_ops=fold.segment_sum(v.transcendental_ops * padding, v.kernel, count),
         simple_ops_per_s=machine.simple_ops_per_s,
+        load_ops_per_s=machine.load_ops_per_s,
         transcendental_ops_per_s=machine.transcendental_ops_per_s,
         fraction=runtime.vector_fraction,
     )

@@ -17,6 +17,10 @@ from roofline.simulate.table import DTYPE_CODES
 #: lanes and sublanes of the tiled memory layout, per kind of device (jax tpu_info: (8, 128) for 32- and 16-bit data
 #: before TPU v7x; GPU memory is linear)
 LAYOUT_TILE = {"tpu": (128, 8), "gpu": (1, 1)}
+#: floating-point arithmetic of vector units is this wide: narrower formats are converted
+WORD_BITS = 32
+#: bytes that one lane loads at a time
+LOAD_BYTES = 4
 #: bytes per clock of a processor's shared memory where the device file states none: 32 banks of 4 bytes (CUDA
 #: compute-capability table; AMD CDNA3 ISA for the LDS)
 LOCAL_BYTES_PER_CLOCK = 128
@@ -38,9 +42,11 @@ class Machine:
     unit_macs_per_s: Array
     operand_macs: Array
     stored_only: Array
+    narrow: Array
     matrix_fraction: float
     simple_ops_per_s: float
     transcendental_ops_per_s: float
+    load_ops_per_s: float
     bandwidths_bytes_per_s: tuple[float, ...]
     capacities_bytes: tuple[float, ...]
     bandwidth_fraction: float
@@ -98,10 +104,12 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         row_time_s=rows * columns / unit_macs,
         unit_macs_per_s=unit_macs,
         stored_only=stored_only,
+        narrow=np.array([float(dtype.kind == "float" and dtype.bits < WORD_BITS) for dtype in DTYPES.values()]),
         operand_macs=unit_macs * element_bytes / _local_bytes_per_s(device),
         matrix_fraction=overrides.get("matrix_fraction", runtime.matrix_fraction),
         simple_ops_per_s=device.vector_simple_ops_per_s * share,
         transcendental_ops_per_s=device.vector_transcendental_ops_per_s * share,
+        load_ops_per_s=_load_ops_per_s(device) * share,
         bandwidths_bytes_per_s=tuple(
             level.bandwidth_bytes_per_s * share for level in (device.main_memory, *device.shared_memory)
         ),
@@ -112,6 +120,17 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         lanes=float(lanes),
         sublanes=float(sublanes),
     )
+
+
+def _load_ops_per_s(device: Device) -> float:
+    """Return how many elements a chip's vector units load or store per second.
+
+    On a GPU each lane of the load path moves a word of the processor's first-level memory per clock; a TPU loads whole
+    registers beside its arithmetic, so that only lane operations count.
+    """
+    if device.matrix.style == "systolic":
+        return device.vector_simple_ops_per_s
+    return _local_bytes_per_s(device) * device.cores * device.matrix.units / LOAD_BYTES
 
 
 def _local_bytes_per_s(device: Device) -> float:

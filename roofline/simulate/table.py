@@ -62,7 +62,7 @@ class VectorColumns(Columns):
     kernel: Index
     simple_ops: Array
     transcendental_ops: Array
-    depthwise_macs: Array
+    window_loads: Array
     channels_first: Array
     batch: Array
     inner: Array
@@ -78,7 +78,7 @@ class AccessColumns(Columns):
     elements: Array
     element_bytes: Array
     dtype: Index
-    converted: Array
+    by_vector_unit: Array
     distance_bytes: Array
     batch: Array
     inner: Array
@@ -240,12 +240,9 @@ def _add_ops(
         inputs, outputs = graph.arguments(op)
         work = work_of(op, inputs, outputs)
         channels_first = float(isinstance(op, Conv) and op.layout == "nchw")
-        depthwise: Numeric = 0.0
         for contraction in work.contractions:
             macs = macs + contraction.macs
-            if contraction.form == "depthwise":
-                depthwise = depthwise + contraction.macs
-            else:
+            if contraction.form != "depthwise":
                 _add_contraction(contractions, contraction, owner, inputs[0], channels_first)
         vector_ops = vector_ops + work.vector_ops
         largest = inputs[0] if op.family == "reduction" and not inputs[0].stored else outputs[0]
@@ -254,7 +251,7 @@ def _add_ops(
                 kernel=owner,
                 simple_ops=work.simple_ops,
                 transcendental_ops=work.transcendental_ops,
-                depthwise_macs=depthwise,
+                window_loads=work.window_loads,
                 channels_first=channels_first,
                 **_tile(largest),
             )
@@ -271,14 +268,13 @@ def _add_contraction(
 
 
 def _add_access(accesses: _Collector, access: Access, owner: Index) -> None:
-    narrow = access.tensor.dtype.kind == "float" and access.tensor.dtype.bits < 32
     accesses.add(
         kernel=owner,
         role=ROLE_CODES[access.role],
         elements=access.elements,
         element_bytes=access.tensor.dtype.bytes,
         dtype=DTYPE_CODES[access.tensor.dtype.name],
-        converted=float(access.converted and narrow),
+        by_vector_unit=float(access.by_vector_unit),
         distance_bytes=access.distance_bytes,
         **_tile(access.tensor),
     )

@@ -29,8 +29,10 @@ def _bias(inputs: Tensors, outputs: Tensors, position: int) -> float:
 
 @rule(ops.Conv)
 def conv(op: ops.Conv, inputs: Tensors, outputs: Tensors) -> Work:
-    """The products, and the bias."""
-    return Work(contractions=op.contractions(inputs, outputs), simple_ops=_bias(inputs, outputs, 2))
+    """The products, and the bias; a depthwise window loads an operand for every multiply-accumulate."""
+    products = op.contractions(inputs, outputs)
+    loads = products[0].macs if op.form == "depthwise" else 0.0
+    return Work(contractions=products, simple_ops=_bias(inputs, outputs, 2), window_loads=loads)
 
 
 @rule(ops.MatMul)
@@ -96,20 +98,24 @@ def reduce(op: ops.Reduce, inputs: Tensors, outputs: Tensors) -> Work:
 @rule(ops.Pool)
 def pool(op: ops.Pool, inputs: Tensors, outputs: Tensors) -> Work:
     """One operation per window element."""
-    return Work(simple_ops=outputs[0].elements * product(op.kernel))
+    window = outputs[0].elements * product(op.kernel)
+    return Work(simple_ops=window, window_loads=window)
 
 
 @rule(resampling.ConvTranspose)
 def conv_transpose(op: resampling.ConvTranspose, inputs: Tensors, outputs: Tensors) -> Work:
-    """The products, and the bias."""
-    return Work(contractions=op.contractions(inputs, outputs), simple_ops=_bias(inputs, outputs, 2))
+    """The products, and the bias; loads as for a convolution."""
+    products = op.contractions(inputs, outputs)
+    loads = products[0].macs if op.form == "depthwise" else 0.0
+    return Work(contractions=products, simple_ops=_bias(inputs, outputs, 2), window_loads=loads)
 
 
 @rule(resampling.Resize)
 def resize(op: resampling.Resize, inputs: Tensors, outputs: Tensors) -> Work:
     """A multiplication and an addition for every neighbour; the nearest is copied."""
     per_element = 2.0 * op.neighbours if op.function != "nearest" else 0.0
-    return Work(simple_ops=outputs[0].elements * per_element)
+    elements = outputs[0].elements
+    return Work(simple_ops=elements * per_element, window_loads=elements * op.neighbours)
 
 
 @rule(indexing.Sort)

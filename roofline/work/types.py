@@ -18,11 +18,14 @@ class Work:
         Additions, multiplications, comparisons, conversions: one result of the vector unit each.
     transcendental_ops
         exp, log, sqrt, reciprocal, tanh ...: the vector unit's slower path (SFU on GPUs, EUP on TPUs).
+    window_loads
+        Operands that sliding windows fetch again and again: one per element of the window and result.
     """
 
     contractions: tuple[Contraction, ...] = ()
     simple_ops: Numeric = 0.0
     transcendental_ops: Numeric = 0.0
+    window_loads: Numeric = 0.0
 
     @property
     def macs(self) -> Numeric:
@@ -43,6 +46,7 @@ class Work:
             contractions=tuple(replace(c, batch=c.batch * times) for c in self.contractions),
             simple_ops=self.simple_ops * times,
             transcendental_ops=self.transcendental_ops * times,
+            window_loads=self.window_loads * times,
         )
 
     def __add__(self, other: Work) -> Work:
@@ -50,4 +54,5 @@ class Work:
             contractions=self.contractions + other.contractions,
             simple_ops=self.simple_ops + other.simple_ops,
             transcendental_ops=self.transcendental_ops + other.transcendental_ops,
+            window_loads=self.window_loads + other.window_loads,
         )
