@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -18,8 +18,8 @@ from roofline.errors import InputError
 from roofline.numeric import Array
 from roofline.runtime.spec import Runtime
 
-#: every condition (file, device, precision, layout) counts like this many rows
-ROWS_PER_CONDITION = 200.0
+#: every file counts like this many rows, shared equally by the conditions (device, precision, layout) in it
+ROWS_PER_FILE = 200.0
 #: pull to the starting values: crossing a whole range costs as much as nine rows that are 10 % off
 PRIOR = 0.3
 #: rows needed for each constant that is fitted
@@ -86,15 +86,21 @@ def bare_devices(prepared: Prepared) -> dict[str, Device]:
     return {g.device.name: replace(g.device, overrides={}) for g in prepared.groups}
 
 
-def condition_weights(measurements: Sequence[Measurement]) -> Array:
-    """Return the weight of each row: conditions count equally, rows apart not at all."""
-    keys = [(m.dataset, m.device, m.dtype, m.layout, m.runtime) for m in measurements]
-    count: dict[Any, int] = {}
-    for key, m in zip(keys, measurements, strict=True):
-        count[key] = count.get(key, 0) + (m.apart is None)
+def row_weights(measurements: Sequence[Measurement]) -> Array:
+    """Return the weight of each row: files count equally, and so do the conditions in a file; rows apart not at all."""
+    counted = [m for m in measurements if m.apart is None]
+    rows = Counter(_condition(m) for m in counted)
+    conditions = Counter(dataset for dataset, *_ in rows)
     return np.array(
-        [ROWS_PER_CONDITION / count[k] if m.apart is None else 0.0 for k, m in zip(keys, measurements, strict=True)]
+        [
+            ROWS_PER_FILE / (rows[_condition(m)] * conditions[m.dataset]) if m.apart is None else 0.0
+            for m in measurements
+        ]
     )
+
+
+def _condition(m: Measurement) -> tuple[str, ...]:
+    return (m.dataset, m.device, m.dtype, str(m.layout))
 
 
 class _Problem:
@@ -103,7 +109,7 @@ class _Problem:
     def __init__(self, prepared: Prepared, runtime: Runtime, constants: Sequence[Constant]) -> None:
         self.prepared, self.runtime, self.constants = prepared, runtime, constants
         self.measured_s = prepared.measured_s
-        self.weight = np.sqrt(condition_weights(prepared.measurements))
+        self.weight = np.sqrt(row_weights(prepared.measurements))
         self.groups, self.codes = group_codes(prepared.measurements)
         first = [int((self.codes == code).argmax()) for code in range(len(self.groups))]
         self.largest_s = np.array([largest_offset_s(prepared.measurements[i]) for i in first])

@@ -25,7 +25,7 @@ def source_text(found: Calibration, today: datetime.date) -> str:
     rows = ", ".join(f"{name} ({count:,} rows)" for name, count in found.datasets.items())
     return (
         f"roofline calibrate, {today.isoformat()}, on {rows}; root mean square log error {found.fit.residual:.3f} "
-        f"with every condition counting equally and large errors damped"
+        f"with every file counting equally and large errors damped"
     )
 
 

@@ -40,6 +40,9 @@ def command(
         Path | None, typer.Option("--cache", file_okay=False, help="Folder that keeps traced networks between runs.")
     ] = None,
     form: FormatOption = Format.table,
+    intervals: Annotated[
+        Path | None, typer.Option("--intervals", dir_okay=False, help="File of prediction intervals to update.")
+    ] = None,
     file: Annotated[Path | None, typer.Option("--output", "-o", dir_okay=False, help="Runtime file to write.")] = None,
 ) -> None:
     """Fit the constants that all devices of a runtime share, and say how well the fit does on what it has not seen.
@@ -47,7 +50,8 @@ def command(
     Single ops of any library count, networks where they ran under this runtime. Each constant stays in its physical
     range and is pulled to its present value. Files count equally, whatever their length.
     """
-    output.check_suffix(file, (".toml",))
+    for path in (file, intervals):
+        output.check_suffix(path, (".toml",))
     if form is Format.csv:
         raise InputError("calibrate prints a table or json")
     if limit is not None and limit < 1:
@@ -67,6 +71,10 @@ def command(
     )
     if file is not None:
         write_runtime(found, file)
+    if intervals is not None:
+        from roofline.analysis.intervals import runtime_interval, write_interval
+
+        write_interval(found.runtime.name, runtime_interval(found), intervals)
     if form is Format.json:
         sys.stdout.write(output.as_json(found.to_dict()))
     else:

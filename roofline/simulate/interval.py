@@ -42,7 +42,7 @@ class RuntimeInterval(SpecFile):
     coverage: float
     half_width: float
     new_device: float | None = None
-    covered: float
+    covered: float | None = None
     rows: int
     families: tuple[str, ...]
     devices: tuple[str, ...]
@@ -92,7 +92,8 @@ def interval(report: Report, known: dict[str, RuntimeInterval] | None = None) ->
     """Return the interval of a simulated run.
 
     The half-width is the conformal bound of left-out families; on a device without calibration data that of left-out
-    devices, if wider; each part of the time that goes into kinds of kernels without data adds its share of a factor of two.
+    devices, if wider; the part of the time that goes into kinds of kernels without data adds its share of a factor of
+    two.
 
     Parameters
     ----------
