@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pages import ROOT, blocks
 
 import roofline as rf
 from roofline.graph.opgraph import OpGraph
@@ -17,6 +18,8 @@ onnx = pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper  # noqa: E402
 from onnx_files import ints, model, node, scalar, weight, write  # noqa: E402
+
+from roofline.frontends.onnx.registry import LOWERINGS  # noqa: E402
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 Load = Callable[..., OpGraph]
@@ -275,3 +278,12 @@ def test_a_tied_weight_counts_once(load: Load) -> None:
     graph = load(nodes, {"ids": (2, 3)}, [weight("t", 50, 8)], kinds={"ids": INT64})
     assert (graph.params, graph.macs) == (400, 6 * 8 * 50)
     assert sum(t.role == "parameter" for t in graph.tensors.values()) == 1
+
+
+def test_the_example_of_the_page_adds_an_operator(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roofline.frontends.onnx.registry.LOWERINGS", registered := dict(LOWERINGS))
+    monkeypatch.setattr("roofline.frontends.onnx.lower.LOWERINGS", registered)
+    _, example = blocks(ROOT / "docs" / "onnx.md", "python")
+    exec(compile(example, "onnx.md", "exec"), {})
+    graph = load([node("ScaledTanh", "x", domain="my.company")], {"x": (2, 3)}, domains=["my.company"])
+    assert kinds(graph) == ["scale", "tanh"]
