@@ -45,10 +45,10 @@ def _scores(sketch: Sketch, notes: Lowerer, softmax: Softmax) -> _Scores | None:
         if not isinstance(op, Elementwise) or op.function not in ("scale", "add", "select") or not _single(sketch, op):
             return None
         for t, small in zip(op.inputs, op.broadcast, strict=True):
-            if not small:
-                tensor = sketch.source(t)
-            elif _fill(sketch, t):
+            if _fill(sketch, t):
                 causal = causal or sketch.source(t) in notes.causal
+            elif not small:
+                tensor = sketch.source(t)
             else:
                 biases.append(t)
     known = op.outputs[0] in notes.products and len(op.inputs) == 2 and sketch.only_user(op.outputs[0])
@@ -57,7 +57,8 @@ def _scores(sketch: Sketch, notes: Lowerer, softmax: Softmax) -> _Scores | None:
 
 
 def _single(sketch: Sketch, op: Elementwise) -> bool:
-    return op.broadcast.count(False) == 1 and sketch.only_user(op.outputs[0])
+    full = [t for t, small in zip(op.inputs, op.broadcast, strict=True) if not small and not _fill(sketch, t)]
+    return len(full) == 1 and sketch.only_user(op.outputs[0])
 
 
 def _fill(sketch: Sketch, tensor: str) -> bool:

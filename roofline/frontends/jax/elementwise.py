@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from roofline.dtypes import DType
@@ -31,7 +31,7 @@ FUNCTIONS = {
 _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "max": max, "min": min, "neg": operator.neg,
     "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "eq": operator.eq, "ne": operator.ne,
-    "sign": lambda x: (x > 0) - (x < 0),
+    "sign": lambda x: (x > 0) - (x < 0), "clamp": lambda low, x, high: min(max(x, low), high),
 }  # fmt: skip
 #: operations with a number that change nothing: compilers drop them
 _NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1, "pow": 1, "and": True, "or": False}
@@ -41,9 +41,9 @@ _INFINITY = float("inf")
 def elementwise(lw: Lowerer, function: str, shape: tuple[int, ...], dtype: DType, *operands: Operand) -> Operand:
     """Write `function` of operands that broadcast to `shape`; equal numbers are part of the function."""
     if all(isinstance(o, Constant) for o in operands):
-        causal = any(isinstance(o, Constant) and o.causal for o in operands)
-        uniform = all(isinstance(o, Constant) and o.uniform for o in operands)
-        return Constant(shape=shape, dtype=dtype, core=() if uniform else shape, causal=causal)
+        constants = [o for o in operands if isinstance(o, Constant)]
+        causal = any(o.causal for o in constants)
+        return Constant(shape=shape, dtype=dtype, core=_core(constants, len(shape)), causal=causal)
     live = [o for o in operands if not (isinstance(o, Constant) and o.uniform)]
     reference, replaced = _reference(lw, live, shape)
     tensors: list[Tensor] = []
@@ -128,7 +128,15 @@ def _constant(name: str, shape: tuple[int, ...], dtype: DType, operands: Any, kn
     causal = any(o.causal for o in operands) or (
         name in ("lt", "le", "gt", "ge") and not uniform and len(shape) >= 2 and shape[-1] > 1
     )
-    return Constant(shape=shape, dtype=dtype, core=() if uniform else shape, value=value, causal=causal)
+    return Constant(shape=shape, dtype=dtype, core=_core(operands, len(shape)), value=value, causal=causal)
+
+
+def _core(operands: Sequence[Constant], rank: int) -> tuple[int, ...]:
+    """Return the shape, without repetition, of what is computed from constants."""
+    if all(o.uniform for o in operands):
+        return ()
+    aligned = [(1,) * (rank - len(o.core)) + o.core for o in operands]
+    return tuple(max(sizes) for sizes in zip(*aligned, strict=True))
 
 
 @rule("integer_pow")
@@ -136,10 +144,13 @@ def integer_pow(lw: Lowerer, equation: Any, x: Operand) -> Operand:
     """Multiply as often as squaring needs; a negative power is a reciprocal more."""
     aval, power = equation.outvars[0].aval, int(equation.params["y"])
     shape, dtype = tuple(aval.shape), dtype_of(aval)
-    steps = abs(power).bit_length() - 1 + abs(power).bit_count() - 1 if power else 0
+    if power == 0:
+        return Constant(shape=shape, dtype=dtype, value=1)
     result = x
-    for step in range(max(steps, 0)):
-        result = elementwise(lw, "square" if step == 0 else "mul", shape, dtype, result)
+    for _ in range(abs(power).bit_length() - 1):
+        result = elementwise(lw, "square", shape, dtype, result)
+    for _ in range(abs(power).bit_count() - 1):
+        result = elementwise(lw, "mul", shape, dtype, result, x)
     return elementwise(lw, "reciprocal", shape, dtype, result) if power < 0 else result
 
 

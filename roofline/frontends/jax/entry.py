@@ -8,7 +8,7 @@ from typing import Any
 from roofline.errors import InputError, RooflineError
 from roofline.frontends.jax.activations import fold_activations
 from roofline.frontends.jax.attention import fold_attention
-from roofline.frontends.jax.folding import fold_biases, fold_means, fold_softmax, fold_transposes
+from roofline.frontends.jax.folding import fold_biases, fold_duplicates, fold_means, fold_softmax, fold_transposes
 from roofline.frontends.jax.lowerer import Lowerer
 from roofline.frontends.jax.norms import fold_norms
 from roofline.frontends.jax.sketch import Sketch
@@ -95,7 +95,7 @@ def _finished(lowerer: Lowerer, outputs: list[str], name: str) -> OpGraph:
     sketch = Sketch(lowerer.ops, lowerer.tensors, outputs)
     if not sketch.ops:
         raise InputError(f"{name!r} computes nothing: its results are its arguments")
-    for fold in (fold_means, fold_softmax, fold_norms, fold_activations, fold_biases):
+    for fold in (fold_duplicates, fold_means, fold_softmax, fold_norms, fold_activations, fold_biases):
         fold(sketch)
         sketch.prune()
     fold_attention(sketch, lowerer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from roofline.frontends.jax.sketch import Sketch
 from roofline.graph.movement import Move, Reshape
@@ -11,6 +11,23 @@ from roofline.graph.ops import Attention, Conv, Elementwise, MatMul, Pool, Reduc
 from roofline.graph.resampling import ConvTranspose
 
 CONTRACTIONS = (MatMul, Conv, ConvTranspose)
+
+
+def fold_duplicates(sketch: Sketch) -> None:
+    """Compute once what is asked for twice; what is updated in place, or written anew, is never the same."""
+    first: dict[tuple[object, ...], Op] = {}
+    for op_id in list(sketch.ops):
+        op = sketch.ops[op_id]
+        values = tuple((f.name, getattr(op, f.name)) for f in fields(op) if f.name != "outputs")
+        if op.in_place or op.kind == "fill":
+            continue
+        twin = first.setdefault((type(op), *values), op)
+        same_formats = all(
+            sketch.tensors[a].dtype is sketch.tensors[b].dtype for a, b in zip(op.outputs, twin.outputs, strict=True)
+        )
+        if twin is not op and same_formats:
+            for old, new in zip(op.outputs, twin.outputs, strict=True):
+                sketch.rename(old, new)
 
 
 def fold_means(sketch: Sketch) -> None:
