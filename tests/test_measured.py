@@ -15,16 +15,16 @@ from measured_files import (
     NASBENCH_HEAD,
     TIMM,
     TIMM_TEXT,
-    XLA_TEXT,
     nasbench_row,
     real,
     write,
 )
 
+from roofline.analysis import published
 from roofline.analysis.features import macs
 from roofline.analysis.measured import FORMATS, Options, load
 from roofline.analysis.measured.graphs import GraphSource
-from roofline.analysis.measured.types import SingleOp, TimmNetwork
+from roofline.analysis.measured.types import TimmNetwork
 from roofline.analysis.predict import prepare
 from roofline.arch.build import graph
 from roofline.arch.spec import Arch
@@ -126,75 +126,6 @@ def test_gzip_is_read(tmp_path: Path) -> None:
     assert len(load(path).measurements) == 1
 
 
-def test_deepbench_gemm(tmp_path: Path) -> None:
-    found = load(write(tmp_path, GEMM, GEMM_TEXT))
-    (m,) = found.measurements
-    assert (m.device, m.dtype, m.latency_s, m.offset_group) == ("v100", "fp32", 0.2e-3, None)
-    prepared = prepare(found.measurements)
-    assert prepared.gather(macs).tolist() == [1000.0**3]
-
-
-def test_deepbench_convolution_and_the_algorithms_that_multiply_less(tmp_path: Path) -> None:
-    row = "NV_V100,train,x,Float,28,14,64,8,128,3,3,1,1,2,2,0.1,"
-    found = load(write(tmp_path, "conv.csv", f"{CONV_HEAD}{row}IMPLICIT_GEMM\n{row.replace('28', '56')}WINOGRAD\n"))
-    plain, winograd = found.measurements
-    assert plain.apart is None and winograd.apart is not None
-    assert (plain.layout, winograd.family) == ("nchw", "winograd")
-    # 8 images, 7 x 14 outputs of 128 channels, each 3 x 3 x 64 products
-    assert prepare([plain]).gather(macs).tolist() == [8 * 7 * 14 * 128 * 9 * 64]
-
-
-def test_xla_table_runs_fp32_as_tf32(tmp_path: Path) -> None:
-    found = load(write(tmp_path, "t.csv", XLA_TEXT))
-    assert [(m.device, m.runtime, m.dtype) for m in found.measurements] == [
-        ("h100-sxm", "xla_gpu", "bf16"),
-        ("h100-sxm", "xla_gpu", "tf32"),
-    ]
-    assert sorted(prepare(found.measurements).gather(macs).tolist()) == [256.0**3, 2 * 256.0**3]
-
-
-def test_neusight_contracts_n(tmp_path: Path) -> None:
-    text = "op,device,B,M,N,K,latency_ms\nbmm,Tesla T4,3,5,7,11,0.05\n"
-    (m,) = load(write(tmp_path, "matmul.csv", text)).measurements
-    assert isinstance(m.workload, SingleOp)
-    assert [p.shape for p in m.workload.ports] == [(3, 5, 7), (3, 7, 11)]
-    assert m.offset_group == "matmul t4"
-
-
-def test_a_plain_product_in_a_convolution_is_winograds(tmp_path: Path) -> None:
-    head = "op,device,B,Input_Channel,Output_Channel,Kernel_Size,Input_Size,Stride,Padding,latency_ms,kernel\n"
-    rows = "".join(
-        f"conv,Tesla T4,{batch},8,8,{size},9,1,1,0.1,{kernel}\n"
-        for batch, (size, kernel) in enumerate(
-            [
-                (3, "volta_sgemm_64x64_nn"),
-                (1, "volta_sgemm_64x64_nn"),
-                (3, "void explicit_convolve_sgemm<float"),
-                (3, "ampere_gcgemm_64x64_nt"),
-            ],
-            1,
-        )
-    )
-    found = load(write(tmp_path, "conv.csv", head + rows)).measurements
-    assert [m.family for m in found] == ["winograd", "conv", "conv", "fft"]
-
-
-def test_llmcompass_rates_have_one_unit_per_op(tmp_path: Path) -> None:
-    head = "device,op,M,N,K,latency_ms,rate,rate_unit\n"
-    good = "A100,matmul,1000,1000,1000,0.2,10.0,TFLOP/s\nA100,softmax,1000,1000,,0.1,10.0,Gelem/s\n"
-    found = load(write(tmp_path, "ops.csv", head + good + "A100,gelu,1000,,,0.1,0.01,TFLOP/s\n"))
-    assert [m.offset_group for m in found.measurements] == ["ops matmul", "ops softmax"]
-    assert "mixed units" in found.rejected[0].reason
-
-
-def test_tpu_traces(tmp_path: Path) -> None:
-    text = "op,shape,ndim,numel,avg_us,std_us,source\nadd,8x16x32,3,4096,1.5,0.1,data/x/y.csv\nsin,8,1,8,1.5,0.1,z\n"
-    found = load(write(tmp_path, "v.csv", text))
-    (m,) = found.measurements
-    assert (m.device, m.runtime, m.dtype, m.latency_s) == ("tpu-v4", "xla_tpu", "bf16", 1.5e-6)
-    assert "op 'sin' has no work rule" in found.rejected[0].reason
-
-
 def test_nasbench_row_is_two_measurements(tmp_path: Path) -> None:
     found = load(write(tmp_path, "nas.csv", f"{NASBENCH_HEAD}{nasbench_row(b0_e=6)}\n"))
     gpu, tpu = found.measurements
@@ -219,6 +150,23 @@ def test_nasbench_archive(tmp_path: Path) -> None:
     archive = {"archive": {"17": {"config": config, "throughput_a100_mean": 8000.0}}}
     (m,) = load(write(tmp_path, "nas.json", json.dumps(archive))).measurements
     assert (m.device, m.latency_s) == ("a100-40gb", 256 / 8000)
+
+
+def test_ones_own_table_of_latencies(tmp_path: Path) -> None:
+    text = "model,gpu,image_size,framework,precision,batch,latency_ms\n"
+    text += "efficientnet-b0,V100-SXM3-32GB,240,TensorRT 8.0,fp16,8,2.5\nalexnet,V100,,TF,,1,1\n"
+    found = load(write(tmp_path, "own.csv", text))
+    (m,) = found.measurements
+    assert (m.device, m.runtime, m.dtype, m.batch, m.latency_s) == ("v100", "tensorrt", "fp16", 8, 2.5e-3)
+    assert isinstance(m.workload, Arch) and (m.workload.image_size, m.family) == (240, "efficientnet")
+    assert "unknown model 'alexnet'" in found.rejected[0].reason
+
+
+def test_the_figures_that_the_project_quotes() -> None:
+    path = Path(published.__file__).with_suffix(".toml")
+    found = load(path, Options(device="tpu-v3"))
+    assert not found.rejected and {m.runtime for m in found.measurements} == {"xla_tpu"}
+    assert {m.label: m.latency_s for m in found.measurements}["efficientnet-b0 @224"] == 13.4e-3
 
 
 def test_options_filter_overrule_and_limit(tmp_path: Path) -> None:

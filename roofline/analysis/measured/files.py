@@ -1,4 +1,4 @@
-"""Reading measurement files: CSV, gzipped CSV and JSON archives as rows of text."""
+"""Reading measurement files: CSV, gzipped CSV, JSON archives and published figures in TOML, as rows of text."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from roofline.errors import InputError
+from roofline.specfile import read_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,12 @@ def read_sheet(path: Path) -> Sheet:
     except (OSError, UnicodeDecodeError, EOFError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise InputError(f"cannot read {str(path)!r}: {reason}") from None
-    sheet = _from_json(path, text) if text.lstrip()[:1] in ("{", "[") else _from_csv(path, text)
+    if path.suffix == ".toml":
+        sheet = _from_toml(path)
+    elif text.lstrip()[:1] in ("{", "["):
+        sheet = _from_json(path, text)
+    else:
+        sheet = _from_csv(path, text)
     if not sheet.rows:
         raise InputError(f"{path.name}: no rows")
     return sheet
@@ -73,6 +79,21 @@ def _from_json(path: Path, text: str) -> Sheet:
     rows = [(i, _flat(entry)) for i, entry in enumerate(entries, 1) if isinstance(entry, dict)]
     columns = dict.fromkeys(name for _, row in rows for name in row)
     return Sheet(path=path, columns=tuple(columns), rows=tuple(rows))
+
+
+def _from_toml(path: Path) -> Sheet:
+    """Return the latencies of a file of published figures as rows of a latency table."""
+    latency = read_toml(path).get("latency")
+    if not isinstance(latency, dict) or not {"batch", "conditions", "ms"} <= set(latency):
+        raise InputError(f"{path.name}: no table [latency] with batch, conditions and ms")
+    rows = [
+        {"model": model, "device": device, "batch": str(latency["batch"]), "latency_ms": str(ms)}
+        | latency["conditions"].get(device, {})
+        for model, figures in latency["ms"].items()
+        for device, ms in figures.items()
+    ]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return Sheet(path=path, columns=tuple(columns), rows=tuple(enumerate(rows, 1)))
 
 
 def _is_table(value: Any) -> bool:
