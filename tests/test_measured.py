@@ -21,6 +21,7 @@ from measured_files import (
 )
 
 from roofline.analysis import published
+from roofline.analysis.columns import merge_equal_kernels
 from roofline.analysis.features import macs
 from roofline.analysis.measured import FORMATS, Options, load
 from roofline.analysis.measured.graphs import GraphSource
@@ -28,10 +29,14 @@ from roofline.analysis.measured.types import TimmNetwork
 from roofline.analysis.predict import prepare
 from roofline.arch.build import graph
 from roofline.arch.spec import Arch
+from roofline.device.load import device
 from roofline.dtypes import precision
 from roofline.errors import InputError
 from roofline.passes.pipeline import policy
 from roofline.runtime.load import runtime
+from roofline.simulate.evaluate import block_costs, kernel_costs
+from roofline.simulate.lowering import lower_graph
+from roofline.simulate.machine import machine_for
 
 
 def test_timm_row(tmp_path: Path) -> None:
@@ -208,6 +213,17 @@ def test_a_subset_predicts_what_the_whole_predicted(tmp_path: Path) -> None:
     assert [m.row for m in part.measurements] == [m.row for m, k in zip(prepared.measurements, keep, strict=True) if k]
 
 
+def test_equal_kernels_are_merged_and_cost_the_same() -> None:
+    whole = lower_graph(graph("resnet-50", batch=4), policy(runtime("pytorch_eager", "gpu"), precision("fp16"))).table
+    merged = merge_equal_kernels(whole)
+    assert merged.kernel_count < 0.6 * whole.kernel_count
+    assert merged.kernels.times.sum() == whole.kernel_count
+    machine = machine_for(device("v100"), runtime("pytorch_eager", "gpu"), precision("fp16"), "nhwc", 1)
+    costs = [block_costs(table, kernel_costs(table, machine)) for table in (whole, merged)]
+    assert costs[1].device_s == pytest.approx(costs[0].device_s, rel=1e-12)
+    assert costs[1].traffic_bytes == pytest.approx(costs[0].traffic_bytes, rel=1e-12)
+
+
 def test_networks_of_timm_are_traced_once_and_kept(tmp_path: Path) -> None:
     if not (find_spec("torch") and find_spec("timm")):
         pytest.skip("PyTorch or timm is not installed")
@@ -218,8 +234,9 @@ def test_networks_of_timm_are_traced_once_and_kept(tmp_path: Path) -> None:
     rules = policy(runtime("pytorch_eager", "gpu"), precision("amp_fp16"), "nhwc")
     table = GraphSource(tmp_path).table(network, 2, rules)
     assert len(list(tmp_path.iterdir())) == 2
-    assert GraphSource(tmp_path).table(network, 2, rules).kernels.macs.tolist() == table.kernels.macs.tolist()
-    assert float(table.kernels.macs.sum()) == first.macs
+    again = GraphSource(tmp_path).table(network, 2, rules).kernels
+    assert again.macs.tolist() == table.kernels.macs.tolist()
+    assert float((table.kernels.times * table.kernels.macs).sum()) == first.macs
     with pytest.raises(InputError, match="timm does not build 'no_such_net'"):
         GraphSource(tmp_path).graph(TimmNetwork(name="no_such_net", image_size=64), 2)
 

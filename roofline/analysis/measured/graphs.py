@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from roofline.analysis.columns import merge_equal_kernels
 from roofline.analysis.measured.types import TimmNetwork
 from roofline.errors import InputError, RooflineError
 from roofline.files import atomic
@@ -22,7 +23,7 @@ from roofline.simulate.table import KernelTable
 
 #: what of the package's code decides how a traced graph looks, and how its kernel table does
 GRAPH_CODE = ("frontends", "graph")
-TABLE_CODE = (*GRAPH_CODE, "passes", "work", "simulate/table.py", "simulate/lowering.py")
+TABLE_CODE = (*GRAPH_CODE, "passes", "work", "simulate/table.py", "simulate/lowering.py", "analysis/columns.py")
 #: a tag that newer releases no longer accept; the network is the same without it
 RETIRED_TAGS = ("_sam",)
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class GraphSource:
         return found
 
     def table(self, network: TimmNetwork, batch: int, rules: Policy) -> KernelTable:
-        """Return the kernels of a network under a runtime's policy.
+        """Return the kernels of a network under a runtime's policy, equal ones merged.
 
         Raises
         ------
@@ -75,7 +76,7 @@ class GraphSource:
             (network, batch, rules),
             TABLE_CODE,
             KernelTable,
-            lambda: lower_graph(self.graph(network, batch), rules).table,
+            lambda: merge_equal_kernels(lower_graph(self.graph(network, batch), rules).table),
         )
 
     def _kept(self, what: tuple[Any, ...], code: tuple[str, ...], kind: type[T], make: Callable[[], T]) -> T:
