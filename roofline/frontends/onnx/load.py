@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onnx import ValueInfoProto
 
-from roofline.errors import GraphError, InputError, nearest
+from roofline.errors import GraphError, InputError, RooflineError, nearest
 from roofline.frontends.onnx import (  # noqa: F401  (fill the registry)
     attention,
     control,
@@ -22,7 +22,7 @@ from roofline.frontends.onnx import (  # noqa: F401  (fill the registry)
 )
 from roofline.frontends.onnx.file import ModelFile
 from roofline.frontends.onnx.images import image_inputs
-from roofline.frontends.onnx.lower import Lowerer
+from roofline.frontends.onnx.lower import MALFORMED, Lowerer
 from roofline.frontends.onnx.values import Dims, Value, check_shape, dtype_of
 from roofline.frontends.onnx.views import channels_last, identity, stored
 from roofline.graph.opgraph import OpGraph
@@ -47,7 +47,12 @@ def load(path: str | Path, *, dims: Mapping[str, int] | None, name: str | None, 
         order = channels_last(len(shape)) if info.name in images else identity(len(shape))
         tensor = lowerer.new_tensor(info.name, stored(shape, order), dtype, "input")
         lowerer.scope.define(info.name, Value(shape=shape, dtype=dtype, tensor=tensor, order=order))
-    lowerer.graph(graph, lowerer.scope)
+    try:
+        lowerer.graph(graph, lowerer.scope)
+    except MALFORMED as error:
+        if isinstance(error, RooflineError):
+            raise
+        raise GraphError(f"{file.name}: malformed ({type(error).__name__})") from error
     lowerer.report_missing()
     outputs = [_returned(lowerer, value) for o in graph.output if (value := lowerer.scope.find(o.name)) is not None]
     return _pruned(lowerer, outputs, name or Path(path).stem)

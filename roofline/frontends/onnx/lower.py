@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -90,11 +91,13 @@ class Lowerer(Context):
     def nodes(self, nodes: Iterable[NodeProto], scope: Scope, outputs: set[str]) -> None:
         """Lower nodes in an order in which each comes after what it reads."""
         ordered = execution_order(list(nodes), scope.find)
-        patterns = Patterns(ordered, outputs, scope) if self.recognise else None
+        axis = -1 if self.versions.get(STANDARD, 1) >= 13 else 1  # of a softmax that names none
+        patterns = Patterns(ordered, outputs, scope, softmax_axis=axis) if self.recognise else None
         outer, self.scope = self.scope, scope
         for index, node in enumerate(ordered):
-            if patterns is None or not patterns.lower(self, index):
-                self.node(node, scope)
+            with self._at(node):
+                if patterns is None or not patterns.lower(self, index):
+                    self.node(node, scope)
         self.scope = outer
 
     def subgraph(self, graph: GraphProto, inputs: Sequence[Value]) -> list[Value]:
@@ -118,14 +121,19 @@ class Lowerer(Context):
     # nodes --------------------------------------------------------------------
 
     def node(self, node: NodeProto, scope: Scope) -> None:
-        """Lower one node and name its outputs; errors say where they come from."""
+        """Lower one node and name its outputs."""
+        results = self._results(node, scope)
+        for position, name in enumerate(node.output):
+            if name:
+                scope.define(name, results[position] if position < len(results) else self._left_out(position))
+
+    @contextmanager
+    def _at(self, node: NodeProto) -> Iterator[None]:
+        """Work on a node: errors inside say that they come from it."""
         self.budget.spend()
         outer, self.place = self.place, node.name or node.op_type.lower() or "node"
         try:
-            results = self._results(node, scope)
-            for position, name in enumerate(node.output):
-                if name:
-                    scope.define(name, results[position] if position < len(results) else self._left_out(position))
+            yield
         except UnknownOpError:
             raise
         except RooflineError as error:

@@ -33,20 +33,26 @@ class _Attention:
     v: str
     straight: str
     biases: tuple[str, ...]
+    axis: int
+
+    def fits(self, q: Value, k: Value, v: Value) -> bool:
+        """Return whether the shapes are those of attention: heads side by side, softmax over the keys."""
+        same = 3 <= q.rank == k.rank == v.rank and q.shape[:-2] == k.shape[:-2] == v.shape[:-2]
+        return same and self.axis in (-1, q.rank - 1) and (q.shape[-1], v.shape[-2]) == k.shape[-2:]
 
 
 class Patterns:
     """Patterns among the nodes of one graph, found before it is lowered."""
 
-    def __init__(self, nodes: Sequence[NodeProto], outputs: set[str], scope: Scope) -> None:
-        self.nodes, self.scope = nodes, scope
+    def __init__(self, nodes: Sequence[NodeProto], outputs: set[str], scope: Scope, *, softmax_axis: int) -> None:
+        self.nodes, self.scope, self.softmax_axis = nodes, scope, softmax_axis
         self.producer = {name: i for i, node in enumerate(nodes) for name in node.output if name}
         self.readers: dict[str, int] = dict.fromkeys(outputs, 1)
-        self.reader: dict[str, int] = {}
+        self.reader: dict[str, list[int]] = {}
         for i, node in enumerate(nodes):
             for name in node.input[: {"CastLike": 1, "Shape": 0}.get(node.op_type, len(node.input))]:
                 self.readers[name] = self.readers.get(name, 0) + 1
-                self.reader[name] = i
+                self.reader.setdefault(name, []).append(i)
         self.nested = any(a.HasField("g") or a.graphs for node in nodes for a in node.attribute)
         self.claimed: set[int] = set()
         self.gates: dict[int, tuple[str, str]] = {}
@@ -70,6 +76,9 @@ class Patterns:
         found = self.attentions.get(index)
         if found is None:
             return False
+        q, k, v = (self.scope.find(name) for name in (found.q, found.k, found.v))
+        if q is None or k is None or v is None or not found.fits(q, k, v):
+            return False
 
         def attention(x: list[Value]) -> Value:
             q, k, v, straight, *biases = x
@@ -88,10 +97,10 @@ class Patterns:
         place: NodeProto | None = None,
     ) -> bool:
         values = [self.scope.find(name) for name in names]
-        outer, lowerer.place = lowerer.place, (place or node).name or node.op_type.lower()
+        if place is not None:
+            lowerer.place = place.name or lowerer.place
         result = None if None in values else make([v for v in values if v is not None])
         self.scope.define(node.output[0], result)
-        lowerer.place = outer
         return True
 
     # finding ------------------------------------------------------------------
@@ -152,31 +161,31 @@ class Patterns:
         return constant or (value is not None and value.elements == 1)
 
     def _find_attention(self, index: int, node: NodeProto) -> None:
-        axis = next((a.i for a in node.attribute if a.name == "axis"), -1)
+        axis = next((int(a.i) for a in node.attribute if a.name == "axis"), self.softmax_axis)
         inside, biases = [index], []
         name = node.input[0] if node.input else ""
         while (found := self._alone(name, "Mul", "Div", "Add", "Where")) is not None:
             at, step = found
-            if step.op_type == "Where":
-                name, extra = step.input[1], step.input[0]
-                biases.append(extra)
+            if step.op_type == "Where" and len(step.input) == 3:
+                name = step.input[1 if self._leads_to_product(step.input[1]) else 2]
+                biases.append(step.input[0])
             elif step.op_type == "Add":
                 sides = [i for i, n in enumerate(step.input) if self._leads_to_product(n)]
                 if len(sides) != 1:
                     return
                 name = step.input[sides[0]]
                 biases.append(step.input[1 - sides[0]])
-            elif self._scalar(step.input[1]):
+            elif len(step.input) == 2 and self._scalar(step.input[1]):
                 name = step.input[0]
             else:
                 return
             inside.append(at)
         scores = self._alone(name, "MatMul")
-        reader = self.reader.get(node.output[0]) if self.readers.get(node.output[0]) == 1 else None
-        if scores is None or reader is None or axis not in (-1, 2, 3, 4):
+        weights, reader = self._weights(node.output[0])
+        if scores is None or reader is None:
             return
         context = self.nodes[reader]
-        if context.op_type != "MatMul" or context.input[0] != node.output[0]:
+        if context.op_type != "MatMul" or context.input[0] != weights:
             return
         q, scaled_q = self._unscaled(scores[1].input[0])
         k, scaled_k = self._unscaled(scores[1].input[1])
@@ -184,8 +193,18 @@ class Patterns:
             return
         self.claimed.update((*inside, scores[0], *scaled_q, *scaled_k))
         self.attentions[reader] = _Attention(
-            q=q, k=k, v=context.input[1], straight=self._straight(k), biases=tuple(reversed(biases))
+            q=q, k=k, v=context.input[1], straight=self._straight(k), biases=tuple(reversed(biases)), axis=axis
         )
+
+    def _weights(self, name: str) -> tuple[str, int | None]:
+        """Return the attention weights and the node that reads them: rows of NaN may be replaced in between."""
+        readers = self.reader.get(name, [])
+        if self.readers.get(name) == 2 and [self.nodes[i].op_type for i in readers] == ["IsNaN", "Where"]:
+            check, replaced = (self.nodes[i] for i in readers)
+            if replaced.input[0] == check.output[0] and replaced.input[2] == name:
+                name = replaced.output[0]
+                readers = self.reader.get(name, [])
+        return name, readers[0] if self.readers.get(name) == 1 and readers else None
 
     def _straight(self, name: str) -> str:
         """Return the keys before they were transposed, also where batch and heads were merged around it."""
