@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from roofline.device.load import device as load_device
 from roofline.device.spec import Device
 from roofline.dtypes import precision
 from roofline.errors import InputError, nearest
-from roofline.numeric import Array, ceil_div
+from roofline.numeric import Array, Numeric, ceil_div
 from roofline.passes.layout import check_layout
 from roofline.passes.pipeline import Policy, policy
 from roofline.runtime.load import runtime as load_runtime
@@ -210,11 +210,20 @@ class Oracle:
 
     def traffic_bytes(self, genomes: Any) -> Array:
         """Return bytes across kernel boundaries of a run, on all cores: (N, D)."""
-        return self._per_device(genomes, ("traffic_bytes",))
+
+        def on(target: Target, total: Array, weights: Array) -> Numeric:
+            examples = target.batch / target.core_batch  # every busy core reads its own copy of the weights
+            return (total - weights) * examples + weights * target.busy_cores
+
+        return self._per_device(genomes, ("traffic_bytes", "weight_traffic_bytes"), on)
 
     def peak_memory_bytes(self, genomes: Any) -> Array:
         """Return bytes of weights and of the activations alive at the widest point, on all cores: (N, D)."""
-        return self._per_device(genomes, ("weight_bytes", "live_bytes"))
+
+        def on(target: Target, weights: Array, live: Array) -> Numeric:
+            return fold.peak_memory_bytes(weights, live) * target.busy_cores
+
+        return self._per_device(genomes, ("weight_bytes", "live_bytes"), on)
 
     def counts(self, genomes: Any, names: Sequence[str]) -> dict[str, Array]:
         """Return device-free counts of one example, each (N,): macs, params, vector_ops, blocks, ...; see `COUNTS`."""
@@ -227,14 +236,13 @@ class Oracle:
         self._complete(next(iter(sums.values())), checked)
         return sums
 
-    def _per_device(self, genomes: Any, names: tuple[str, ...]) -> Array:
+    def _per_device(self, genomes: Any, names: tuple[str, ...], on: Callable[..., Numeric]) -> Array:
         checked = self.space.check(genomes)
         out = np.empty((len(checked), len(self.targets)))
         for profile, members in enumerate(self.profiles()):
-            sums = self._gather(profile, checked, list(names))
-            whole = sums[names[0]] if len(names) == 1 else fold.peak_memory_bytes(*(sums[n] for n in names))
+            sums = self._gather(profile, checked, names)
             for i in members:
-                out[:, i] = whole * self.targets[i].busy_cores
+                out[:, i] = on(self.targets[i], *sums.values())
         return self._complete(out, checked)
 
     def _gather(self, profile: int, genomes: NDArray[np.integer[Any]], names: Sequence[str]) -> dict[str, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any, Literal, TypeAlias
@@ -233,6 +233,29 @@ class Space:
     def is_twin(self, genomes: Genomes) -> NDArray[np.bool_]:
         """Return which genomes are their own plain twin."""
         return np.asarray(np.all(self.to_twin(genomes) == genomes, axis=1))
+
+    def restricted(self, kept: Mapping[str, Sequence[Value]]) -> Space:
+        """Return the part of the space in which some choices have fewer values: choice name -> those kept.
+
+        Raises
+        ------
+        InputError
+            There is no such choice or value.
+        """
+        choices = list(self.choices)
+        for name, values in kept.items():
+            gene = self.gene(name)
+            old = self.choices[gene]
+            places = [old.position(value) for value in values]
+            choices[gene] = replace(
+                old, values=tuple(old.values[p] for p in places), changes=tuple(old.changes[p] for p in places)
+            )
+        known = {choice.name: choice.values for choice in choices}
+        rules = [
+            {n: tuple(v for v in values if v in known[n]) for n, values in rule.items()} for rule in self.forbidden
+        ]
+        twin = {n: v for n, v in (self.twin or {}).items() if v in known[n]} or None
+        return replace(self, choices=tuple(choices), forbidden=tuple(r for r in rules if all(r.values())), twin=twin)
 
     # identity -----------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ def load(path: Path, wanted: Mapping[str, str]) -> list[tuple[StageTable, ...]]:
         The file cannot be read, is no table file, or was built for something else; the message says for what.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             head = json.loads(bytes(file["head"]).decode())
             if head.get("format") != FORMAT:
                 raise InputError(f"{path.name} has table format {head.get('format')!r}, wanted {FORMAT}")
@@ -91,7 +91,7 @@ def load(path: Path, wanted: Mapping[str, str]) -> list[tuple[StageTable, ...]]:
                     columns=columns,
                 )  # fmt: skip
                 profiles.setdefault(p, []).append(table)
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"cannot read tables from {str(path)!r}: {error}") from None

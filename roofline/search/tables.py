@@ -19,7 +19,8 @@ from roofline.simulate.evaluate import block_costs, kernel_costs
 from roofline.simulate.machine import Machine
 
 #: what every block adds, apart from its time
-COUNTS = ("macs", "params", "vector_ops", "traffic_bytes", "weight_bytes", "blocks", *STRUCTURE)
+COSTED = ("macs", "params", "vector_ops", "traffic_bytes", "weight_traffic_bytes", "weight_bytes")
+COUNTS = (*COSTED, "blocks", *STRUCTURE)
 #: what the widest block sets
 MAXIMA = ("live_bytes",)
 TIMES = ("device_s", "host_s")
@@ -67,7 +68,7 @@ def build_tables(layout: Layout, machines: Sequence[Machine]) -> tuple[StageTabl
             found = block_costs(group.table, kernel_costs(group.table, machine))
             device_name, host_name = time_columns(device)
             rows[device_name][group.rows], rows[host_name][group.rows] = found.device_s, found.host_s
-            for name in ("macs", "params", "vector_ops", "traffic_bytes", "weight_bytes", "live_bytes"):
+            for name in (*COSTED, *MAXIMA):
                 rows[name][group.rows] = getattr(found, name)
     return tuple(_stage(segment, rows) for segment in layout.segments)
 
