@@ -1,6 +1,7 @@
 # make tour    compare EfficientNet and EfficientNet-X on four accelerators and draw their roofline (tour/roofline.png)
 # make test    the whole test suite
 # make check   formatting, lint, types, tests: what a change must pass
+# make accuracy MEASUREMENTS=FOLDER   docs/accuracy.md from published measurements (docs/calibration.md)
 # Every target sets itself up in .venv; stamp files keep it from doing so twice.
 # PYTHON=/path/to/python picks the interpreter.
 
@@ -13,9 +14,9 @@ TOUR_MODELS := efficientnet-b0 efficientnet-x-b0 efficientnet-b3 efficientnet-x-
 	efficientnet-b7 efficientnet-x-b7
 TOUR_DEVICES := tpu-v2 tpu-v3 tpu-v4i v100
 
-.PHONY: help tour test check format clean
+.PHONY: help tour test check format clean accuracy
 help:
-	@sed -n '1,5s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 
 tour: .venv/installed
 	@mkdir -p tour
@@ -30,6 +31,11 @@ check: .venv/installed-test
 	$(BIN)/ruff check
 	$(BIN)/mypy --strict
 	$(BIN)/python -m pytest
+
+MEASUREMENTS ?=
+accuracy: .venv/installed-accuracy
+	@test -n "$(MEASUREMENTS)" || { echo "error: make accuracy MEASUREMENTS=path/to/measurements" >&2; exit 1; }
+	$(BIN)/python docs/accuracy.py "$(MEASUREMENTS)" --cache .venv/traced
 
 format: .venv/installed-test
 	$(BIN)/ruff format
@@ -49,6 +55,16 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+# timm without its dependencies: torchvision and the hub's client are only imported
+.venv/installed-accuracy: .venv/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[torch,calibrate]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm==1.0.31 torchvision==0.28.0
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pillow huggingface_hub safetensors pyyaml
+	@touch $@
+
+# timm and torchvision without their dependencies: only their Python part is needed, and it wants another torch.
+# Where PyPI has torch for CUDA only, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves gigabytes.
 .venv/installed-test: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm==1.0.31 torchvision==0.28.0
 	@touch $@

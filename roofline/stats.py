@@ -24,6 +24,8 @@ class Accuracy:
         Mean and median of |predicted / measured - 1|.
     bias
         Median of predicted / measured - 1: positive where predictions are too high.
+    scaled
+        Mean error once a single factor (the median ratio) has made up for what it can.
     tau, spearman
         Rank correlations (Kendall's tau-b, Spearman's rho); NaN where all values tie.
     within_10, within_20
@@ -34,6 +36,7 @@ class Accuracy:
     mape: float
     median: float
     bias: float
+    scaled: float
     tau: float
     spearman: float
     within_10: float
@@ -62,6 +65,7 @@ def accuracy(predicted: ArrayLike, measured: ArrayLike) -> Accuracy:
         mape=float(size.mean()),
         median=float(np.median(size)),
         bias=float(np.median(error)),
+        scaled=float(np.abs((1.0 + error) / (1.0 + np.median(error)) - 1.0).mean()),
         tau=kendall_tau(p, m),
         spearman=spearman(p, m),
         within_10=float(np.mean(size <= 0.10)),

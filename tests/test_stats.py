@@ -57,6 +57,8 @@ def test_accuracy_by_hand() -> None:
     assert found.mape == pytest.approx((0.05 + 0.3 + 0.5 + 0.1) / 4)
     assert found.median == pytest.approx((0.1 + 0.3) / 2)
     assert found.bias == pytest.approx((0.05 + 0.1) / 2)
+    ratios = (1.05 / 1.075, 0.7 / 1.075, 1.5 / 1.075, 1.1 / 1.075)  # each over the median ratio
+    assert found.scaled == pytest.approx(sum(abs(r - 1) for r in ratios) / 4)
     assert (found.within_10, found.within_20) == (0.5, 0.5)
     assert found.tau == pytest.approx(5 / math.sqrt(6 * 5))  # six pairs, one tied in the measurement, none reversed
 

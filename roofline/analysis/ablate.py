@@ -7,8 +7,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from roofline.analysis.measured import Measurement
 from roofline.analysis.measured.graphs import GraphSource
 from roofline.analysis.offsets import with_offsets
@@ -99,7 +97,8 @@ EFFECTS: tuple[Effect, ...] = (
     _constant("partial sums", "passes over K are added for nothing", TPU, partial_sum_ops=0.0),
     _constant("vector work", "the vector unit is infinitely fast", vector_fraction=FREE),
     Effect(name="transcendental rate", without="as fast as additions", machine=_fast_transcendentals),
-    _constant("depthwise cost", "one vector operation per multiply-accumulate", window_ops=1.0),
+    _constant("window loads", "elements of sliding windows load at no cost", window_ops=0.0),
+    _constant("element loads", "elements of tensors load at no cost", access_ops=0.0),
     _constant("dtype conversion", "conversions are free", conversion_ops=0.0, emulated_conversion_ops=0.0),
     _constant("achieved bandwidth", "memory at its nominal bandwidth", bandwidth_fraction=1.0),
     _constant("memory ramp", "the first byte comes at once", memory_latency_s=0.0),
@@ -114,15 +113,11 @@ EFFECTS: tuple[Effect, ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """Statistics of one set of rows with an effect and without it.
-
-    `scaled` is the mean error without the effect once a single factor has made up for what it can.
-    """
+    """Statistics of one set of rows with an effect and without it."""
 
     effect: Effect
     whole: Accuracy
     without: Accuracy
-    scaled: float
 
     @property
     def moved(self) -> bool:
@@ -136,17 +131,17 @@ def ablate(
     """Return the accuracy with and without each effect, for rows of one kind of device.
 
     Constants stay as they are: an effect that others could make up for after a new fit shows its whole worth here, and
-    its share that a single factor cannot make up for in `Ablation.scaled`.
+    its share that a single factor cannot make up for in the scaled error.
     """
     rows = [m for m in measurements if m.apart is None]
     prepared = prepare(rows, graphs=graphs)
     kinds = {group.device.kind for group in prepared.groups}
-    whole = _accuracy(prepared, prepared.predict())[0]
+    whole = _accuracy(prepared, prepared.predict())
     found = []
     for effect in effects:
         if kinds & set(effect.kinds):
-            without, scaled = _accuracy(*_without(effect, prepared, rows, graphs))
-            found.append(Ablation(effect=effect, whole=whole, without=without, scaled=scaled))
+            without = _accuracy(*_without(effect, prepared, rows, graphs))
+            found.append(Ablation(effect=effect, whole=whole, without=without))
     return found
 
 
@@ -174,9 +169,6 @@ def _constants(values: dict[str, Any]) -> Iterator[None]:
             setattr(matrix, name, value)
 
 
-def _accuracy(prepared: Prepared, predicted_s: Array) -> tuple[Accuracy, float]:
+def _accuracy(prepared: Prepared, predicted_s: Array) -> Accuracy:
     measured_s = prepared.measured_s
-    fitted_s, _ = with_offsets(prepared.measurements, predicted_s, measured_s)
-    ratio = fitted_s / measured_s
-    scaled = float(np.mean(np.abs(ratio / np.exp(np.median(np.log(ratio))) - 1.0)))
-    return accuracy(fitted_s, measured_s), scaled
+    return accuracy(with_offsets(prepared.measurements, predicted_s, measured_s)[0], measured_s)

@@ -100,6 +100,10 @@ CONSTANTS: tuple[Constant, ...] = (
         logarithmic=True, why="at least the multiply-add; at most a dozen loads, addresses and bounds checks around it",
     ),
     Constant(
+        field="access_ops", place="vector.access_ops", low=0.0, high=4.0, unit=None,
+        why="from vector loads that hide to an instruction of its own for each byte",
+    ),
+    Constant(
         field="conversion_ops", place="vector.conversion_ops", low=0.0, high=4.0, unit=None,
         why="a conversion is one instruction, or a few with packing",
     ),

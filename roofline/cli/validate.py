@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from roofline.stats import Accuracy
 
 PICTURES = (".png", ".svg", ".pdf")
-COLUMNS = ("rows", "MAPE", "median", "bias", "tau", "Spearman", "within 10 %", "within 20 %")
+COLUMNS = ("rows", "MAPE", "scaled", "median", "bias", "tau", "Spearman", "within 10 %", "within 20 %")
 #: reasons shown before the rest is counted
 SHOWN = 5
 
@@ -43,6 +43,8 @@ def command(
     ] = None,
 ) -> None:
     """Predict every row of FILE... and print how far off the predictions are.
+
+    MAPE is the mean error, scaled the same after one factor has made up for what it can, bias the median with its sign.
 
     Formats are told by their headers: pytorch-image-models results, Accel-NASBench, DeepBench, XLA's matmul table,
     NeuSight, LLMCompass, TPU traces. Rows that cannot be used are counted and named, never dropped silently.
@@ -96,7 +98,7 @@ def _table(comparison: Comparison) -> Table:
 def cells(found: Accuracy) -> list[str]:
     """Return the statistics as people read them."""
     ranks = [f"{value:.3f}" if value == value else "–" for value in (found.tau, found.spearman)]
-    errors = [percent(found.mape), percent(found.median), f"{100 * found.bias:+.1f} %"]
+    errors = [percent(found.mape), percent(found.scaled), percent(found.median), f"{100 * found.bias:+.1f} %"]
     return [f"{found.count:,}", *errors, *ranks, percent(found.within_10), percent(found.within_20)]
 
 

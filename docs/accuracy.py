@@ -1,0 +1,308 @@
+"""Write ``docs/accuracy.md``: ``python docs/accuracy.py MEASUREMENTS [--cache FOLDER]``, or ``make accuracy``.
+
+MEASUREMENTS is a folder with the original files; those that are missing are named on the page. What is left out and
+predicted follows the commands of ``docs/calibration.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roofline import __version__
+from roofline.analysis.ablate import Ablation, ablate
+from roofline.analysis.calibrate import Calibration, calibrate
+from roofline.analysis.intervals import runtime_interval
+from roofline.analysis.measured import Dataset, Measurement, Options, load
+from roofline.analysis.measured.graphs import GraphSource
+from roofline.analysis.predict import prepare
+from roofline.analysis.validate import Comparison, compare
+from roofline.errors import InputError
+from roofline.stats import Accuracy
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE, RECIPES = ROOT / "docs" / "accuracy.md", ROOT / "docs" / "calibration.md"
+#: rows of a file of networks that are traced, and of one of single ops, where a file is longer
+NETWORK_ROWS, OP_ROWS = 600, 3000
+#: rows per set of the ablation
+ABLATION_ROWS = 200
+#: how much an effect must move the mean error or the order to be worth a line
+WORTH_A_LINE = 0.002
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A command of the calibration page."""
+
+    runtime: str
+    files: tuple[str, ...]
+    constants: tuple[str, ...] | None
+    limit: int | None
+    folds: tuple[str, ...]
+    text: str
+
+
+def recipes() -> Iterator[Recipe]:
+    """Yield the calibrations that the page documents."""
+    for line in re.findall(r"^roofline calibrate .*$", RECIPES.read_text(encoding="utf-8"), re.MULTILINE):
+        words = shlex.split(line)[2:]
+        first = next(i for i, word in enumerate(words) if word.startswith("--"))
+        options = dict(zip(words[first::2], words[first + 1 :: 2], strict=True))
+        yield Recipe(
+            runtime=options["--runtime"],
+            files=tuple(words[:first]),
+            constants=tuple(options["--constants"].split(",")) if "--constants" in options else None,
+            limit=int(options["--limit"]) if "--limit" in options else None,
+            folds=tuple(options["--leave-out"].split(",")),
+            text=line,
+        )
+
+
+def place(name: str, folder: Path) -> Path:
+    """Return where a file of a recipe lies."""
+    return folder / name.removeprefix("$M/") if name.startswith("$M/") else ROOT / name
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
+    """Return a Markdown table; the first `words` columns are text."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * words + "---:|" * (len(head) - words)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def percent(share: float) -> str:
+    """Return a share with one digit."""
+    return f"{100 * share:.1f} %"
+
+
+def rank(value: float) -> str:
+    """Return a rank correlation, a dash where there is none."""
+    return "–" if np.isnan(value) else f"{value:.3f}"
+
+
+def cells(a: Accuracy) -> list[str]:
+    """Return the statistics of a row."""
+    errors = [percent(a.median), percent(a.mape), percent(a.scaled), f"{100 * a.bias:+.1f} %"]
+    return [f"{a.count:,}", *errors, rank(a.tau), percent(a.within_10), percent(a.within_20)]
+
+
+COLUMNS = ("rows", "median error", "MAPE", "MAPE scaled", "bias", "tau", "within 10 %", "within 20 %")
+
+
+# sections ---------------------------------------------------------------------
+
+
+def shipped(comparisons: Sequence[Comparison]) -> str:
+    """Return the errors under the shipped constants, by file and condition, with the baselines."""
+    rows, bars = [], []
+    for c in comparisons:
+        what = [c.dataset, c.device, c.runtime, c.dtype]
+        rows.append([*what, *cells(c.accuracy())])
+        found = c.baseline_accuracy()
+        own = c.accuracy()
+        line = [*what, f"{percent(own.mape)}, {rank(own.tau)}"]
+        for name in ("MACs", "activations", "MACs + activations", "plain roofline"):
+            line.append(f"{percent(found[name].mape)}, {rank(found[name].tau)}" if name in found else "–")
+        bars.append(line)
+    head = ("file", "device", "runtime", "precision")
+    offsets = [
+        [name, f"{1e6 * s:.1f}"] for name, s in sorted({(n, s) for c in comparisons for n, s in c.offsets_s.items()})
+    ]
+    return "\n\n".join(
+        [
+            "## Shipped constants",
+            "Part of these rows took part in fitting the constants: see the next section for what did not.",
+            table((*head, *COLUMNS), rows, 4),
+            "### Beside the baselines: MAPE, tau",
+            "Factors of the first three baselines are fitted to the very rows of the line.",
+            table(
+                (*head, "roofline", "MACs", "activations", "MACs + activations", "plain roofline"), bars, 4
+            ),
+            "### Offsets of the measuring programs, found from the rows",
+            table(("rows", "µs"), offsets),
+            families(comparisons),
+        ]
+    )  # fmt: skip
+
+
+def families(comparisons: Sequence[Comparison]) -> str:
+    """Return the errors of each family of networks, and of rows apart."""
+    rows = []
+    for c in comparisons:
+        found = c.families()
+        if len(found) > 1:
+            rows += [[c.dataset, c.device, c.runtime, name, *cells(a)] for name, a in found.items()]
+    return "### By family\n\n" + table(("file", "device", "runtime", "family", *COLUMNS), rows, 4)
+
+
+def left_out(found: Calibration, recipe: Recipe) -> str:
+    """Return what fits say of rows they had not seen."""
+    rows = [[f"{h.by} {h.name}", *cells(h.accuracy)] for h in found.held_out]
+    before = [[f"in the fit: {name}", *cells(a)] for name, a in found.after.items()]
+    values = ", ".join(
+        f"{c.place} {found.fit.values[c.field] / c.si:.3g} (shipped {getattr(found.runtime, c.field) / c.si:.3g})"
+        for c in found.constants
+    )
+    lines = [f"### {recipe.runtime}", table(("", *COLUMNS), before + rows), f"Fitted: {values}."]
+    if found.fit.flat:
+        named = "; ".join(f"{', '.join(f.constants)} ({f.effect:.1%})" for f in found.fit.flat)
+        lines.append(f"Not determined by these rows (effect of the whole range on log time): {named}.")
+    if found.fit.edges:
+        lines.append(f"At the edge of the range: {', '.join(found.fit.edges)}.")
+    try:
+        width = runtime_interval(found)
+    except InputError:
+        return "\n\n".join(lines)
+    device = f", on a new device ±{np.expm1(width.new_device):.0%}" if width.new_device else ""
+    inside = f"; {width.covered:.1%} of {width.rows:,} networks lie inside" if width.covered is not None else ""
+    lines.append(f"Interval at {width.coverage:.0%}: ±{np.expm1(width.half_width):.0%}{device}{inside}.")
+    return "\n\n".join(lines)
+
+
+def ablation(sets: dict[str, list[Ablation]]) -> str:
+    """Return what each effect is worth on each set of rows."""
+    names = list(dict.fromkeys(a.effect.name for found in sets.values() for a in found))
+    rows = []
+    whole = [next(iter(found)).whole for found in sets.values()]
+    rows.append(["*everything in*", "", *(f"{percent(a.mape)}, {rank(a.tau)}" for a in whole)])
+    for name in names:
+        line, effect, worth = [], None, False
+        for found in sets.values():
+            a = next((x for x in found if x.effect.name == name), None)
+            if a is None or not a.moved:
+                line.append("–")
+                continue
+            effect = a.effect
+            line.append(f"{percent(a.without.mape)} ({percent(a.without.scaled)}), {rank(a.without.tau)}")
+            worth |= (
+                abs(a.without.mape - a.whole.mape) > WORTH_A_LINE or abs(a.without.tau - a.whole.tau) > WORTH_A_LINE
+            )
+        if effect is not None and worth:
+            rows.append([name, effect.without, *line])
+    text = (
+        "MAPE without the effect, in brackets after one factor has made up for what it can, and tau; a dash where no "
+        "row feels the effect. Constants are not fitted again. Effects that move nothing are not listed."
+    )
+    return "## What each effect is worth\n\n" + text + "\n\n" + table(("effect", "without it", *sets), rows, 2)
+
+
+def rejected(datasets: Sequence[Dataset], more: dict[str, Sequence[Any]]) -> str:
+    """Return how many rows were left out, by reason."""
+    rows = []
+    for dataset in datasets:
+        reasons: dict[str, int] = {}
+        for r in (*dataset.rejected, *more.get(dataset.name, ())):
+            short = re.sub(r"[\d.]+ ?%?|'[^']*'", "…", r.reason)
+            reasons[short] = reasons.get(short, 0) + 1
+        rows += [[dataset.name, reason, f"{count:,}"] for reason, count in sorted(reasons.items(), key=lambda x: -x[1])]
+    return "## Rows left out\n\n" + table(("file", "reason", "rows"), rows, 2)
+
+
+# everything -------------------------------------------------------------------
+
+
+def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
+    """Return the page; `only` names the runtimes to fit."""
+    found = list(recipes())
+    names = list(dict.fromkeys(name for recipe in found for name in recipe.files))
+    missing = [name for name in names if not place(name, folder).is_file()]
+    paths = [place(name, folder) for name in names if name not in missing]
+    datasets = [load(path, Options(limit=NETWORK_ROWS if path.parent.name == "timm" else OP_ROWS)) for path in paths]
+    comparisons: list[Comparison] = []
+    more: dict[str, Sequence[Any]] = {}
+    for dataset in datasets:
+        say(f"validating {dataset.name}")
+        prepared = prepare(dataset.measurements, graphs=graphs)
+        more[dataset.name] = prepared.rejected
+        comparisons += compare(dataset, prepared)
+    sections = [HEAD.format(version=__version__, date=datetime.date.today().isoformat()), shipped(comparisons)]
+    if missing:
+        sections.insert(1, "Not here, and left out: " + ", ".join(missing) + ".")
+    sections.append("## Left out of the fit, then predicted\n\n" + LEFT_OUT)
+    for recipe in found:
+        if only and recipe.runtime not in only:
+            continue
+        say(f"fitting {recipe.runtime}")
+        files = [place(name, folder) for name in recipe.files if name not in missing]
+        fitted = calibrate(
+            files,
+            recipe.runtime,
+            Options(limit=recipe.limit),
+            names=recipe.constants,
+            folds=recipe.folds,
+            graphs=graphs,
+            report=say,
+        )
+        sections.append(left_out(fitted, recipe))
+    say("ablation")
+    sections.append(ablation({title: ablate(rows, graphs=graphs) for title, rows in ablation_sets(comparisons)}))
+    sections.append(rejected(datasets, more))
+    return "\n\n".join(sections) + "\n"
+
+
+def ablation_sets(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, list[Measurement]]]:
+    """Yield the conditions that are ablated, with evenly spread rows."""
+    wanted = {
+        ("rtx-3090", "nhwc"): "timm, 3090 eager",
+        ("rtx-3090", "nchw"): "timm, 3090 eager, nchw",
+        ("rtx-4090", "nchw", "pytorch_compile"): "timm, 4090 compiled",
+        ("accel_nasbench.csv.gz", "a100-40gb"): "NASBench, A100",
+        ("accel_nasbench.csv.gz", "tpu-v2"): "NASBench, TPU v2",
+        ("published.toml", "tpu-v3"): "paper, TPU v3",
+        ("h100_matmul.csv.gz", "bf16"): "GEMM, H100",
+        ("tpu_v4_matmul.csv",): "GEMM, TPU v4",
+    }
+    for key, title in wanted.items():
+        for c in comparisons:
+            if set(key) <= {c.dataset, c.device, c.runtime, c.dtype, c.layout}:
+                rows = [m for m in c.measurements if m.apart is None]
+                picked = np.linspace(0, len(rows) - 1, min(ABLATION_ROWS, len(rows))).round().astype(int)
+                yield title, [rows[i] for i in picked]
+                break
+
+
+def say(line: str) -> None:
+    """Tell how far it is."""
+    print(line, file=sys.stderr, flush=True)
+
+
+HEAD = """# Accuracy
+
+<!-- written by `make accuracy MEASUREMENTS=...`; edit docs/accuracy.py, not this -->
+
+roofline {version}, {date}. Predicted against measured, in files that others published
+([formats, conventions and commands](calibration.md)). Error = predicted / measured - 1; *scaled*: after one
+factor, the median ratio, has made up for what it can; tau is Kendall's."""
+
+LEFT_OUT = (
+    "Each line is predicted by a fit that did not see its rows, from the commands of [calibration](calibration.md). A "
+    "family is left out on all devices, a device with all its rows, `largest` is the slowest fifth of each file."
+)
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description="Write docs/accuracy.md.")
+    parser.add_argument("measurements", type=Path)
+    parser.add_argument("--cache", type=Path, help="folder that keeps traced networks")
+    parser.add_argument("--only", nargs="*", default=[], help="runtimes to fit")
+    parser.add_argument("--output", type=Path, default=PAGE)
+    arguments = parser.parse_args()
+    if not arguments.measurements.is_dir():
+        raise SystemExit(
+            f"error: no folder {str(arguments.measurements)!r}: make accuracy MEASUREMENTS=path/to/measurements"
+        )
+    text = page(arguments.measurements, GraphSource(arguments.cache), arguments.only)
+    arguments.output.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
