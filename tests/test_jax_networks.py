@@ -12,9 +12,10 @@ jax = pytest.importorskip("jax")
 pytest.importorskip("flax")
 import jax.numpy as jnp  # noqa: E402
 from flax import linen, nnx  # noqa: E402
+from jax_models import EncoderBlock, abstract, image, make  # noqa: E402
+from pages import ROOT, blocks  # noqa: E402
 
 from roofline.frontends.jax import from_jax  # noqa: E402
-from tests.jax_models import EncoderBlock, abstract, image, make  # noqa: E402
 
 
 def spec(*shape: int, dtype: Any = "float32") -> Any:
@@ -171,6 +172,18 @@ def test_weights_in_a_closure_are_buffers() -> None:
     graph = from_jax(lambda x: x @ weight, spec(8, 16))
     assert graph.params == 0 and graph.macs == 8 * 16 * 4
     assert [t.role for t in graph.tensors.values() if t.shape == (16, 4)] == ["buffer"]
+
+
+@pytest.mark.parametrize("page", ["bring-your-own.md", "jax.md"])
+def test_the_examples_of_the_pages_run(page: str) -> None:
+    from roofline.frontends.jax.registry import RULES
+
+    names: dict[str, Any] = {}
+    try:
+        for code in blocks(ROOT / "docs" / page, "python"):
+            exec(compile(code, page, "exec"), names)
+    finally:
+        RULES.pop("bessel_i0e", None)
 
 
 def test_ops_are_called_as_the_program_calls_its_layers() -> None:

@@ -9,6 +9,7 @@ from roofline.errors import InputError, RooflineError
 from roofline.graph import indexing, movement, ops
 from roofline.graph.op import Op, show
 from roofline.graph.opgraph import OpGraph
+from roofline.graph.reshaping import reshaped
 from roofline.graph.scaling import RULES, Demand, Factors, Refusal
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric
@@ -126,38 +127,38 @@ class _Growth:
         )
 
     def _demand(self, op_id: str, tensor: str, axis: int, factor: int) -> None:
-        """Let an operand grow: what it is made from was sized after the batch, or is repeated for every example."""
-        shape = self.graph.tensors[tensor].shape
-        producer_id = self.graph.producers.get(tensor)
-        size = shape[axis]
-        if size != factor * self.batch:
-            if self.graph.tensors[tensor].stored and size == 1:
-                self.repeated.setdefault((op_id, tensor), {})[axis] = factor
-                return
-            raise self._refuse(op_id, f"operand {tensor!r} does not grow with the batch")
-        if producer_id is None:
-            if self.graph.tensors[tensor].stored and size == 1:
-                self.repeated.setdefault((op_id, tensor), {})[axis] = factor
-                return
-            raise self._refuse(op_id, f"{tensor!r} does not grow with the batch")
-        producer = self.graph.op(producer_id)
-        if axis in self.chosen.get(producer_id, {}):
-            raise self._refuse(op_id, f"operand {tensor!r} grows by another factor")
-        if isinstance(producer, (indexing.Fill, movement.Expand)):
-            self.chosen.setdefault(producer_id, {})[axis] = factor
+        """Let an operand grow: what it is made from was sized after the batch, or it is repeated for every example."""
+        if self._sized_after_batch(tensor, axis, factor):
             return
-        for operand, place in self._made_from(producer, axis):
-            if not self.factors[operand][place]:
-                self._demand(producer_id, operand, place, factor)
-                return
-        raise self._refuse(op_id, f"operand {tensor!r} does not grow with the batch")
+        size, op = self.graph.tensors[tensor].shape[axis], self.graph.op(op_id)
+        stored = self.graph.tensors[self.graph.root(tensor)].stored  # what is computed may have been repeated before
+        if not stored or size != 1 or axis in self.repeated.get((op_id, tensor), {}) or op.in_place:
+            raise self._refuse(op_id, f"operand {tensor!r} does not grow with the batch")
+        self.repeated.setdefault((op_id, tensor), {})[axis] = factor
 
-    def _made_from(self, op: Op, axis: int) -> list[tuple[str, int]]:
+    def _sized_after_batch(self, tensor: str, axis: int, factor: int) -> bool:
+        """Find the zeros or the repetition that a tensor is made from, and let them grow; return whether there are."""
+        producer_id = self.graph.producers.get(tensor)
+        if producer_id is None or self.graph.tensors[tensor].shape[axis] != factor * self.batch:
+            return False
+        producer = self.graph.op(producer_id)
+        if isinstance(producer, (indexing.Fill, movement.Expand)):
+            grows = axis not in self.chosen.get(producer_id, {})
+            self.chosen.setdefault(producer_id, {})[axis] = factor
+            return grows
+        made_from = self._made_from(producer, axis, factor)
+        return any(not self.factors[t][i] and self._sized_after_batch(t, i, factor) for t, i in made_from)
+
+    def _made_from(self, op: Op, axis: int, factor: int) -> list[tuple[str, int]]:
         """Return the operands whose axis is an output's, as far as that is plain."""
         if isinstance(op, ops.Elementwise):
             return [(t, axis) for t, small in zip(op.inputs, op.broadcast, strict=True) if not small]
         if isinstance(op, movement.Concat):
             return [(t, axis) for t in op.inputs]
+        if isinstance(op, (movement.Reshape, movement.Move)):
+            old, new = (self.graph.tensors[t].shape for t in (op.inputs[0], op.outputs[0]))
+            before = reshaped(tuple(factor * (i == axis) for i in range(len(new))), new, old, self.batch)
+            return [(op.inputs[0], i) for i, f in enumerate(before or ()) if f == factor]
         same_rank = len(self.graph.tensors[op.inputs[0]].shape) == len(self.graph.tensors[op.outputs[0]].shape)
         if axis == 0 or same_rank:
             return [(op.inputs[0], axis)]
