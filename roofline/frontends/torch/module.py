@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -77,7 +78,7 @@ def _restorer(modules: list[torch.nn.Module]) -> Callable[[], None]:
         (m, key, copy.copy(item))
         for m in modules
         for key, item in m.__dict__.items()
-        if type(item) in (dict, list) and (key == "_buffers" or not key.startswith("_"))
+        if type(item) in (dict, list, OrderedDict)  # hooks and buffers too
     ]
 
     def restore() -> None:
