@@ -236,7 +236,8 @@ def test_all_missing_ops_in_one_message() -> None:
     class Missing(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             """Use two ops without a rule, one of them twice."""
-            return torch.cholesky_inverse(torch.linalg.qr(x)[0]) + torch.linalg.qr(x)[1]
+            out: torch.Tensor = torch.cholesky_inverse(torch.linalg.qr(x)[0]) + torch.linalg.qr(x)[1]
+            return out
 
     with pytest.raises(UnknownOpError) as caught:
         rf.from_torch(nn.Sequential(Missing()), (4, 4))

@@ -1,6 +1,7 @@
 """Whole networks from PyTorch: everything lowers, and counts equal those of others.
 
-The multiply-adds of all networks here are those of ``torch.utils.flop_counter`` to the last one; parameters are the module's.
+The multiply-adds of all networks here are those of ``torch.utils.flop_counter`` to the last one, and the parameters are
+the module's.
 """
 
 from __future__ import annotations
