@@ -15,7 +15,7 @@ def fold_batch_norm(graph: OpGraph) -> OpGraph:
     for op_id, op in graph.ops.items():
         producer_id = graph.producers.get(op.inputs[0]) if isinstance(op, BatchNorm) else None
         producer = new.ops.get(producer_id) if producer_id else None
-        shared = len(graph.readers[op.inputs[0]]) > 1 or op.inputs[0] in graph.outputs
+        shared = bool(op.inputs) and (len(graph.readers[op.inputs[0]]) > 1 or op.inputs[0] in graph.outputs)
         if not isinstance(producer, (Conv, MatMul)) or shared:
             new.keep(op_id, op)
             continue

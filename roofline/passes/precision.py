@@ -67,6 +67,11 @@ def _cast_to(new: Rewriter, casts: dict[tuple[str, str], str], tensor_id: str, d
         op_id = f"{reader}.{tensor_id.rpartition('/')[2]}.to_{dtype.name}"
         done = f"{op_id}:0"
         new.tensor(Tensor(id=done, shape=tensor.shape, dtype=dtype))
-        new.ops[op_id] = Cast(inputs=(tensor_id,), outputs=(done,), times=new.graph.op(reader).times)
+        view = new.ops.get(new.graph.producers.get(tensor_id, ""))
+        if view is not None and view.family == "free":  # the viewed tensor is converted, not each view of it
+            source = _cast_to(new, casts, view.inputs[0], dtype, reader)
+            new.ops[op_id] = replace(view, inputs=(source, *view.inputs[1:]), outputs=(done,))
+        else:
+            new.ops[op_id] = Cast(inputs=(tensor_id,), outputs=(done,), times=new.graph.op(reader).times)
         casts[tensor_id, dtype.name] = done
     return done

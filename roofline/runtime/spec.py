@@ -57,6 +57,7 @@ class MemoryConstants(SpecFile):
     """How the software drives the memory."""
 
     fraction: Fraction
+    movement_fraction: Fraction
     latency: Time
     residency_share: Fraction
 
@@ -115,6 +116,8 @@ class Runtime:
     conversion_ops, emulated_conversion_ops
         Vector operations to convert one narrow element on its way in or out of the vector unit; and to convert one
         element of a format that the device only stores, wherever it is read or written.
+    movement_fraction
+        Further factor on the bandwidth of kernels that only copy in another order.
     memory_latency_s
         Start of the bandwidth ramp: time = latency + bytes / bandwidth.
     residency_share
@@ -150,6 +153,7 @@ class Runtime:
     conversion_ops: float
     emulated_conversion_ops: float
     bandwidth_fraction: float
+    movement_fraction: float
     memory_latency_s: float
     residency_share: float
     program_s: float
@@ -186,6 +190,7 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         conversion_ops=file.vector.conversion_ops.si,
         emulated_conversion_ops=file.vector.emulated_conversion_ops.si,
         bandwidth_fraction=file.memory.fraction.si,
+        movement_fraction=file.memory.movement_fraction.si,
         memory_latency_s=file.memory.latency.si,
         residency_share=file.memory.residency_share.si,
         program_s=file.launch.program.si,

@@ -168,6 +168,7 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
         fraction=machine.bandwidth_fraction,
         latency_s=machine.runtime.memory_latency_s,
     )
+    time_s = time_s / (1.0 - table.kernels.copies_only * (1.0 - machine.runtime.movement_fraction))
     padding = stored / np.maximum(useful, 1.0)
     ideal_s = memory.transfer_time_s(
         [fold.segment_sum(s / np.maximum(padding, 1.0), a.kernel, count) for s in served],

@@ -92,6 +92,7 @@ class KernelColumns(Columns):
     block: Index
     label: Index
     times: Array
+    copies_only: Array
     macs: Array
     vector_ops: Array
     traffic_bytes: Array
@@ -206,6 +207,7 @@ def build_table(
             block=rows,
             label=position,
             times=kernel.times,
+            copies_only=float(kernel.kind == "movement"),
             macs=macs,
             vector_ops=vector_ops,
             traffic_bytes=kernel.traffic_bytes,
