@@ -146,13 +146,18 @@ def _given(text: str | None, devices: list[str], option: str, kind: Callable[[st
 
 
 def _seconds(text: str | None, devices: list[str], option: str) -> Any:
-    def milliseconds(value: str) -> float:
-        try:
-            return float(value) * 1e-3
-        except ValueError:
-            raise InputError(f"{option} takes a number of milliseconds, got {value!r}") from None
+    """Return milliseconds as seconds, for all devices or by their names."""
+    found = _given(text, devices, option, str)
+    if isinstance(found, dict):
+        return {name: _number(value, option) * 1e-3 for name, value in found.items()}
+    return None if found is None else _number(found, option) * 1e-3
 
-    return _given(text, devices, option, milliseconds)
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{option} takes a number of milliseconds, got {text!r}") from None
 
 
 class _Bar:

@@ -1,0 +1,381 @@
+"""The search: textbook algorithm, seeds, resuming after a kill, constraints, and what a history must survive."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import roofline as rf
+from roofline.errors import InputError
+from roofline.search.accuracy.adapters import FromFunction
+from roofline.search.accuracy.pairwise import PairwiseRidge
+from roofline.search.evolve import SearchResult, evolve
+from roofline.search.history import History
+from roofline.search.objective import INFEASIBLE, Evaluation, Objective
+from roofline.search.oracle import Oracle
+from roofline.search.pareto import front, hypervolume, objectives, tie_groups, update
+from roofline.search.result import save, winners
+
+ORACLE = Oracle("accel-nasbench", "tpu-v3", batch=128)
+SPACE = ORACLE.space
+RIDGE = PairwiseRidge()
+OBJECTIVE = Objective(oracle=ORACLE, accuracy=RIDGE, target_latency_s=6e-3)
+SMALL: dict[str, Any] = {"population": 64, "batch": 16, "baselines": False}
+
+
+def same(a: SearchResult, b: SearchResult) -> None:
+    assert (a.evaluations, a.generations) == (b.evaluations, b.generations)
+    for x, y in ((a.best, b.best), (a.archive, b.archive)):
+        assert x is not None and y is not None
+        for name in Evaluation.__dataclass_fields__:
+            np.testing.assert_array_equal(getattr(x, name), getattr(y, name))
+
+
+# the algorithm ------------------------------------------------------------------------
+
+
+def test_batches_of_one_are_the_textbook_algorithm() -> None:
+    """Real et al., algorithm 1, as a plain loop with a queue and the same random draws."""
+    population, sample, evaluations, seed = 20, 5, 120, 3
+    rng = np.random.default_rng(seed)
+    first = SPACE.sample(population, rng)
+    queue = deque((float(OBJECTIVE.evaluate(g[None]).fitness[0]), g) for g in first)
+    everyone = list(queue)
+    while len(everyone) < evaluations:
+        drawn = rng.integers(0, population, size=(1, sample))[0]
+        candidates = [queue[i] for i in drawn]
+        parent = max(candidates, key=lambda pair: pair[0])  # max keeps the first of equals
+        child = SPACE.mutate(parent[1][None], rng)[0]
+        queue.append((float(OBJECTIVE.evaluate(child[None]).fitness[0]), child))
+        everyone.append(queue[-1])
+        queue.popleft()
+    best = max(everyone, key=lambda pair: pair[0])
+    found = evolve(
+        SPACE,
+        OBJECTIVE,
+        evaluations=evaluations,
+        seed=seed,
+        population=population,
+        batch=1,
+        sample=sample,
+        baselines=False,
+    )
+    assert found.best.fitness[0] == best[0]
+    assert (found.best.genomes[0] == best[1]).all()
+
+
+@pytest.mark.parametrize("method", ["aging", "pareto", "random"])
+def test_the_same_seed_gives_the_same_result(method: str) -> None:
+    knobs: dict[str, Any] = {"aging": {"population": 64, "batch": 16}, "pareto": {"population": 32}, "random": {}}[
+        method
+    ]
+    if method == "pareto":
+        pytest.importorskip("pymoo")
+    run = [
+        evolve(SPACE, OBJECTIVE, evaluations=600, seed=s, method=method, baselines=False, **knobs)  # type: ignore[arg-type]
+        for s in (5, 5, 6)
+    ]
+    same(run[0], run[1])
+    assert not np.array_equal(run[0].best.genomes, run[2].best.genomes)
+
+
+def test_evolution_beats_random_search_and_the_parameter_count() -> None:
+    found = evolve(SPACE, OBJECTIVE, evaluations=20_000, seed=1, population=256, batch=128)
+    assert set(found.baselines) == {"random", "params only"}
+    for other in found.baselines.values():
+        assert found.best.fitness[0] > other.fitness[0]
+
+
+def test_evolution_finds_the_best_of_a_space_that_can_be_enumerated() -> None:
+    space = rf.search_space("vit").restricted({"image_size": [224], "patch": [16, 32]})
+    oracle = Oracle(space, "v100", batch=8)
+    score = FromFunction(space, lambda g: 1.0 + g.sum(axis=1), kind="score")
+    objective = Objective(oracle=oracle, accuracy=score, target_latency_s=5e-3)
+    everyone = objective.evaluate(np.concatenate(list(space.enumerate())))
+    found = evolve(space, objective, evaluations=6000, population=200, batch=50, baselines=False)
+    assert found.best.fitness[0] == everyone.fitness.max()
+
+
+def test_pareto_search_reaches_a_larger_volume_than_random_search() -> None:
+    pytest.importorskip("pymoo")
+    volume = {}
+    methods: tuple[Any, ...] = ("pareto", "random")
+    for method in methods:
+        found = evolve(SPACE, OBJECTIVE, evaluations=6000, method=method, baselines=False)
+        assert found.archive is not None
+        volume[method] = hypervolume(objectives(found.archive), np.array([0.05, -50.0]))
+    assert volume["pareto"] > volume["random"]
+
+
+# rewards and constraints -------------------------------------------------------------------
+
+
+def test_rewards_are_those_of_the_papers() -> None:
+    genomes = SPACE.sample(50)
+    latency, accuracy = ORACLE.latency_s(genomes)[:, 0], RIDGE.predict(genomes).mean
+    soft = Objective(oracle=ORACLE, accuracy=RIDGE, target_latency_s=6e-3, in_domain=False).evaluate(genomes)
+    np.testing.assert_allclose(soft.fitness, accuracy * (latency / 6e-3) ** -0.07)
+    hard = Objective(oracle=ORACLE, accuracy=RIDGE, target_latency_s=6e-3, hard=True, in_domain=False).evaluate(genomes)
+    np.testing.assert_allclose(
+        hard.fitness, [a if t <= 6e-3 else a * 6e-3 / t for a, t in zip(accuracy, latency, strict=True)]
+    )
+
+
+def test_constraints_hold_on_every_device() -> None:
+    oracle = Oracle("accel-nasbench", ["tpu-v3", "v100"], batch=64)
+    genomes = oracle.space.sample(2000)
+    latency, memory = oracle.latency_s(genomes), oracle.peak_memory_bytes(genomes)
+    counts = oracle.counts(genomes, ("macs", "params"))
+    limits = {"tpu-v3": float(np.median(latency[:, 0])), "v100": float(np.median(latency[:, 1]))}
+    objective = Objective(
+        oracle=oracle,
+        accuracy=RIDGE,
+        max_latency_s=limits,
+        max_macs=3e8,
+        max_params=6e6,
+        max_memory_bytes=5e8,
+        in_domain=False,
+    )
+    wanted = (latency <= list(limits.values())).all(axis=1) & (memory <= 5e8).all(axis=1)
+    wanted &= (counts["macs"] <= 3e8) & (counts["params"] <= 6e6)
+    found = objective.evaluate(genomes)
+    np.testing.assert_array_equal(found.violation <= 0, wanted)
+    assert 0 < wanted.sum() < len(wanted)
+    assert (found.fitness[wanted] > 0).all() and (found.fitness[~wanted] < INFEASIBLE).all()
+    best = evolve(oracle.space, objective, evaluations=3000, **SMALL).best
+    assert (best.latency_s[0] <= list(limits.values())).all()
+
+
+def test_infeasible_constraints_name_the_closest() -> None:
+    impossible = Objective(oracle=ORACLE, accuracy=RIDGE, max_latency_s=1e-9)
+    with pytest.raises(
+        InputError, match=r"no candidate of 500 meets .* closest is [0-9a-z]{28}: latency \[s\] .* where 1e-09"
+    ):
+        evolve(SPACE, impossible, evaluations=500, **SMALL)
+    assert not evolve(SPACE, impossible, evaluations=500, strict=False, **SMALL).feasible
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"evaluations": 0}, "at least 1"),
+        ({"seed": -1}, "not negative"),
+        ({"method": "annealing"}, "unknown method"),
+        ({"batch": 100, "population": 50}, "exceeds the population"),
+        ({"populatoin": 50}, "nearest: 'population'"),
+        ({"sample": 0}, "at least 1"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        evolve(SPACE, OBJECTIVE, **{"evaluations": 100, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target_latency_s": -1.0}, "must be positive"),
+        ({"max_latency_s": {"v100": 1.0}}, "which the oracle lacks"),
+        ({"max_macs": 0.0}, "must be positive"),
+        ({"minimise": "time"}, "cannot minimise"),
+    ],
+)
+def test_bad_objectives_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Objective(oracle=ORACLE, accuracy=RIDGE, **options)
+    with pytest.raises(InputError, match="latency oracle of"):
+        Objective(oracle=Oracle("resnet", "v100"), accuracy=RIDGE)
+
+
+# fronts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_fronts_and_archives_are_what_comparing_all_pairs_finds(dimensions: int) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, 12, size=(150, dimensions)).astype(float)
+    unique = np.unique(points, axis=0)
+    wanted = {tuple(p) for p in unique if not any((q <= p).all() and (q < p).any() for q in unique)}
+    assert {tuple(p) for p in points[front(points)]} == wanted
+    assert len(front(points)) == len(wanted)
+    archive = None
+    for part in np.array_split(np.arange(150), 7):
+        p = points[part]
+        n = len(p)
+        archive = update(
+            archive,
+            Evaluation(
+                genomes=np.zeros((n, 1), dtype=np.int8), latency_s=p[:, :-1], accuracy=-p[:, -1],
+                half_width=np.zeros(n), in_domain=np.ones(n, dtype=bool), violation=np.zeros(n), fitness=np.zeros(n),
+            ),
+        )  # fmt: skip
+    assert archive is not None and {tuple(p) for p in objectives(archive)} == wanted
+
+
+def test_tie_groups_never_span_more_than_a_half_width() -> None:
+    accuracy = np.random.default_rng(0).uniform(60, 67, 300)
+    groups = tie_groups(accuracy, np.full(300, 0.75))
+    for group in range(groups.max() + 1):
+        assert np.ptp(accuracy[groups == group]) <= 0.75
+        if group:
+            assert accuracy[groups == group].max() < accuracy[groups == group - 1].max() - 0.75
+
+
+# history -----------------------------------------------------------------------------------
+
+
+def test_a_history_goes_on_to_the_same_result(tmp_path: Path) -> None:
+    """Stops fall between generations: 64 at first, then 16 each."""
+    whole = evolve(SPACE, OBJECTIVE, evaluations=1008, seed=2, **SMALL)
+    for spent in (64, 208, 560, 1008, 1008):
+        part = evolve(SPACE, OBJECTIVE, evaluations=spent, seed=2, output=tmp_path, **SMALL)
+        assert part.evaluations == spent
+    same(whole, part)
+
+
+SCRIPT = """
+import sys, roofline as rf
+from roofline.search.accuracy.pairwise import PairwiseRidge
+oracle = rf.Oracle("accel-nasbench", "tpu-v3", batch=128)
+objective = rf.Objective(oracle=oracle, accuracy=PairwiseRidge(), target_latency_s=6e-3)
+def progress(state, seconds):
+    if state.generation == int(sys.argv[3]):
+        print("running", flush=True)
+rf.evolve(oracle.space, objective, evaluations=int(sys.argv[2]), seed=2, output=sys.argv[1], history=sys.argv[4],
+          progress=progress, population=64, batch=16, baselines=False)
+"""
+
+
+def started(folder: Path, evaluations: int, after: int, keep: str = "generations") -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", SCRIPT, str(folder), str(evaluations), str(after), keep]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "running\n"
+    return process
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9")
+def test_killed_at_any_moment_it_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    evaluations = 16_000
+    for after, keep in ((3, "generations"), (60, "all")):
+        folder = tmp_path / str(after)
+        process = started(folder, evaluations, after, keep)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        ended(process)
+    whole = evolve(SPACE, OBJECTIVE, evaluations=evaluations, seed=2, **SMALL)
+    for after, keep in ((3, "generations"), (60, "all")):
+        history: Any = keep
+        resumed = evolve(
+            SPACE, OBJECTIVE, evaluations=evaluations, seed=2, output=tmp_path / str(after), history=history, **SMALL
+        )
+        same(whole, resumed)
+    with sqlite3.connect(tmp_path / "60" / "history.sqlite") as db:
+        assert len(pd.read_sql("select * from evaluations", db)) == evaluations  # none lost, none twice
+        generations = pd.read_sql("select * from generations order by generation", db)
+    db.close()
+    assert generations["best_fitness"].is_monotonic_increasing
+    assert generations["evaluations"].iloc[-1] == evaluations
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_two_searches_do_not_share_a_folder(tmp_path: Path) -> None:
+    process = started(tmp_path, 10_000_000, 2)
+    try:
+        with pytest.raises(InputError, match="another search is running"):
+            evolve(SPACE, OBJECTIVE, evaluations=100, seed=2, output=tmp_path, **SMALL)
+    finally:
+        process.kill()
+        ended(process)
+
+
+def test_interrupted_it_keeps_what_it_has(tmp_path: Path) -> None:
+    def stop(state: Any, seconds: float) -> None:
+        if state.generation == 5:
+            raise KeyboardInterrupt
+
+    half = evolve(SPACE, OBJECTIVE, evaluations=1000, seed=2, output=tmp_path, progress=stop, **SMALL)
+    assert half.interrupted and half.evaluations == 64 + 5 * 16
+    same(
+        evolve(SPACE, OBJECTIVE, evaluations=1000, seed=2, output=tmp_path, **SMALL),
+        evolve(SPACE, OBJECTIVE, evaluations=1000, seed=2, **SMALL),
+    )
+
+
+def test_histories_of_other_searches_are_refused(tmp_path: Path) -> None:
+    evolve(SPACE, OBJECTIVE, evaluations=100, seed=2, output=tmp_path, **SMALL)
+    with pytest.raises(InputError, match="another search: seed differ"):
+        evolve(SPACE, OBJECTIVE, evaluations=100, seed=3, output=tmp_path, **SMALL)
+    other = Objective(oracle=ORACLE, accuracy=RIDGE, target_latency_s=5e-3)
+    with pytest.raises(InputError, match="objective differ"):
+        evolve(SPACE, other, evaluations=100, seed=2, output=tmp_path, **SMALL)
+    with sqlite3.connect(tmp_path / "history.sqlite") as db:
+        db.execute("update about set value = ? where key = 'format'", (json.dumps(99),))
+    db.close()
+    with pytest.raises(InputError, match="format differ"):
+        evolve(SPACE, OBJECTIVE, evaluations=100, seed=2, output=tmp_path, **SMALL)
+
+
+def test_a_file_that_is_no_history_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "history.sqlite").write_bytes(b"x" * 4096)
+    with pytest.raises(InputError, match="cannot write history"):
+        evolve(SPACE, OBJECTIVE, evaluations=100, output=tmp_path, **SMALL)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write history"):
+        evolve(SPACE, OBJECTIVE, evaluations=100, output=tmp_path / "file" / "x", **SMALL)
+
+
+def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, spent = History.record, itertools.count()
+
+    def full(self: History, *state: Any) -> None:
+        if next(spent) == 4:
+            pages = self._db.execute("pragma page_count").fetchone()[0]
+            self._db.execute(f"pragma max_page_count = {pages}")
+        record(self, *state)
+
+    monkeypatch.setattr(History, "record", full)
+    with pytest.raises(InputError, match=r"cannot write history .* full"):
+        evolve(SPACE, OBJECTIVE, evaluations=4000, seed=2, output=tmp_path, history="all", **SMALL)
+    monkeypatch.undo()
+    same(
+        evolve(SPACE, OBJECTIVE, evaluations=1000, seed=2, output=tmp_path, history="all", **SMALL),
+        evolve(SPACE, OBJECTIVE, evaluations=1000, seed=2, **SMALL),
+    )
+
+
+# what it leaves behind ----------------------------------------------------------------------
+
+
+def test_results_are_written_and_simulate(tmp_path: Path) -> None:
+    found = evolve(SPACE, OBJECTIVE, evaluations=500, seed=2, output=tmp_path, population=64, batch=16)
+    save(found, tmp_path)
+    table = pd.read_csv(tmp_path / "pareto.csv")
+    assert table["latency_ms_tpu-v3"].is_monotonic_increasing and table["accuracy"].is_monotonic_increasing
+    assert {"half_width_90", "in_domain", "oracle", "recipe", "tie_group"} <= set(table.columns)
+    best = winners(found)
+    report = rf.simulate(tmp_path / "architectures" / "winner-01.toml", "tpu-v3", batch=128)
+    assert report.latency_s == pytest.approx(best.latency_s[0, 0], rel=1e-9)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert "+- 0.8 (90 %, 16-epoch proxy)" in summary["best"]["figure"]
+    assert set(summary["baselines"]) == {"random", "params only"}
+    for picture in ("convergence.png", "pareto.png"):
+        assert (tmp_path / picture).stat().st_size > 5000
