@@ -81,7 +81,7 @@ def _merged(x: Value) -> Value:
           "aten._scaled_dot_product_efficient_attention", "aten._scaled_dot_product_cudnn_attention",
           "aten._scaled_dot_product_fused_attention_overrideable", "aten._scaled_dot_product_attention_math",
           "aten._scaled_dot_product_attention_math_for_mps", "aten.scaled_dot_product_attention")  # fmt: skip
-def fused_attention(t: Lowering, a: Any, out: Any) -> Any:
+def _fused_attention(t: Lowering, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     bias = a.get("attn_mask") or a.get("attn_bias")
     made = attend(t, a.query, a.key, a.value, [bias] if bias else [], first, causal=bool(a.get("is_causal")))

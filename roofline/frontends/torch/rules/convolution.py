@@ -42,7 +42,7 @@ def fitting_padding(
 
 @lowering("aten.convolution", "aten._convolution", "aten.cudnn_convolution", "aten.mkldnn_convolution",
           "aten.convolution_overrideable")  # fmt: skip
-def convolution(t: Lowering, a: Any, out: Any) -> Value:
+def _convolution(t: Lowering, a: Any, out: Any) -> Value:
     if a.get("transposed"):
         return _transposed(t, a, out)
     rank = out.dim()

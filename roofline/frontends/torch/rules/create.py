@@ -26,5 +26,5 @@ def empty(t: Lowering, a: Any, out: Any) -> Value:
           "aten.tril_indices", "aten.triu_indices", "aten.hann_window", "aten.exponential", "aten.multinomial",
           "aten.normal_functional", "aten.bartlett_window", "aten.hamming_window", "aten.range",
           "aten.random")  # fmt: skip
-def fill(t: Lowering, a: Any, out: Any) -> Value:
+def _fill(t: Lowering, a: Any, out: Any) -> Value:
     return t.emit(indexing.Fill, [], out, function=t.op_name)

@@ -12,13 +12,13 @@ from roofline.graph import indexing, movement
 
 
 @lowering("aten.embedding")
-def embedding(t: Lowering, a: Any, out: Any) -> Value:
+def _embedding(t: Lowering, a: Any, out: Any) -> Value:
     ids = t.tensor(a.indices, range(a.indices.rank))
     return t.emit(movement.Embedding, [ids, t.tensor(a.weight, (0, 1))], out)
 
 
 @lowering("aten._embedding_bag", "aten._embedding_bag_forward_only")
-def embedding_bag(t: Lowering, a: Any, out: Any) -> Any:
+def _embedding_bag(t: Lowering, a: Any, out: Any) -> Any:
     return (t.emit(indexing.Gather, [t.tensor(a.weight), t.tensor(a.indices)], out[0]), None, None, None)
 
 
@@ -30,7 +30,7 @@ def picked(t: Lowering, a: Any, out: Any) -> Value:
 
 
 @lowering("aten.index", "aten.gather", "aten.index_select", "aten.take", "aten.take_along_dim", "aten._unsafe_index")
-def gather(t: Lowering, a: Any, out: Any) -> Value:
+def _gather(t: Lowering, a: Any, out: Any) -> Value:
     picked = a.get("indices") if "indices" in a else a.get("index")
     picked = picked if isinstance(picked, list) else [picked]
     inputs = [t.tensor(views.settled(a.input)), *(t.tensor(v) for v in picked if isinstance(v, Value))]
@@ -55,13 +55,13 @@ def updated(t: Lowering, target: Value, values: Any, out: Any, indices: list[Any
 @lowering(
     "aten.index_put", "aten._index_put_impl", "aten._unsafe_index_put", "aten._unsafe_masked_index_put_accumulate"
 )
-def index_put(t: Lowering, a: Any, out: Any) -> Value:
+def _index_put(t: Lowering, a: Any, out: Any) -> Value:
     return updated(t, a.input, a["values"], out, a.indices, accumulate=bool(a.get("accumulate")))
 
 
 @lowering("aten.scatter", "aten.scatter_add", "aten.scatter_reduce", "aten.index_add", "aten.index_copy",
           "aten.index_fill", "aten.masked_scatter", "aten.put")  # fmt: skip
-def scatter(t: Lowering, a: Any, out: Any) -> Value:
+def _scatter(t: Lowering, a: Any, out: Any) -> Value:
     values = next((a[key] for key in ("src", "source") if key in a), None)
     index = [a[key] for key in ("index", "mask") if key in a]
     adds = t.op_name in ("scatter_add", "scatter_reduce", "index_add")
@@ -69,12 +69,12 @@ def scatter(t: Lowering, a: Any, out: Any) -> Value:
 
 
 @lowering("aten.slice_scatter", "aten.select_scatter", "aten.diagonal_scatter", "aten.as_strided_scatter")
-def view_scatter(t: Lowering, a: Any, out: Any) -> Value:
+def _view_scatter(t: Lowering, a: Any, out: Any) -> Value:
     return updated(t, a.input, a.src, out, [], accumulate=False)
 
 
 @lowering("aten.one_hot")
-def one_hot(t: Lowering, a: Any, out: Any) -> Value:
+def _one_hot(t: Lowering, a: Any, out: Any) -> Value:
     return t.pointwise("compare", out, views.reshape(a.input, (*a.input.shape, 1)))
 
 

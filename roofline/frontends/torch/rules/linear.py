@@ -33,17 +33,17 @@ def _added(a: Any) -> tuple[Value, ...]:
 
 
 @lowering("aten.mm")
-def mm(t: Lowering, a: Any, out: Any) -> Value:
+def _mm(t: Lowering, a: Any, out: Any) -> Value:
     return product(t, a.input, a.mat2, out)
 
 
 @lowering("aten.addmm", "aten._addmm_activation")
-def addmm(t: Lowering, a: Any, out: Any) -> Value:
+def _addmm(t: Lowering, a: Any, out: Any) -> Value:
     return product(t, a.mat1, a.mat2, out, *_added(a))
 
 
 @lowering("aten.linear")
-def linear(t: Lowering, a: Any, out: Any) -> Value:
+def _linear(t: Lowering, a: Any, out: Any) -> Value:
     bias = (a.bias,) if a.bias is not None else ()
     return product(t, _matrix(a.input), views.transpose(a.weight, 0, 1), out, *bias)
 
@@ -64,17 +64,17 @@ def _batched(t: Lowering, a: Value, b: Value, out: Any, *bias: Value) -> Value:
 
 
 @lowering("aten.bmm")
-def bmm(t: Lowering, a: Any, out: Any) -> Value:
+def _bmm(t: Lowering, a: Any, out: Any) -> Value:
     return _batched(t, a.input, a.mat2, out)
 
 
 @lowering("aten.baddbmm")
-def baddbmm(t: Lowering, a: Any, out: Any) -> Value:
+def _baddbmm(t: Lowering, a: Any, out: Any) -> Value:
     return _batched(t, a.batch1, a.batch2, out, *_added(a))
 
 
 @lowering("aten.mv", "aten.addmv")
-def mv(t: Lowering, a: Any, out: Any) -> Value:
+def _mv(t: Lowering, a: Any, out: Any) -> Value:
     matrix = a.get("mat") or a.input
     column = views.reshape(a.vec, (a.vec.shape[0], 1))
     inputs = [t.tensor(matrix, (0, 1)), t.tensor(column, (0, 1))]
@@ -83,7 +83,7 @@ def mv(t: Lowering, a: Any, out: Any) -> Value:
 
 
 @lowering("aten.dot", "aten.vdot")
-def dot(t: Lowering, a: Any, out: Any) -> Value:
+def _dot(t: Lowering, a: Any, out: Any) -> Value:
     row, column = views.reshape(a.input, (1, a.input.elements)), views.reshape(a.tensor, (a.tensor.shape[0], 1))
     made = t.emit(ops.MatMul, [t.tensor(row, (0, 1)), t.tensor(column, (0, 1))], out, torch_shape=(1, 1))
     return views.reshape(made, ())
@@ -99,6 +99,6 @@ def addbmm(t: Lowering, a: Any, out: Any) -> Value:
 
 
 @lowering("aten.addr", "aten.outer", "aten.ger")
-def outer(t: Lowering, a: Any, out: Any) -> Value:
+def _outer(t: Lowering, a: Any, out: Any) -> Value:
     v1, v2 = a.get("vec1") or a.input, a.get("vec2")
     return t.pointwise("mul", out, views.reshape(v1, (v1.shape[0], 1)), v2)

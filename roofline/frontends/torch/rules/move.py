@@ -28,12 +28,12 @@ def copy(t: Lowering, v: Value, out: Any, function: str = "copy") -> Value:
 
 
 @lowering("aten.clone", "aten.contiguous")
-def clone(t: Lowering, a: Any, out: Any) -> Value:
+def _clone(t: Lowering, a: Any, out: Any) -> Value:
     return copy(t, a.input, out)
 
 
 @lowering("aten._to_copy", "aten.to")
-def to_copy(t: Lowering, a: Any, out: Any) -> Value:
+def _to_copy(t: Lowering, a: Any, out: Any) -> Value:
     if dtype_of(out) is a.input.dtype:
         return a.input if a.get("memory_format") is None else copy(t, a.input, out)
     order = views.settled(a.input).stored
@@ -54,14 +54,14 @@ def copy_(t: Lowering, a: Any, out: Any) -> Any:
 
 
 @lowering("aten.cat", "aten.concat", "aten.concatenate")
-def cat(t: Lowering, a: Any, out: Any) -> Value:
+def _cat(t: Lowering, a: Any, out: Any) -> Value:
     parts = [v for v in a.tensors if v.elements]
     if len(parts) == 1:
         return copy(t, parts[0], out)
-    return concat(t, parts, a.dim, out)
+    return _concat(t, parts, a.dim, out)
 
 
-def concat(t: Lowering, parts: list[Value], dim: int, out: Any) -> Value:
+def _concat(t: Lowering, parts: list[Value], dim: int, out: Any) -> Value:
     main = next((v for v in parts if not v.node.leaf), parts[0])
     order = views.settled(main).stored
     axis = order.index(dim % out.dim())
@@ -69,15 +69,15 @@ def concat(t: Lowering, parts: list[Value], dim: int, out: Any) -> Value:
 
 
 @lowering("aten.stack")
-def stack(t: Lowering, a: Any, out: Any) -> Value:
+def _stack(t: Lowering, a: Any, out: Any) -> Value:
     dim = a.dim % out.dim()
     shape = (*out.shape[:dim], 1, *out.shape[dim + 1 :])
     parts = [views.reshape(v, shape) for v in a.tensors]
-    return copy(t, parts[0], out) if len(parts) == 1 else concat(t, parts, dim, out)
+    return copy(t, parts[0], out) if len(parts) == 1 else _concat(t, parts, dim, out)
 
 
 @lowering("aten.split_copy", "aten.split_with_sizes_copy", "aten.unbind_copy")
-def split_copy(t: Lowering, a: Any, out: Any) -> list[Value]:
+def _split_copy(t: Lowering, a: Any, out: Any) -> list[Value]:
     if "split_sizes" not in a and "split_size" not in a:
         parts = [views.select(a.input, a.dim, i) for i in range(len(out))]
     else:
@@ -100,7 +100,7 @@ def repeat(t: Lowering, a: Any, out: Any) -> Value:
 
 
 @lowering("aten.roll", "aten.flip", "aten.rot90", "aten.fliplr")
-def roll(t: Lowering, a: Any, out: Any) -> Value:
+def _roll(t: Lowering, a: Any, out: Any) -> Value:
     order = views.settled(a.input).stored
     if out.shape != a.input.shape:
         return t.emit(movement.Move, [t.tensor(a.input)], out, function=t.op_name)
@@ -108,7 +108,7 @@ def roll(t: Lowering, a: Any, out: Any) -> Value:
 
 
 @lowering("aten.pixel_shuffle", "aten.pixel_unshuffle", "aten.channel_shuffle", "aten.native_channel_shuffle")
-def shuffle(t: Lowering, a: Any, out: Any) -> Value:
+def _shuffle(t: Lowering, a: Any, out: Any) -> Value:
     r = out.dim()
     order = (*range(r - 3), r - 2, r - 1, r - 3)
     return t.emit(movement.Move, [t.tensor(a.input, order)], out, order=order, function=t.op_name)
@@ -117,7 +117,7 @@ def shuffle(t: Lowering, a: Any, out: Any) -> Value:
 @lowering("aten.constant_pad_nd", "aten.reflection_pad1d", "aten.reflection_pad2d", "aten.reflection_pad3d",
           "aten.replication_pad1d", "aten.replication_pad2d", "aten.replication_pad3d", "aten._pad_circular",
           "aten._pad_enum")  # fmt: skip
-def pad(t: Lowering, a: Any, out: Any) -> Value:
+def _pad(t: Lowering, a: Any, out: Any) -> Value:
     pads = a.get("pad") or a["padding"]
     order = views.settled(a.input).stored
     before, after = [0] * out.dim(), [0] * out.dim()
@@ -130,18 +130,18 @@ def pad(t: Lowering, a: Any, out: Any) -> Value:
 
 
 @lowering("aten.tril", "aten.triu")
-def triangle(t: Lowering, a: Any, out: Any) -> Value:
+def _triangle(t: Lowering, a: Any, out: Any) -> Value:
     return t.pointwise("select", out, a.input)
 
 
 @lowering("aten.repeat_interleave.Tensor")
-def repeat_interleave(t: Lowering, a: Any, out: Any) -> Value:
+def _repeat_interleave(t: Lowering, a: Any, out: Any) -> Value:
     inputs = [t.tensor(v) for v in (a.get("self"), a.repeats) if isinstance(v, Value)]
     return t.emit(indexing.Gather, inputs, out)
 
 
 @lowering("aten.unfold_copy", "aten.as_strided_copy", "aten.im2col")
-def windows_copied(t: Lowering, a: Any, out: Any) -> Value:
+def _windows_copied(t: Lowering, a: Any, out: Any) -> Value:
     return t.emit(indexing.Gather, [t.tensor(a.input)], out, name="unfold")
 
 

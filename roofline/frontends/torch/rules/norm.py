@@ -19,7 +19,7 @@ from roofline.graph.tensor import Tensor
 @lowering("aten.native_batch_norm", "aten._native_batch_norm_legit", "aten._native_batch_norm_legit_no_training",
           "aten.cudnn_batch_norm", "aten.miopen_batch_norm", "aten.batch_norm",
           "aten._batch_norm_no_update", "aten._batch_norm_with_update")  # fmt: skip
-def batch_norm(t: Lowering, a: Any, out: Any) -> Any:
+def _batch_norm(t: Lowering, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     order = channels_last(first.dim()) if first.dim() > 1 else (0,)
     affine = [t.tensor(v) for v in (a.weight, a.bias) if v is not None]
@@ -33,7 +33,7 @@ def batch_norm(t: Lowering, a: Any, out: Any) -> Any:
 
 
 @lowering("aten.native_group_norm", "aten.group_norm")
-def group_norm(t: Lowering, a: Any, out: Any) -> Any:
+def _group_norm(t: Lowering, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     order = channels_last(first.dim())
     affine = [t.tensor(v) for v in (a.weight, a.bias) if v is not None]
@@ -42,7 +42,7 @@ def group_norm(t: Lowering, a: Any, out: Any) -> Any:
 
 
 @lowering("aten.native_layer_norm", "aten.layer_norm")
-def layer_norm(t: Lowering, a: Any, out: Any) -> Any:
+def _layer_norm(t: Lowering, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     made = normalised(t, a.input, first, len(a.normalized_shape), a.weight, a.bias)
     return (made, None, None) if isinstance(out, tuple) else made
@@ -62,7 +62,7 @@ def normalised(t: Lowering, x: Value, out: Any, over: int, *affine: Value | None
 
 
 @lowering("aten._fused_rms_norm", "aten.rms_norm")
-def fused_rms_norm(t: Lowering, a: Any, out: Any) -> Any:
+def _fused_rms_norm(t: Lowering, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     made = normalised(t, a.input, first, len(a.normalized_shape), a.weight, form="rms")
     return (made, None) if isinstance(out, tuple) else made
@@ -87,7 +87,7 @@ def rowwise(t: Lowering, x: Value, out: Any, dim: int, make: Any, **fields: Any)
 
 
 @lowering("aten._softmax", "aten._safe_softmax", "aten._log_softmax", "aten.softmax", "aten.log_softmax")
-def softmax(t: Lowering, a: Any, out: Any) -> Value:
+def _softmax(t: Lowering, a: Any, out: Any) -> Value:
     return rowwise(t, a.input, out, a.dim, ops.Softmax)
 
 

@@ -72,12 +72,12 @@ for _function, _names in _SAME.items():
 
 
 @lowering("aten.hardtanh.default")
-def hardtanh(t: Lowering, a: Any, out: Any) -> Value:
+def _hardtanh(t: Lowering, a: Any, out: Any) -> Value:
     return t.pointwise("relu6" if (a.min_val, a.max_val) == (0, 6) else "clamp", out, a.input)
 
 
 @lowering("aten.gelu")
-def gelu(t: Lowering, a: Any, out: Any) -> Value:
+def _gelu(t: Lowering, a: Any, out: Any) -> Value:
     return t.pointwise("gelu_tanh" if a.approximate == "tanh" else "gelu", out, a.input)
 
 
@@ -92,12 +92,12 @@ def power(t: Lowering, a: Any, out: Any) -> Value:
 
 
 @lowering("aten.glu")
-def glu(t: Lowering, a: Any, out: Any) -> Value:
+def _glu(t: Lowering, a: Any, out: Any) -> Value:
     half = a.input.shape[a.dim] // 2
     parts = [views.part(a.input, a.dim, start, half) for start in (0, half)]
     return t.pointwise("glu", out, *parts)
 
 
 @lowering("aten.complex", "aten.polar")
-def complex_(t: Lowering, a: Any, out: Any) -> Value:
+def _complex_(t: Lowering, a: Any, out: Any) -> Value:
     return t.pointwise("cos" if t.op_name == "polar" else "identity", out, *a.values())

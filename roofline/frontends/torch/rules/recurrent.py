@@ -97,7 +97,7 @@ class _Cells:
 
 
 @lowering("aten._thnn_fused_lstm_cell", "aten._thnn_fused_gru_cell")
-def fused_cell(t: Lowering, a: Any, out: Any) -> Any:
+def _fused_cell(t: Lowering, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     made = t.pointwise("lstm_cell" if "lstm" in t.op_name else "gru_cell", first, a.input_gates, a.hidden_gates)
     return (made, *(None for _ in out[1:])) if isinstance(out, tuple) else made

@@ -49,7 +49,7 @@ for _function, _names in _PLAIN.items():
 
 @lowering("aten.var", "aten.std", "aten.prod", "aten.argmax", "aten.argmin", "aten.any", "aten.all",
           "aten.logsumexp", "aten.linalg_vector_norm", "aten.norm", "aten.count_nonzero")  # fmt: skip
-def statistic(t: Lowering, a: Any, out: Any) -> Value:
+def _statistic(t: Lowering, a: Any, out: Any) -> Value:
     return _reduced(t, a, [out], statistics.Statistic, function=_FUNCTION[t.op_name])[0]
 
 
@@ -61,7 +61,7 @@ _FUNCTION = {
 
 @lowering("aten.var_mean", "aten.std_mean", "aten.max.dim", "aten.min.dim", "aten.aminmax", "aten.median.dim",
           "aten.mode")  # fmt: skip
-def statistics_pair(t: Lowering, a: Any, out: Any) -> tuple[Value, ...]:
+def _statistics_pair(t: Lowering, a: Any, out: Any) -> tuple[Value, ...]:
     function = "var" if t.op_name.endswith("_mean") else "max"
     return _reduced(t, a, list(out), statistics.Statistic, function=function)
 
@@ -75,7 +75,7 @@ def extreme(t: Lowering, a: Any, out: Any) -> Value:
 
 
 @lowering("aten.cumsum", "aten.cumprod", "aten.logcumsumexp", "aten.cummax", "aten.cummin")
-def scan(t: Lowering, a: Any, out: Any) -> Any:
+def _scan(t: Lowering, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     x = views.settled(a.input)
     axis = x.stored.index(a.dim % max(x.rank, 1)) if x.rank else 0
@@ -85,7 +85,7 @@ def scan(t: Lowering, a: Any, out: Any) -> Any:
 
 
 @lowering("aten.sort", "aten.topk", "aten.argsort", "aten.kthvalue", "aten.msort")
-def sort(t: Lowering, a: Any, out: Any) -> Any:
+def _sort(t: Lowering, a: Any, out: Any) -> Any:
     outs = list(out) if isinstance(out, tuple) else [out]
     x = a.input
     dim = (-1 if a.get("dim") is None else a.dim) % x.rank

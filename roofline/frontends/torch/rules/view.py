@@ -11,7 +11,7 @@ from roofline.frontends.torch.value import Value
 
 
 @lowering("aten.view", "aten._unsafe_view", "aten._reshape_alias", "aten.unsqueeze", "aten.squeeze", "aten.reshape")
-def reshape(t: Lowering, a: Any, out: Any) -> Value:
+def _reshape(t: Lowering, a: Any, out: Any) -> Value:
     return views.reshape(a.input, tuple(out.shape))
 
 
@@ -26,37 +26,37 @@ def reinterpret(t: Lowering, a: Any, out: Any) -> Value:
 @lowering("aten.alias", "aten.detach", "aten.lift_fresh", "aten.lift", "aten.resolve_conj", "aten.resolve_neg",
           "aten._conj", "aten.conj", "aten._neg_view", "aten.positive", "aten.dropout", "aten.alpha_dropout",
           "aten.feature_dropout")  # fmt: skip
-def same(t: Lowering, a: Any, out: Any) -> Any:
+def _same(t: Lowering, a: Any, out: Any) -> Any:
     return a.input
 
 
 @lowering("aten.permute")
-def permute(t: Lowering, a: Any, out: Any) -> Value:
+def _permute(t: Lowering, a: Any, out: Any) -> Value:
     return views.permute(a.input, tuple(a.dims))
 
 
 @lowering("aten.transpose")
-def transpose(t: Lowering, a: Any, out: Any) -> Value:
+def _transpose(t: Lowering, a: Any, out: Any) -> Value:
     return views.transpose(a.input, a.dim0, a.dim1)
 
 
 @lowering("aten.t")
-def t_(t: Lowering, a: Any, out: Any) -> Value:
+def _matrix_transpose(t: Lowering, a: Any, out: Any) -> Value:
     return views.transpose(a.input, 0, -1)
 
 
 @lowering("aten.expand")
-def expand(t: Lowering, a: Any, out: Any) -> Value:
+def _expand(t: Lowering, a: Any, out: Any) -> Value:
     return views.expand(a.input, tuple(out.shape))
 
 
 @lowering("aten.select")
-def select(t: Lowering, a: Any, out: Any) -> Value:
+def _select(t: Lowering, a: Any, out: Any) -> Value:
     return views.select(a.input, a.dim, a.index)
 
 
 @lowering("aten.slice", "aten.narrow")
-def slice_(t: Lowering, a: Any, out: Any) -> Value:
+def _slice_(t: Lowering, a: Any, out: Any) -> Value:
     size, full = out.shape[a.dim], a.input.shape[a.dim]
     start = a.start or 0
     start = min(start + full if start < 0 else start, full)
@@ -65,7 +65,7 @@ def slice_(t: Lowering, a: Any, out: Any) -> Value:
 
 @lowering("aten.split", "aten.split_with_sizes", "aten.chunk", "aten.unsafe_split", "aten.unsafe_split_with_sizes",
           "aten.unsafe_chunk", "aten.tensor_split")  # fmt: skip
-def split(t: Lowering, a: Any, out: Any) -> list[Value]:
+def _split(t: Lowering, a: Any, out: Any) -> list[Value]:
     start, parts = 0, []
     for x in out:
         size = x.shape[a.dim]
@@ -75,12 +75,12 @@ def split(t: Lowering, a: Any, out: Any) -> list[Value]:
 
 
 @lowering("aten.unbind")
-def unbind(t: Lowering, a: Any, out: Any) -> list[Value]:
+def _unbind(t: Lowering, a: Any, out: Any) -> list[Value]:
     return [views.select(a.input, a.dim, i) for i in range(len(out))]
 
 
 @lowering("aten.as_strided", "aten.unfold", "aten.diagonal")
-def window(t: Lowering, a: Any, out: Any) -> Value:
+def _window(t: Lowering, a: Any, out: Any) -> Value:
     if out.numel() == a.input.elements and "size" in a:
         return views.reshape(a.input, tuple(out.shape))
     return t.window(a.input, out)
