@@ -29,13 +29,13 @@ def digest(content: Any) -> str:
 @lru_cache(maxsize=1)
 def model_hash() -> str:
     """Return the package version with a hash of the code that lowers and costs networks."""
-    import roofline
+    from roofline import __version__
 
     package = Path(__file__).resolve().parent.parent
     text = hashlib.sha256()
     for path in sorted(p for folder in MODEL for p in (package / folder).rglob("*.py")):
         text.update(path.read_bytes())
-    return f"{roofline.__version__}+{text.hexdigest()[:16]}"
+    return f"{__version__}+{text.hexdigest()[:16]}"
 
 
 def save(path: Path, wanted: Mapping[str, str], profiles: Sequence[Sequence[StageTable]]) -> Path:
