@@ -35,6 +35,8 @@ PAGE, RECIPES = ROOT / "docs" / "accuracy.md", ROOT / "docs" / "calibration.md"
 NETWORK_ROWS, OP_ROWS = 600, 3000
 #: rows per set of the ablation
 ABLATION_ROWS = 200
+#: families of a file that are listed one by one
+MOST_FAMILIES = 6
 #: how much an effect must move the mean error or the order to be worth a line
 WORTH_A_LINE = 0.002
 
@@ -138,7 +140,7 @@ def families(comparisons: Sequence[Comparison]) -> str:
     rows = []
     for c in comparisons:
         found = c.families()
-        if len(found) > 1:
+        if 1 < len(found) <= MOST_FAMILIES:
             rows += [[c.dataset, c.device, c.runtime, name, *cells(a)] for name, a in found.items()]
     return "### By family\n\n" + table(("file", "device", "runtime", "family", *COLUMNS), rows, 4)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from measured_files import GEMM, GEMM_TEXT, NASBENCH_HEAD, nasbench_row, real, write
+from measured_files import GEMM, GEMM_TEXT, NASBENCH_HEAD, REAL, nasbench_row, real, write
 
 from roofline.analysis.calibrate import Calibration, calibrate, gather_rows, labels
 from roofline.analysis.constants import CONSTANTS, DEFAULT, MOST_FITTED, fitted_constants
@@ -244,3 +245,17 @@ def test_the_h100_table_is_fitted_better_than_it_was_before() -> None:
     for name, after in found.after.items():
         assert after.median <= found.before[name].median + 0.02
     assert found.held_out[0].accuracy.count == pytest.approx(40, abs=3)
+
+
+def test_the_documented_calibrations_name_what_exists(checkout: Path) -> None:
+    found = list(runpy.run_path(str(checkout / "docs" / "accuracy.py"))["recipes"]())
+    assert {recipe.runtime for recipe in found} <= set(data_files("runtimes"))
+    for recipe in found:
+        constants = fitted_constants(runtime(data_files("runtimes")[recipe.runtime]), recipe.constants)
+        assert len(constants) <= MOST_FITTED
+        assert set(recipe.folds) <= {"family", "device", "fifth", "largest"}
+        assert f"--output runtimes/{recipe.runtime}.toml" in recipe.text
+        for name in recipe.files:
+            assert name.startswith("$M/") or (checkout / name).is_file()
+            if name.startswith("$M/") and REAL.is_dir():
+                assert (REAL / name.removeprefix("$M/")).is_file()

@@ -101,6 +101,7 @@ EFFECTS: tuple[Effect, ...] = (
     _constant("element loads", "elements of tensors load at no cost", access_ops=0.0),
     _constant("dtype conversion", "conversions are free", conversion_ops=0.0, emulated_conversion_ops=0.0),
     _constant("achieved bandwidth", "memory at its nominal bandwidth", bandwidth_fraction=1.0),
+    _constant("strided copies", "copies in another order as fast as plain ones", movement_fraction=1.0),
     _constant("memory ramp", "the first byte comes at once", memory_latency_s=0.0),
     Effect(name="layout padding", without="tensors are stored dense", kinds=TPU, machine=_dense_layout),
     _constant("residency", "nothing stays on chip", residency_share=NOTHING),

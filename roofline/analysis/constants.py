@@ -72,6 +72,10 @@ CONSTANTS: tuple[Constant, ...] = (
         why="measured DRAM bandwidth is 0.75 to 0.92 of nominal (habitat device table)",
     ),
     Constant(
+        field="movement_fraction", place="memory.movement_fraction", low=0.3, high=1.0, unit="fraction",
+        why="a transposing copy reads or writes in strides: a third of each burst at worst",
+    ),
+    Constant(
         field="vector_fraction", place="vector.fraction", low=0.15, high=1.0, unit="fraction",
         why="issue slots are shared with loads, stores and addresses: a third is usual, a seventh the worst",
     ),
@@ -144,8 +148,8 @@ CONSTANTS: tuple[Constant, ...] = (
 #: what is fitted unless the person names something else, by kind of device
 DEFAULT: dict[str, tuple[str, ...]] = {
     "gpu": (
-        *("matrix_fraction", "bandwidth_fraction", "vector_fraction", "overlap", "floor_s", "host_s"),
-        *("window_ops", "k_loop_elements", "tile_reuse_elements", "nchw_fraction"),
+        *("matrix_fraction", "bandwidth_fraction", "vector_fraction", "overlap", "floor_s", "window_ops"),
+        *("access_ops", "k_loop_elements", "tile_reuse_elements", "nchw_fraction"),
     ),
     "tpu": (
         *("matrix_fraction", "bandwidth_fraction", "vector_fraction", "overlap", "floor_s", "memory_latency_s"),
@@ -166,7 +170,7 @@ def fitted_constants(runtime: Runtime, names: Sequence[str] | None = None) -> tu
     """
     kind = runtime.device_kinds[0]
     known = {c.field: c for c in CONSTANTS if kind in c.kinds} | {c.place: c for c in CONSTANTS if kind in c.kinds}
-    chosen = names or [n for n in DEFAULT[kind] if not (n == "host_s" and runtime.host_s == 0.0)]
+    chosen = names or DEFAULT[kind]
     found = tuple(dict.fromkeys(lookup(name, known, "constant") for name in chosen))
     if len(found) > MOST_FITTED:
         raise InputError(f"{len(found)} constants are too many to fit: at most {MOST_FITTED}")

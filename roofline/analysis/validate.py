@@ -185,9 +185,10 @@ def validate(
 
 def compare(dataset: Dataset, prepared: Prepared, predicted_s: Array | None = None) -> list[Comparison]:
     """Return one comparison for each condition (device, runtime, precision, layout) in a file."""
-    predicted_s = prepared.predict() if predicted_s is None else predicted_s
+    device_s = prepared.predict() if predicted_s is None else predicted_s
+    fitted_s, offsets = with_offsets(prepared.measurements, device_s, prepared.measured_s)
     keys = [condition(m) for m in prepared.measurements]
-    return [_comparison(dataset, prepared.subset(rows), predicted_s[rows], key) for key, rows in _by_key(keys)]
+    return [_comparison(dataset, prepared.subset(rows), fitted_s[rows], offsets, key) for key, rows in _by_key(keys)]
 
 
 def condition(m: Measurement) -> tuple[str, str, str, str]:
@@ -200,8 +201,10 @@ def _by_key(keys: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
         yield key, np.array([k == key for k in keys])
 
 
-def _comparison(dataset: Dataset, part: Prepared, predicted_s: Array, key: tuple[str, str, str, str]) -> Comparison:
-    fitted_s, offsets = with_offsets(part.measurements, predicted_s, part.measured_s)
+def _comparison(
+    dataset: Dataset, part: Prepared, predicted_s: Array, offsets: dict[str, float], key: tuple[str, str, str, str]
+) -> Comparison:
+    inside = {m.offset_group for m in part.measurements}
     counted = np.array([m.apart is None for m in part.measurements])
     bars: dict[str, Array] = {}
     if counted.any():
@@ -210,5 +213,6 @@ def _comparison(dataset: Dataset, part: Prepared, predicted_s: Array, key: tuple
             bars[name] = with_offsets(clean.measurements, bar_s, clean.measured_s)[0]
     return Comparison(
         dataset=dataset.name, device=key[0], runtime=key[1], dtype=key[2], layout=key[3],
-        measurements=part.measurements, predicted_s=fitted_s, offsets_s=offsets, baselines=bars,
+        measurements=part.measurements, predicted_s=predicted_s,
+        offsets_s={name: offset for name, offset in offsets.items() if name in inside}, baselines=bars,
     )  # fmt: skip

@@ -96,5 +96,5 @@ def tpu_gemm(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measureme
         dtype=DTYPES[text],
         latency_s=time_us * 1e-6,
         family=DTYPES[text],
-        offset_group=None if traced else f"dispatch {device}",
+        offset_group=None if traced else f"{sheet.stem} {device}",
     )
