@@ -224,6 +224,14 @@ def test_what_cannot_be_lowered_says_why_in_one_line(function: Any, shapes: tupl
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "jax", None)
+    with pytest.raises(InputError, match=r"pip install roofline\[jax\]"):
+        from_jax(lambda x: x, spec(4))
+
+
 def test_nothing_is_computed() -> None:
     huge = spec(1 << 20, 1 << 20)  # 4 TiB
     assert from_jax(lambda a, b: a @ b, huge, huge).macs == float(1 << 60)

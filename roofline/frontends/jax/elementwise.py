@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from roofline.dtypes import DType
@@ -45,6 +46,11 @@ def elementwise(lw: Lowerer, function: str, shape: tuple[int, ...], dtype: DType
         causal = any(o.causal for o in constants)
         return Constant(shape=shape, dtype=dtype, core=_core(constants, len(shape)), causal=causal)
     live = [o for o in operands if not (isinstance(o, Constant) and o.uniform)]
+    small_shape = _needed(live, shape)
+    if small_shape != shape:  # every operand repeats along an axis: computed once, the result repeats
+        result = elementwise(lw, function, small_shape, dtype, *(_narrowed(o, small_shape) for o in live))
+        assert isinstance(result, Value)
+        return _repeated(result, shape)
     reference, replaced = _reference(lw, live, shape)
     tensors: list[Tensor] = []
     small: list[bool] = []
@@ -55,6 +61,34 @@ def elementwise(lw: Lowerer, function: str, shape: tuple[int, ...], dtype: DType
         small.append(broadcast)
     out = lw.emit(function, Elementwise, *tensors, dtype=dtype, function=function, broadcast=tuple(small))
     return Value(tensor=out, shape=shape, axes=reference.axes)
+
+
+def _held(operand: Operand, rank: int) -> tuple[int, ...]:
+    """Return the shape of an operand without repetition, aligned to `rank` axes."""
+    if isinstance(operand, Constant):
+        held = operand.core
+    else:
+        held = tuple(1 if axis is None else d for axis, d in zip(operand.axes, operand.shape, strict=True))
+    return (1,) * (rank - len(held)) + held
+
+
+def _needed(operands: Sequence[Operand], shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(max(sizes) for sizes in zip(*(_held(o, len(shape)) for o in operands), strict=True))
+
+
+def _narrowed(operand: Operand, shape: tuple[int, ...]) -> Operand:
+    held = _held(operand, len(shape))
+    if isinstance(operand, Constant):
+        return replace(operand, shape=shape)
+    axes = (None,) * (len(shape) - len(operand.axes)) + operand.axes
+    return Value(tensor=operand.tensor, shape=held, axes=axes)
+
+
+def _repeated(value: Value, shape: tuple[int, ...]) -> Value:
+    """Return a value that repeats along its axes of size 1 to give `shape`."""
+    lead = len(shape) - len(value.shape)
+    kept = tuple(a if value.shape[i] == shape[lead + i] else None for i, a in enumerate(value.axes))
+    return Value(tensor=value.tensor, shape=shape, axes=(None,) * lead + kept)
 
 
 def _reference(lw: Lowerer, operands: list[Operand], shape: tuple[int, ...]) -> tuple[Value, Operand]:
@@ -100,8 +134,8 @@ def function_rule(lw: Lowerer, equation: Any, *operands: Operand) -> Operand:
     if len(operands) == 2 and len(known) == 1 and known[0] is not None:
         other = operands[0] if isinstance(operands[1], Constant) else operands[1]
         first = isinstance(operands[0], Constant)
-        if _changes_nothing(name, known[0], first) and other.shape == shape:
-            return other
+        if _changes_nothing(name, known[0], first) and isinstance(other, Value):
+            return _repeated(other, shape)
         if name == "pow" and not first and known[0] in (0.5, -0.5, 2):
             return elementwise(lw, {0.5: "sqrt", -0.5: "rsqrt", 2: "square"}[known[0]], shape, dtype, other)
         if name == "max" and known[0] == 0:

@@ -13,7 +13,7 @@ from roofline.frontends.jax.lowerer import Lowerer
 from roofline.frontends.jax.norms import fold_norms
 from roofline.frontends.jax.sketch import Sketch
 from roofline.frontends.jax.values import Operand, Value, dtype_of
-from roofline.graph.movement import Move
+from roofline.graph.movement import Expand, Move
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.tensor import Role
 
@@ -80,13 +80,14 @@ def from_jax(
 
 
 def _returned(lowerer: Lowerer, result: Operand) -> str:
-    """Return the tensor of a result; a mere view of an input is copied out."""
+    """Return the tensor of a result; a mere view of an input, or a repeated one, is copied out."""
     tensor = lowerer.canonical(lowerer.value(result))
     made = {t: op for op in lowerer.ops.values() for t in op.outputs}
-    source = tensor.id
+    source, repeated = tensor.id, False
     while source in made and made[source].family == "free":
+        repeated = repeated or isinstance(made[source], Expand)
         source = made[source].inputs[0]
-    if tensor.id in made and source not in made:
+    if tensor.id in made and (repeated or source not in made):
         return lowerer.emit("copy", Move, tensor, function="copy", shape=tensor.shape).id
     return tensor.id
 

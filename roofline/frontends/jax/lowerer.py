@@ -161,6 +161,9 @@ class Lowerer:
                 if not getattr(error, "__notes__", None):
                     error.add_note(f"in primitive {equation.primitive.name!r} at {self.scope or 'the top'!r}")
                 raise
+            except (TypeError, ValueError, KeyError, IndexError, AttributeError, StopIteration) as error:
+                where = f"primitive {equation.primitive.name!r} at {self.scope or 'the top'!r}"
+                raise UnknownOpError(f"the lowering rule of {where} does not know this form of it: {error}") from error
             finally:
                 self.scope = outer
             known.update(zip(equation.outvars, results, strict=True))
