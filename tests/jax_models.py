@@ -174,7 +174,11 @@ class ViT(nnx.Module):
         return self.head(self.norm(x)[:, 0])
 
 
-MODELS: dict[str, Callable[[nnx.Rngs], nnx.Module]] = {"resnet-50": ResNet50, "efficientnet-b0": EfficientNetB0, "vit-b-16": ViT}
+MODELS: dict[str, Callable[[nnx.Rngs], nnx.Module]] = {
+    "resnet-50": ResNet50,
+    "efficientnet-b0": EfficientNetB0,
+    "vit-b-16": ViT,
+}
 
 
 def make(name: str) -> Any:

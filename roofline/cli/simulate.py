@@ -32,7 +32,10 @@ SLOWEST = 10
 def command(
     device: Annotated[str, typer.Option("--device", "-d", help="A device name (roofline devices), or a TOML file.")],
     model: Annotated[
-        str | None, typer.Argument(help="A model name (roofline models), a TOML file, or a saved graph (.json).")
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help="A model name (roofline models), a TOML file, or a saved graph (.json)."
+        ),
     ] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", "-b", help="Examples per run; default: 1, or what a program is lowered at.")
