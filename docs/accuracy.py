@@ -35,6 +35,17 @@ PAGE, RECIPES = ROOT / "docs" / "accuracy.md", ROOT / "docs" / "calibration.md"
 NETWORK_ROWS, OP_ROWS = 600, 3000
 #: rows per set of the ablation
 ABLATION_ROWS = 200
+#: what is ablated: title -> words that tell one condition
+ABLATED = {
+    "timm, 3090 eager": {"rtx-3090", "nhwc"},
+    "timm, 3090 eager, nchw": {"rtx-3090", "nchw"},
+    "timm, 4090 compiled": {"rtx-4090", "pytorch_compile"},
+    "NASBench, A100": {"accel_nasbench.csv.gz", "a100-40gb"},
+    "NASBench, TPU v2": {"accel_nasbench.csv.gz", "tpu-v2"},
+    "paper, TPU v3": {"published.toml", "tpu-v3"},
+    "GEMM, H100": {"h100_matmul.csv.gz", "bf16"},
+    "GEMM, TPU v4": {"tpu_v4_matmul.csv"},
+}
 #: families of a file that are listed one by one
 MOST_FAMILIES = 6
 #: how much an effect must move the mean error or the order to be worth a line
@@ -90,6 +101,11 @@ def rank(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:.3f}"
 
 
+def both(a: Accuracy) -> str:
+    """Return the mean error and the order."""
+    return f"{percent(a.mape)}, {rank(a.tau)}"
+
+
 def cells(a: Accuracy) -> list[str]:
     """Return the statistics of a row."""
     errors = [percent(a.median), percent(a.mape), percent(a.scaled), f"{100 * a.bias:+.1f} %"]
@@ -99,40 +115,28 @@ def cells(a: Accuracy) -> list[str]:
 COLUMNS = ("rows", "median error", "MAPE", "MAPE scaled", "bias", "tau", "within 10 %", "within 20 %")
 
 
-# sections ---------------------------------------------------------------------
-
-
 def shipped(comparisons: Sequence[Comparison]) -> str:
     """Return the errors under the shipped constants, by file and condition, with the baselines."""
     rows, bars = [], []
+    names = ("MACs", "activations", "MACs + activations", "plain roofline")
     for c in comparisons:
-        what = [c.dataset, c.device, c.runtime, c.dtype]
+        what, found = [c.dataset, c.device, c.runtime, c.dtype], c.baseline_accuracy()
         rows.append([*what, *cells(c.accuracy())])
-        found = c.baseline_accuracy()
-        own = c.accuracy()
-        line = [*what, f"{percent(own.mape)}, {rank(own.tau)}"]
-        for name in ("MACs", "activations", "MACs + activations", "plain roofline"):
-            line.append(f"{percent(found[name].mape)}, {rank(found[name].tau)}" if name in found else "–")
-        bars.append(line)
+        bars.append([*what, both(c.accuracy()), *(both(found[name]) if name in found else "–" for name in names)])
     head = ("file", "device", "runtime", "precision")
-    offsets = [
-        [name, f"{1e6 * s:.1f}"] for name, s in sorted({(n, s) for c in comparisons for n, s in c.offsets_s.items()})
+    offsets = sorted({(name, f"{1e6 * s:.1f}") for c in comparisons for name, s in c.offsets_s.items()})
+    parts = [
+        "## Shipped constants",
+        "Part of these rows took part in fitting the constants: see the next section for what did not.",
+        table((*head, *COLUMNS), rows, 4),
+        "### Beside the baselines: MAPE, tau",
+        "Factors of the first three baselines are fitted to the very rows of the line.",
+        table((*head, "roofline", *names), bars, 4),
+        "### Offsets of the measuring programs, found from the rows",
+        table(("rows", "µs"), offsets),
+        families(comparisons),
     ]
-    return "\n\n".join(
-        [
-            "## Shipped constants",
-            "Part of these rows took part in fitting the constants: see the next section for what did not.",
-            table((*head, *COLUMNS), rows, 4),
-            "### Beside the baselines: MAPE, tau",
-            "Factors of the first three baselines are fitted to the very rows of the line.",
-            table(
-                (*head, "roofline", "MACs", "activations", "MACs + activations", "plain roofline"), bars, 4
-            ),
-            "### Offsets of the measuring programs, found from the rows",
-            table(("rows", "µs"), offsets),
-            families(comparisons),
-        ]
-    )  # fmt: skip
+    return "\n\n".join(parts)
 
 
 def families(comparisons: Sequence[Comparison]) -> str:
@@ -174,7 +178,7 @@ def ablation(sets: dict[str, list[Ablation]]) -> str:
     names = list(dict.fromkeys(a.effect.name for found in sets.values() for a in found))
     rows = []
     whole = [next(iter(found)).whole for found in sets.values()]
-    rows.append(["*everything in*", "", *(f"{percent(a.mape)}, {rank(a.tau)}" for a in whole)])
+    rows.append(["*everything in*", "", *map(both, whole)])
     for name in names:
         line, effect, worth = [], None, False
         for found in sets.values():
@@ -206,9 +210,6 @@ def rejected(datasets: Sequence[Dataset], more: dict[str, Sequence[Any]]) -> str
             reasons[short] = reasons.get(short, 0) + 1
         rows += [[dataset.name, reason, f"{count:,}"] for reason, count in sorted(reasons.items(), key=lambda x: -x[1])]
     return "## Rows left out\n\n" + table(("file", "reason", "rows"), rows, 2)
-
-
-# everything -------------------------------------------------------------------
 
 
 def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
@@ -252,19 +253,9 @@ def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
 
 def ablation_sets(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, list[Measurement]]]:
     """Yield the conditions that are ablated, with evenly spread rows."""
-    wanted = {
-        ("rtx-3090", "nhwc"): "timm, 3090 eager",
-        ("rtx-3090", "nchw"): "timm, 3090 eager, nchw",
-        ("rtx-4090", "nchw", "pytorch_compile"): "timm, 4090 compiled",
-        ("accel_nasbench.csv.gz", "a100-40gb"): "NASBench, A100",
-        ("accel_nasbench.csv.gz", "tpu-v2"): "NASBench, TPU v2",
-        ("published.toml", "tpu-v3"): "paper, TPU v3",
-        ("h100_matmul.csv.gz", "bf16"): "GEMM, H100",
-        ("tpu_v4_matmul.csv",): "GEMM, TPU v4",
-    }
-    for key, title in wanted.items():
+    for title, key in ABLATED.items():
         for c in comparisons:
-            if set(key) <= {c.dataset, c.device, c.runtime, c.dtype, c.layout}:
+            if key <= {c.dataset, c.device, c.runtime, c.dtype, c.layout}:
                 rows = [m for m in c.measurements if m.apart is None]
                 picked = np.linspace(0, len(rows) - 1, min(ABLATION_ROWS, len(rows))).round().astype(int)
                 yield title, [rows[i] for i in picked]
