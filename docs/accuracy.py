@@ -11,6 +11,7 @@ import datetime
 import re
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,11 +205,9 @@ def rejected(datasets: Sequence[Dataset], more: dict[str, Sequence[Any]]) -> str
     """Return how many rows were left out, by reason."""
     rows = []
     for dataset in datasets:
-        reasons: dict[str, int] = {}
-        for r in (*dataset.rejected, *more.get(dataset.name, ())):
-            short = re.sub(r"[\d.]+ ?%?|'[^']*'", "…", r.reason)
-            reasons[short] = reasons.get(short, 0) + 1
-        rows += [[dataset.name, reason, f"{count:,}"] for reason, count in sorted(reasons.items(), key=lambda x: -x[1])]
+        every = (*dataset.rejected, *more.get(dataset.name, ()))
+        reasons = Counter(re.sub(r"[\d.]+ ?%?|'[^']*'", "…", r.reason) for r in every)
+        rows += [[dataset.name, reason, f"{count:,}"] for reason, count in reasons.most_common()]
     return "## Rows left out\n\n" + table(("file", "reason", "rows"), rows, 2)
 
 
