@@ -59,8 +59,9 @@ def attend(t: Lowering, q: Value, k: Value, v: Value, biases: list[Value], out: 
     rows, features = q.shape[-2], v.shape[-1]
     batch = q.elements // (heads * rows * q.shape[-1])
     inputs = [t.tensor(_merged(x), (0, 1, 2)) for x in (q, k, v)]
+    inputs += [t.tensor(b, range(b.rank)) for b in biases]  # in the order of the scores
     made = t.emit(
-        ops.Attention, [*inputs, *(t.tensor(b, range(b.rank)) for b in biases)], out, torch_shape=(batch, rows, heads * features),
+        ops.Attention, inputs, out, torch_shape=(batch, rows, heads * features),
         heads=heads, kv_heads=kv_heads, causal=causal,
     )  # fmt: skip
     if q.rank <= 3:
