@@ -49,7 +49,7 @@ class Aging:
 
     population: int = 1024
     batch: int = 512
-    sample: int = 16
+    sample: int = 4
 
     def check(self) -> None:
         """Raise unless the numbers fit each other.

@@ -29,7 +29,7 @@ from roofline.search.spacefile import search_space
 
 BASE = "efficientnet-b0"
 BATCH = 128
-EVALUATIONS = 200_000
+EVALUATIONS = 500_000
 #: what a device runs instead of its default: the paper's own stack on the V100
 RUNTIMES = {"v100": "tensorflow"}
 PLATFORMS = ("tpu-v2", "tpu-v3", "tpu-v4i", "v100", "a100-40gb")

@@ -1,0 +1,76 @@
+"""The page about search runs; rediscovery and transfer between platforms, small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pages import ROOT, blocks
+
+import roofline as rf
+from roofline.search.oracle import Oracle
+from roofline.search.studies import BASE, best_of, gain_kept, rules, same_twin
+
+SPACE = rf.search_space("efficientnet-x").restricted(
+    {"image_size": [224], **{f"s{i}_repeats": [2, 3] for i in range(3, 6)}}
+)
+
+
+def test_the_examples_of_the_page_run() -> None:
+    page = ROOT / "docs" / "search.md"
+    names: dict[str, Any] = {}
+    for code in blocks(page, "python"):
+        exec(compile(code, "search.md", "exec"), names)
+
+
+def test_the_space_of_the_page_is_one(tmp_path: Any) -> None:
+    (text,) = blocks(ROOT / "docs" / "search.md", "toml")
+    (tmp_path / "mine.toml").write_text(text)
+    space = rf.search_space(tmp_path / "mine.toml")
+    assert space.size == 81 * (6 - 1)  # input sizes x stems, but one pair
+    assert rf.simulate(space.decode(space.sample(1)[0]), "v100").latency_s > 0
+
+
+def test_search_finds_what_the_paper_claims_on_a_tpu() -> None:
+    """At least 1.5 x faster than EfficientNet-B0 at no lower score of the plain twin, with more MACs."""
+    full = rf.search_space("efficientnet-x").restricted({"image_size": [208, 224]})
+    oracle = Oracle(full, "tpu-v3", batch=128)
+    found = best_of(oracle, None, 0, evaluations=60_000)
+    assert found.speedup[0] >= 1.5 and found.score >= found.base_score
+    assert (
+        rules(full, found.genome)["ReLU in most stages"]
+        and rules(full, found.genome)["fused in an early stage (s0 to s2)"]
+    )
+    few_macs = best_of(oracle, None, 0, what="macs", evaluations=60_000)
+    assert few_macs.macs < few_macs.base_macs < found.macs
+    assert few_macs.speedup[0] < found.speedup[0]
+    genome, gain = same_twin(oracle)
+    base = full.encode(rf.model(BASE))
+    assert (full.to_twin(genome[None]) == full.to_twin(base[None])).all()
+    report, plain = (rf.simulate(full.decode(g), "tpu-v3", batch=128) for g in (genome, base))
+    assert gain == pytest.approx(plain.latency_s / report.latency_s, rel=1e-9)
+
+
+def test_gains_by_hand() -> None:
+    kept = gain_kept(np.array([[3.0, 1.5], [2.0, 2.0], [1.0, 1.1]]))
+    np.testing.assert_allclose(kept, [[1.0, 0.5], [0.5, 1.0], [0.0, 0.1]])
+
+
+def test_rules_by_hand() -> None:
+    chosen = SPACE.mapping(SPACE.sample(1)[0])
+    plain = (
+        chosen
+        | {n: "mbconv" for n in chosen if n.endswith("_op")}
+        | {n: "relu" for n in chosen if n.endswith("_activation")}
+    )
+    paper = plain | {"s0_op": "fused", "s1_op": "fused", "s2_op": "fused", "stem": "space_to_depth"}
+    found = rules(SPACE, SPACE.encode(paper))
+    assert (
+        found["fused first, depthwise from some stage on"]
+        and found["space-to-depth stem"]
+        and found["ReLU in all stages"]
+    )
+    assert found["... from where the grid is below 28 a side on (s3 or s4)"]
+    assert not rules(SPACE, SPACE.encode(plain))["fused in an early stage (s0 to s2)"]
+    assert not rules(SPACE, SPACE.encode(paper | {"s5_op": "fused"}))["fused first, depthwise from some stage on"]
