@@ -5,20 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 from roofline.dtypes import DTYPES, DType, Precision
+from roofline.graph.indexing import Scan, Update
 from roofline.graph.movement import Concat
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Attention, BatchNorm, Cast, Conv, Elementwise, MatMul, Norm, Softmax
+from roofline.graph.ops import Attention, BatchNorm, Cast, Conv, Elementwise, MatMul, Norm, Reduce, Softmax
+from roofline.graph.resampling import ConvTranspose
+from roofline.graph.statistics import Statistic
 from roofline.graph.tensor import Tensor
 from roofline.passes.rewrite import Rewriter
 
 #: PyTorch's CUDA autocast lists (docs, torch.amp): these run in the low precision ...
-LOW_PRECISION_OPS: tuple[type[Op], ...] = (Conv, MatMul, Attention)
+LOW_PRECISION_OPS: tuple[type[Op], ...] = (Conv, ConvTranspose, MatMul, Attention)
+LOW_PRECISION_FUNCTIONS = frozenset({"lstm_cell", "gru_cell"})
 #: ... these in fp32, the rest in the widest dtype of its operands
-FULL_PRECISION_OPS: tuple[type[Op], ...] = (Norm, Softmax)
+FULL_PRECISION_OPS: tuple[type[Op], ...] = (Norm, Softmax, Scan)
 #: ops whose operands are converted by kernels of their own; element-wise kernels read mixed formats, write the widest
-CASTING_OPS: tuple[type[Op], ...] = (*LOW_PRECISION_OPS, *FULL_PRECISION_OPS, Concat)
-FULL_PRECISION_FUNCTIONS = frozenset({"exp", "log", "pow", "rsqrt", "reciprocal", "softplus"})
+CASTING_OPS: tuple[type[Op], ...] = (*LOW_PRECISION_OPS, *FULL_PRECISION_OPS, Concat, Update)
+FULL_PRECISION_FUNCTIONS = frozenset(
+    {"exp", "log", "pow", "square", "cube", "rsqrt", "reciprocal", "softplus", "erf_inv"}
+)
+FULL_PRECISION_REDUCTIONS = frozenset({"sum", "prod", "norm"})
 
 
 def apply_precision(graph: OpGraph, precision: Precision) -> OpGraph:
@@ -49,10 +56,12 @@ def _autocast(graph: OpGraph, precision: Precision) -> OpGraph:
 
 
 def _wanted(op: Op, precision: Precision, inputs: list[Tensor]) -> DType:
-    if isinstance(op, LOW_PRECISION_OPS):
+    function = getattr(op, "function", None)
+    pointwise = isinstance(op, Elementwise)
+    if isinstance(op, LOW_PRECISION_OPS) or (pointwise and function in LOW_PRECISION_FUNCTIONS):
         return precision.compute
-    full = isinstance(op, FULL_PRECISION_OPS)
-    if full or (isinstance(op, Elementwise) and op.function in FULL_PRECISION_FUNCTIONS):
+    reduces = isinstance(op, (Reduce, Statistic)) and function in FULL_PRECISION_REDUCTIONS
+    if isinstance(op, FULL_PRECISION_OPS) or reduces or (pointwise and function in FULL_PRECISION_FUNCTIONS):
         return precision.storage
     operands = inputs[:1] if isinstance(op, BatchNorm) else inputs
     return max((t.dtype for t in operands if t.dtype.kind == "float"), key=lambda d: d.bits, default=DTYPES["fp32"])

@@ -76,6 +76,8 @@ class Lowering:
         """Return the graph's tensor of a value, its axes the torch dimensions in `order` (any order if None)."""
         if order is not None:
             wanted = tuple(d % v.rank for d in order)
+            if v.node.role == "input" and not v.node.placed:
+                views.settle(v, wanted, batch_first=True)
             v = views.in_order(v, wanted)
             if v.node.leaf and not v.node.placed:
                 views.settle(v, wanted)

@@ -165,9 +165,12 @@ def reshape(v: Value, shape: Dims) -> Value:
     return _reshaped(v, tuple(shape[d] for d in order), order)
 
 
-def settle(v: Value, order: Dims) -> Value:
-    """Decide the order in which a leaf is stored."""
-    v.node.axes = v.node.axes or tuple(v.order.index(d) for d in order)
+def settle(v: Value, order: Dims, *, batch_first: bool = False) -> Value:
+    """Decide the order in which a leaf is stored; an input keeps its first dimension, the batch, in front."""
+    axes = tuple(v.order.index(d) for d in order)
+    if batch_first and axes:
+        axes = (0, *(a for a in axes if a != 0))
+    v.node.axes = v.node.axes or axes
     return v
 
 
