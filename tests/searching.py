@@ -19,7 +19,7 @@ SMALL: dict[str, Any] = {"population": 64, "batch": 16, "baselines": False}
 
 
 def same(a: SearchResult, b: SearchResult) -> None:
-    assert (a.evaluations, a.generations) == (b.evaluations, b.generations)
+    assert (a.evaluations, a.generations, a.curve) == (b.evaluations, b.generations, b.curve)
     for x, y in ((a.best, b.best), (a.archive, b.archive)):
         assert x is not None and y is not None
         for name in Evaluation.__dataclass_fields__:

@@ -155,7 +155,7 @@ def _run(
 ) -> dict[str, Any]:
     objective.oracle.build()
     began, interrupted, start = time.perf_counter(), False, 0
-    curve: list[tuple[int, float]] = []
+    curve = kept.curve() if kept else []
     state = kept.load() if kept else None
     try:
         if state is None:

@@ -97,6 +97,14 @@ class History:
         row = self._db.execute("select numbers, arrays from state").fetchone()
         return None if row is None else _unpack(json.loads(row[0]), row[1], self.space)
 
+    def curve(self) -> list[tuple[int, float]]:
+        """Return (evaluations, best fitness) whenever it rose, as far as the history goes."""
+        found: list[tuple[int, float]] = []
+        for spent, best in self._db.execute("select evaluations, best_fitness from generations order by generation"):
+            if not found or best > found[-1][1]:
+                found.append((int(spent), float(best)))
+        return found
+
     def record(self, state: State, children: Evaluation) -> None:
         """Write one generation, all of it or nothing.
 
