@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 import roofline as rf
+from roofline.arch.build import build_graph
 from roofline.arch.nasbench import accel_nasbench_arch
+from roofline.dtypes import precision
 from roofline.errors import InputError, SpecError, UnknownNameError
+from roofline.passes.pipeline import lower, policy
 from roofline.search.archfile import write_arch
 from roofline.search.decoding import genes_of_stages
 from roofline.search.space import Choice, Space, space_from
+from roofline.simulate.lowering import lower_arch
 
 SPACES = rf.search_spaces()
 TINY = """
@@ -229,3 +233,18 @@ def test_forbidden_genomes_do_not_decode() -> None:
     mapping = space.mapping(space.sample(1)[0]) | {"width": 256, "heads": 3}
     with pytest.raises(InputError, match="forbids"):
         space.decode(space.encode(mapping))
+
+
+@pytest.mark.parametrize("stem", ["none", "space_to_batch", "space_to_depth"])
+def test_reshaped_stems_are_cut_where_no_runtime_fuses(stem: str) -> None:
+    space = rf.search_space("efficientnet-x")
+    plain = space.mapping(space.encode(rf.model("efficientnet-b0")))
+    arch = space.decode(space.encode(plain | {"stem": stem}))
+    whole = build_graph(arch, 4)
+    for name in rf.runtimes():
+        wanted = policy(rf.runtime(name), precision("bf16"))
+        lowered = lower_arch(arch, 4, wanted)
+        kernels = np.bincount(lowered.table.kernels.block, minlength=lowered.table.block_count)
+        assert kernels[lowered.order].sum() == len(lower(whole, wanted)[1]), name
+    if stem == "space_to_batch":  # the same work on quarters of the images
+        assert whole.macs == build_graph(rf.model("efficientnet-b0"), 4).macs
