@@ -132,7 +132,9 @@ VPU: dict[str, Any] = {
 def test_vector_time_by_hand() -> None:
     # 200 simple operations take 2 s, 50 transcendental ones 2 s more; half of the slots are free: 8 s
     assert float(vector_time_s(simple_ops=200, transcendental_ops=50, load_ops=0, **VPU)) == 8
-    assert float(vector_time_s(simple_ops=200, transcendental_ops=0, load_ops=100, **VPU)) == 8  # 100 loads take 2 s too
+    assert (
+        float(vector_time_s(simple_ops=200, transcendental_ops=0, load_ops=100, **VPU)) == 8
+    )  # 100 loads take 2 s too
     assert float(vector_time_s(simple_ops=0, transcendental_ops=0, load_ops=0, **VPU)) == 0
 
 

@@ -18,7 +18,7 @@ import pytest
 import roofline as rf
 
 #: import name -> the requirement that brings it, where they differ
-BROUGHT_BY = {"mpl_toolkits": "matplotlib", "pydantic_core": "pydantic"}
+BROUGHT_BY = {"google": "protobuf", "mpl_toolkits": "matplotlib", "pydantic_core": "pydantic"}
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,8 @@ def plot_roofline(
     """Draw the kernels of a run under the roofs of its device, log-log.
 
     A bubble is a kernel, or all kernels of one kind that would hide behind it: x = operational intensity (FLOP per byte
-    across kernel boundaries), y = achieved rate (FLOP/s), area = share of the latency, colour = kind. A kernel without a
-    matrix operation has no FLOPs of that kind; it stands hollow at its vector operations per byte and per second. A
+    across kernel boundaries), y = achieved rate (FLOP/s), area = share of the latency, colour = kind. A kernel without
+    a matrix operation has no FLOPs of that kind; it stands hollow at its vector operations per byte and per second. A
     kernel that computes nothing (copies) has no place on the axes; its share of the time is written in the legend.
     Roofs are those of the chip; kernels run on all busy cores at once: an idle core shows as distance from the roof.
 
