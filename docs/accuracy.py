@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ from roofline.stats import Accuracy
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, RECIPES = ROOT / "docs" / "accuracy.md", ROOT / "docs" / "calibration.md"
+#: tells how far it is
+say = partial(print, file=sys.stderr, flush=True)
+#: validated, though no constant is fitted to them
+ALSO = tuple(
+    f"$M/{name}"
+    for name in ("v100_conv.csv", "gpu_fp32_conv2d.csv.gz", "tpu_v4_matmul.csv", "tpu_gemm_results_v6e.csv")
+)
 #: rows of a file of networks that are traced, and of one of single ops, where a file is longer
 NETWORK_ROWS, OP_ROWS = 600, 3000
 #: rows per set of the ablation
@@ -214,7 +222,7 @@ def rejected(datasets: Sequence[Dataset], more: dict[str, Sequence[Any]]) -> str
 def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
     """Return the page; `only` names the runtimes to fit."""
     found = list(recipes())
-    names = list(dict.fromkeys(name for recipe in found for name in recipe.files))
+    names = list(dict.fromkeys([*(name for recipe in found for name in recipe.files), *ALSO]))
     missing = [name for name in names if not place(name, folder).is_file()]
     paths = [place(name, folder) for name in names if name not in missing]
     datasets = [load(path, Options(limit=NETWORK_ROWS if path.parent.name == "timm" else OP_ROWS)) for path in paths]
@@ -259,11 +267,6 @@ def ablation_sets(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, list
                 picked = np.linspace(0, len(rows) - 1, min(ABLATION_ROWS, len(rows))).round().astype(int)
                 yield title, [rows[i] for i in picked]
                 break
-
-
-def say(line: str) -> None:
-    """Tell how far it is."""
-    print(line, file=sys.stderr, flush=True)
 
 
 HEAD = """# Accuracy
