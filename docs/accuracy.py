@@ -158,15 +158,15 @@ def families(comparisons: Sequence[Comparison]) -> str:
     return "### By family\n\n" + table(("file", "device", "runtime", "family", *COLUMNS), rows, 4)
 
 
-def left_out(found: Calibration, recipe: Recipe) -> str:
+def left_out(found: Calibration) -> str:
     """Return what fits say of rows they had not seen."""
-    rows = [[f"{h.by} {h.name}", *cells(h.accuracy)] for h in found.held_out]
-    before = [[f"in the fit: {name}", *cells(a)] for name, a in found.after.items()]
+    rows = [[f"in the fit: {name}", *cells(a)] for name, a in found.after.items()]
+    rows += [[f"{h.by} {h.name}", *cells(h.accuracy)] for h in found.held_out]
     values = ", ".join(
         f"{c.place} {found.fit.values[c.field] / c.si:.3g} (shipped {getattr(found.runtime, c.field) / c.si:.3g})"
         for c in found.constants
     )
-    lines = [f"### {recipe.runtime}", table(("", *COLUMNS), before + rows), f"Fitted: {values}."]
+    lines = [f"### {found.runtime.name}", table(("", *COLUMNS), rows), f"Fitted: {values}."]
     if found.fit.flat:
         named = "; ".join(f"{', '.join(f.constants)} ({f.effect:.1%})" for f in found.fit.flat)
         lines.append(f"Not determined by these rows (effect of the whole range on log time): {named}.")
@@ -185,9 +185,7 @@ def left_out(found: Calibration, recipe: Recipe) -> str:
 def ablation(sets: dict[str, list[Ablation]]) -> str:
     """Return what each effect is worth on each set of rows."""
     names = list(dict.fromkeys(a.effect.name for found in sets.values() for a in found))
-    rows = []
-    whole = [next(iter(found)).whole for found in sets.values()]
-    rows.append(["*everything in*", "", *map(both, whole)])
+    rows = [["*everything in*", "", *(both(found[0].whole) for found in sets.values())]]
     for name in names:
         line, effect, worth = [], None, False
         for found in sets.values():
@@ -234,8 +232,7 @@ def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
         more[dataset.name] = prepared.rejected
         comparisons += compare(dataset, prepared)
     sections = [HEAD.format(version=__version__, date=datetime.date.today().isoformat()), shipped(comparisons)]
-    if missing:
-        sections.insert(1, "Not here, and left out: " + ", ".join(missing) + ".")
+    sections[1:1] = ["Not here, and left out: " + ", ".join(missing) + "."] if missing else []
     sections.append("## Left out of the fit, then predicted\n\n" + LEFT_OUT)
     for recipe in found:
         if only and recipe.runtime not in only:
@@ -251,7 +248,7 @@ def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
             graphs=graphs,
             report=say,
         )
-        sections.append(left_out(fitted, recipe))
+        sections.append(left_out(fitted))
     say("ablation")
     sections.append(ablation({title: ablate(rows, graphs=graphs) for title, rows in ablation_sets(comparisons)}))
     sections.append(rejected(datasets, more))
@@ -295,8 +292,7 @@ def main() -> None:
         raise SystemExit(
             f"error: no folder {str(arguments.measurements)!r}: make accuracy MEASUREMENTS=path/to/measurements"
         )
-    text = page(arguments.measurements, GraphSource(arguments.cache), arguments.only)
-    arguments.output.write_text(text, encoding="utf-8")
+    arguments.output.write_text(page(arguments.measurements, GraphSource(arguments.cache), arguments.only), "utf-8")
 
 
 if __name__ == "__main__":
