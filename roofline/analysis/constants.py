@@ -68,7 +68,7 @@ CONSTANTS: tuple[Constant, ...] = (
         why="best shapes reach 0.77 to 0.97 of the peak (MAMF table); below 0.5 a better kernel would be used",
     ),
     Constant(
-        field="bandwidth_fraction", place="memory.fraction", low=0.6, high=1.0, unit="fraction",
+        field="bandwidth_fraction", place="memory.fraction", low=0.6, high=0.95, unit="fraction",
         why="measured DRAM bandwidth is 0.75 to 0.92 of nominal (habitat device table)",
     ),
     Constant(
@@ -100,11 +100,11 @@ CONSTANTS: tuple[Constant, ...] = (
         why="from a cache that keeps nothing to one that keeps all it can hold",
     ),
     Constant(
-        field="window_ops", place="vector.window_ops", low=1.0, high=20.0, unit=None,
-        logarithmic=True, why="at least the multiply-add; at most a dozen loads, addresses and bounds checks around it",
+        field="window_ops", place="vector.window_ops", low=0.1, high=20.0, unit=None,
+        logarithmic=True, why="from operands kept in registers to a dozen loads and address computations around each",
     ),
     Constant(
-        field="access_ops", place="vector.access_ops", low=0.0, high=4.0, unit=None,
+        field="access_ops", place="vector.access_ops", low=0.0, high=8.0, unit=None,
         why="from vector loads that hide to an instruction of its own for each byte",
     ),
     Constant(
