@@ -84,7 +84,7 @@ CONSTANTS: tuple[Constant, ...] = (
         why="from engines that take turns to engines that never wait",
     ),
     Constant(
-        field="floor_s", place="launch.floor", low=0.5, high=8.0, unit="us", logarithmic=True,
+        field="floor_s", place="launch.floor", low=0.5, high=4.0, unit="us", logarithmic=True,
         why="dependent kernels are 1 to 3 us apart on GPUs; ops on a TPU take at least 0.85 us",
     ),
     Constant(
@@ -92,8 +92,8 @@ CONSTANTS: tuple[Constant, ...] = (
         why="an eager op costs 5 to 10 us of one CPU core, a slow core three times that",
     ),
     Constant(
-        field="memory_latency_s", place="memory.latency", low=0.0, high=6.0, unit="us",
-        why="one trip to DRAM takes 0.5 to 1 us; a ramp is a few",
+        field="memory_latency_s", place="memory.latency", low=0.0, high=20.0, unit="us",
+        why="a full GPU keeps 3 MB in flight, 3 us of its DRAM: a few waves of it at either end of a kernel",
     ),
     Constant(
         field="residency_share", place="memory.residency_share", low=0.01, high=1.0, unit="fraction",

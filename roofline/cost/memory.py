@@ -60,8 +60,16 @@ def split_by_level(size_bytes: Numeric, reach_bytes: Numeric, *, capacities_byte
 def transfer_time_s(
     served_bytes: Sequence[Numeric], bandwidths_bytes_per_s: Sequence[float], *, fraction: float, latency_s: float
 ) -> Array:
-    """Time to move what each level serves [s]: the start of the ramp, then bytes over achieved bandwidth."""
-    total: Numeric = latency_s
+    """Time to move what each level serves [s]: bytes over achieved bandwidth, and the ramp at both ends.
+
+    The first and the last wave of requests find the memory half idle. That costs `latency_s` once the transfer is long
+    against it, and as much as the transfer itself where all of it is one wave: x + latency x / (x + latency).
+    """
+    total: Numeric = 0.0
     for served, bandwidth in zip(served_bytes, bandwidths_bytes_per_s, strict=True):
         total = total + served / (bandwidth * fraction)
-    return np.asarray(total)
+    return np.asarray(total + latency_s * total / np.maximum(total + latency_s, SHORTEST_S))
+
+
+#: no transfer is shorter: keeps the ramp of nothing at zero
+SHORTEST_S = 1e-15

@@ -196,8 +196,9 @@ class Report:
         rows = self.kernel_rows
         weights = (self.lowered.table.kernels.times * self.costs.time_s)[rows]
         time_s = np.bincount(self.costs.bound[rows], weights=weights, minlength=len(BOUNDS))
-        time_s[BOUNDS.index("overhead")] += self.latency_s - self.device_s
-        return {name: float(t / self.latency_s) for name, t in zip(BOUNDS, time_s, strict=True)}
+        time_s[BOUNDS.index("overhead")] += max(0.0, self.latency_s - self.device_s)
+        total_s = max(self.latency_s, float(time_s.sum()))  # sums in another order differ in the last bit
+        return {name: float(t / total_s) for name, t in zip(BOUNDS, time_s, strict=True)}
 
     @property
     def bound(self) -> str:
