@@ -131,6 +131,8 @@ def test_every_sourced_number_equals_the_reference_table(name: str) -> None:
             assert number["value"] == (float(rows["cores_per_chip"]["value"]) if tpu and not mega else 1)
         elif path == "vector.units" and tpu:
             assert number["value"] == (2 if mega else 1)
+        elif number.get("source", "").endswith("-fit"):  # fitted to latencies of this very device
+            assert path.startswith("runtime.") and "fitted to" in raw(name)["sources"][number["source"]]
         elif "estimate" in number:
             assert not candidates(rows, path), f"{path} is known, not to be estimated"
         else:

@@ -212,7 +212,8 @@ def test_taking_an_effect_out_moves_only_what_feels_it(tmp_path: Path) -> None:
     rows = load(products(tmp_path, ratio=1.0)).measurements
     found = {a.effect.name: a for a in ablate(rows)}
     assert found["achieved matrix rate"].whole.mape == pytest.approx(0.0, abs=1e-9)
-    assert found["achieved matrix rate"].without.bias < 0  # at their peak, units are too fast
+    below_peak = runtime("pytorch_eager", "gpu").matrix_fraction < 1
+    assert (found["achieved matrix rate"].without.bias < 0) == below_peak  # at their peak, units are too fast
     assert found["kernel floor"].without.bias < 0
     assert found["CTA tile choice"].without.bias >= 0  # the best of several shapes is no worse than one of them
     assert not found["window loads"].moved and not found["channels-first cost"].moved
