@@ -109,6 +109,11 @@ def _heading(report: Report) -> str:
     )
 
 
+def _expected(report: Report) -> str:
+    low, high = report.interval.low_s * 1e3, report.interval.high_s * 1e3
+    return f"{significant(low, 3)} to {significant(high, 3)} ms"
+
+
 def _summary(report: Report) -> Table:
     from rich import box
     from rich.table import Table
@@ -122,6 +127,7 @@ def _summary(report: Report) -> Table:
     queue = f", host {engineering(report.host_s, 's')}" if report.host_s else ""
     for row in (
         ("Latency", f"{significant(report.latency_ms, 4)} ms", parts + queue),
+        ("Expected", _expected(report), "; ".join(report.interval.reasons) or "9 in 10 networks that no fit had seen"),
         ("Throughput", f"{significant(report.throughput_per_s, 4)} /s", "examples per second"),
         ("Bound", report.bound, shares),
         ("MACs", engineering(report.macs), f"{engineering(report.macs_per_example)} per example"),

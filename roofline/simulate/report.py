@@ -21,15 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-SCHEMA_VERSION = 1
-#: what a report says as JSON, beside its kernels
-HEADLINE = (
-    *("model", "device", "runtime", "dtype", "layout", "batch", "cores", "idle_cores", "image_size", "mode"),
-    *("latency_ms", "throughput_per_s", "bound", "bound_shares", "macs", "macs_per_example", "flops", "vector_ops"),
-    *("params", "traffic_bytes", "weight_bytes", "peak_memory_bytes", "memory_capacity_bytes", "fits"),
-    *("intensity_flops_per_byte", "ridge_flops_per_byte", "peak_flops_per_s", "attainable_flops_per_s"),
-    *("achieved_flops_per_s", "efficiency", "latency_s", "device_s", "host_s", "program_s"),
-)
+    from roofline.simulate.interval import Interval
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -226,6 +218,13 @@ class Report:
         text = f"{self.model} at batch {self.batch} needs {need:.1f} GiB, {self.device} has {have:.1f} GiB"
         return (f"{text}: it does not fit",)
 
+    @cached_property
+    def interval(self) -> Interval:
+        """Where a measurement is expected, from networks that the fit of the runtime had not seen."""
+        from roofline.simulate.interval import interval
+
+        return interval(self)
+
     # kernels ------------------------------------------------------------------
 
     @cached_property
@@ -251,11 +250,9 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report without its kernels, ready for JSON."""
-        from roofline import __version__
+        from roofline.simulate.save import as_dict
 
-        values = {name: getattr(self, name) for name in HEADLINE}
-        head = {"schema_version": SCHEMA_VERSION, "roofline_version": __version__}
-        return head | values | {"warnings": list(self.warnings)}
+        return as_dict(self)
 
     def plot_roofline(self, path: str | Path | None = None) -> Figure:
         """Draw the roofline: roofs per memory level, kernels as bubbles; written to `path` where given."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from roofline import __version__
 from roofline.errors import InputError
 from roofline.files import atomic
 
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
     from roofline.simulate.report import Report
 
 PICTURES = (".png", ".svg", ".pdf")
+SCHEMA_VERSION = 1
+#: what a report says as JSON, beside its kernels
+HEADLINE = (
+    *("model", "device", "runtime", "dtype", "layout", "batch", "cores", "idle_cores", "image_size", "mode"),
+    *("latency_ms", "throughput_per_s", "bound", "bound_shares", "macs", "macs_per_example", "flops", "vector_ops"),
+    *("params", "traffic_bytes", "weight_bytes", "peak_memory_bytes", "memory_capacity_bytes", "fits"),
+    *("intensity_flops_per_byte", "ridge_flops_per_byte", "peak_flops_per_s", "attainable_flops_per_s"),
+    *("achieved_flops_per_s", "efficiency", "latency_s", "device_s", "host_s", "program_s"),
+)
 
 
 def save(report: Report, path: Path) -> Path:
@@ -30,3 +40,18 @@ def save(report: Report, path: Path) -> Path:
     else:
         raise InputError(f"cannot write {path.name!r}: allowed suffixes are .csv, .json, {', '.join(PICTURES)}")
     return path
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """Return a report without its kernels, ready for JSON; see `Report.to_dict`."""
+    expected = report.interval
+    interval = {
+        "low_ms": expected.low_s * 1e3,
+        "high_ms": expected.high_s * 1e3,
+        "coverage": expected.coverage,
+        "extrapolating": expected.extrapolating,
+        "reasons": list(expected.reasons),
+    }
+    head = {"schema_version": SCHEMA_VERSION, "roofline_version": __version__}
+    values = {name: getattr(report, name) for name in HEADLINE}
+    return head | values | {"interval": interval, "warnings": list(report.warnings)}
