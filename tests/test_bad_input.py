@@ -48,7 +48,7 @@ def refused(error: type[RooflineError], **request: Any) -> str:
         ({"model": ""}, "unknown model ''", ""),
         ({"device": "tpu-v9"}, "unknown device 'tpu-v9'", "'tpu-v"),
         ({"device": "a100-60gb"}, "unknown device 'a100-60gb'", "'a100-40gb'"),
-        ({"runtime": "xlaa"}, "unknown runtime 'xlaa'", "'xla_tpu'"),
+        ({"runtime": "xlaa"}, "unknown runtime 'xlaa'", "'xla'"),
         ({"dtype": "bf61"}, "unknown dtype 'bf61'", "'bf16'"),
         ({"dtype": "float13"}, "unknown dtype 'float13'", ""),
     ],

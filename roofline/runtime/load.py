@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from roofline.errors import InputError
-from roofline.names import key, lookup
+from roofline.names import lookup
 from roofline.paths import data_files
 from roofline.runtime.spec import Runtime, RuntimeFile, runtime_of
 from roofline.specfile import load_spec
@@ -58,10 +58,9 @@ def _find(name: str, device_kind: str) -> Runtime:
 def _path(name: str, device_kind: str) -> Path:
     if name.endswith(".toml"):
         return Path(name)
-    for family, members in FAMILIES.items():
-        if key(name) == key(family):
-            name = members[device_kind]
-    return lookup(name, data_files("runtimes"), "runtime")
+    files = data_files("runtimes")
+    families = {family: files[members[device_kind]] for family, members in FAMILIES.items()}
+    return lookup(name, {**families, **files}, "runtime")
 
 
 @lru_cache(maxsize=64)
