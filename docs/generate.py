@@ -75,10 +75,10 @@ HEAD = """# Predictions beside published figures
 <!-- written by `python docs/generate.py`; edit that, not this -->
 
 Ratio = predicted / published. Published figures marked *recalled* were remembered, not read again: take them as ±10 %
-at best. Two constants of `xla_tpu` (overlap and the share of vector slots) are fitted to the TPU v3 latencies below: that
-table shows how well the formulas can follow them, not a blind prediction. No constant of `tensorflow` has seen the V100
-latencies below, and none the speed-ups between generations; what every constant rests on stands in `runtimes/*.toml`. What
-is not modelled is listed in [the cost model](cost-model.md).
+at best. Two constants of `xla_tpu` (overlap and the share of vector slots) are fitted to the TPU v3 latencies below:
+that table shows how well the formulas can follow them, not a blind prediction. No constant of `tensorflow` has seen the
+V100 latencies below, and none the speed-ups between generations; what every constant rests on stands in
+`runtimes/*.toml`. What is not modelled is listed in [the cost model](cost-model.md).
 """
 
 

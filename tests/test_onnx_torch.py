@@ -97,5 +97,7 @@ def test_a_network_is_the_same_from_its_file_and_from_onnx(name: str, tmp_path: 
         theirs = rf.simulate(graph, device, runtime=runtime, cores=1)
         assert (theirs.macs, theirs.params) == (ours.macs, ours.params)
         assert theirs.traffic_bytes == pytest.approx(ours.traffic_bytes, rel=1e-3)
-        assert theirs.latency_s == pytest.approx(ours.latency_s, rel=0.01)
+        # a block's input is taken to be as far away as its own size, a graph knows how far: up to 2 % where tensors
+        # are small enough to stay in the L2 cache
+        assert theirs.latency_s == pytest.approx(ours.latency_s, rel=0.02)
         assert len(theirs.kernels) == len(ours.kernels)
