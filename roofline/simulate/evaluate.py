@@ -129,7 +129,7 @@ def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
     windows = v.window_loads * runtime.window_ops * padding / _layout_factor(v.channels_first, machine)
     accesses = a.by_vector_unit * a.elements * runtime.access_ops
     load_ops = fold.segment_sum(windows, v.kernel, count) + fold.segment_sum(accesses, a.kernel, count)
-    by_software = machine.stored_only[a.dtype]
+    by_software = machine.stored_only[a.dtype] * (1.0 - table.kernels.copies_only[a.kernel])  # a copy converts nothing
     ops_per_element = (1.0 - by_software) * a.by_vector_unit * machine.narrow[a.dtype] * runtime.conversion_ops
     converted = a.elements * (ops_per_element + by_software * runtime.emulated_conversion_ops)
     simple_ops = (

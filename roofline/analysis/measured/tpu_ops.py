@@ -14,13 +14,22 @@ from roofline.errors import InputError
 
 #: the traces name no device; they are of one TPU v4
 TRACED = "tpu-v4"
-#: storage in the traces is fp16, the arrays multiply bf16: both have two bytes
-TRACE_DTYPE = "bf16"
+#: the traces store fp16, which a TPU v4 converts by software on the way to and from its units
+TRACE_DTYPE = "fp16"
+#: ... but not to copy it: any format of two bytes stands for it there
+COPIED = "bf16"
 DTYPES = {"bfloat16": "bf16", "float32": "fp32", "int8": "int8"}
 
 
 def _traced(
-    cells: Cells, workload: SingleOp, label: str, latency_us: float, family: str, options: Options
+    cells: Cells,
+    workload: SingleOp,
+    label: str,
+    latency_us: float,
+    family: str,
+    options: Options,
+    *,
+    dtype: str = TRACE_DTYPE,
 ) -> Iterator[Measurement]:
     yield Measurement(
         row=cells.row,
@@ -28,7 +37,7 @@ def _traced(
         workload=workload,
         device=options.device or TRACED,
         runtime="xla_tpu",
-        dtype=TRACE_DTYPE,
+        dtype=dtype,
         latency_s=latency_us * 1e-6,
         family=family,
     )
@@ -74,7 +83,7 @@ def trace_copy(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measure
         raise InputError(f"shape_with_layout is not like f16[8,128]{{...}}: {cells.text('shape_with_layout')!r}")
     rows, columns = int(match[1]), int(match[2])
     label = f"copy {rows}x{columns} for {cells.text('kernel_name')}"
-    return _traced(cells, blocks.prefetch(rows, columns), label, cells.number("dur(us)"), "copy", options)
+    return _traced(cells, blocks.prefetch(rows, columns), label, cells.number("dur(us)"), "copy", options, dtype=COPIED)
 
 
 @measured_format("tpu-gemm", "timed TPU products", "device tpu_gen dtype m n k time_us tflops")
