@@ -1,9 +1,9 @@
 """What every runtime runs as one kernel, though exporters write it as several nodes.
 
-Recognised: ``x * Sigmoid(x)`` (swish), ``x * HardSigmoid(x)`` (hard swish), ``MatMul + vector`` (a linear layer's
-bias), and softmax between two products (attention, with the scales and masks around it). A pattern holds only where
-nobody else reads what lies inside it; the nodes inside are dropped like everything that no output needs. A runtime
-without fused attention takes it apart again.
+Recognised: ``x * Sigmoid(x)`` (swish), ``x * HardSigmoid(x)`` (hard swish), ``x / 2 * (1 + Erf(x / sqrt 2))`` (GELU),
+``MatMul + vector`` (a linear layer's bias), and softmax between two products (attention, with the scales and masks
+around it). A pattern holds only where nobody else reads what lies inside it; the nodes inside are dropped like
+everything that no output needs. A runtime without fused attention takes it apart again.
 """
 
 from __future__ import annotations
@@ -133,6 +133,40 @@ class Patterns:
                 self.claimed.add(found[0])
                 self.gates[index] = (_GATES[found[1].op_type], x)
                 return
+        self._find_gelu(index, node)
+
+    def _find_gelu(self, index: int, node: NodeProto) -> None:
+        """Find x / 2 * (1 + erf(x / sqrt 2)), the three factors in any order."""
+        factors: list[str] = []
+        inside: list[int] = []
+        for name in node.input:
+            inner = self._alone(name, "Mul")
+            if inner is not None and len(inner[1].input) == 2:
+                inside.append(inner[0])
+                factors += inner[1].input
+            else:
+                factors.append(name)
+        for name in factors if len(factors) == 3 else ():
+            found = self._one_plus_erf(name)
+            rest = [f for f in factors if f != name]
+            if found is not None and found[0] in rest:
+                rest.remove(found[0])
+                if len(rest) == 1 and self._scalar(rest[0]):
+                    self.claimed.update((*inside, *found[1]))
+                    self.gates[index] = ("gelu", found[0])
+                    return
+
+    def _one_plus_erf(self, name: str) -> tuple[str, list[int]] | None:
+        """Return x and the nodes of 1 + erf(x / sqrt 2) where `name` is that."""
+        total = self._alone(name, "Add")
+        for value, one in (total[1].input, reversed(total[1].input)) if total is not None else ():
+            erf = self._alone(value, "Erf")
+            scaled = self._alone(erf[1].input[0], "Div", "Mul") if erf is not None else None
+            if total is None or erf is None or scaled is None or not self._scalar(one):
+                continue
+            if self._scalar(scaled[1].input[1]):
+                return scaled[1].input[0], [total[0], erf[0], scaled[0]]
+        return None
 
     def _find_bias(self, index: int, node: NodeProto) -> None:
         for product, bias in (node.input, reversed(node.input)):
