@@ -77,5 +77,5 @@ def test_tpu_traces(tmp_path: Path) -> None:
     text = "op,shape,ndim,numel,avg_us,std_us,source\nadd,8x16x32,3,4096,1.5,0.1,data/x/y.csv\nsin,8,1,8,1.5,0.1,z\n"
     found = load(write(tmp_path, "v.csv", text))
     (m,) = found.measurements
-    assert (m.device, m.runtime, m.dtype, m.latency_s) == ("tpu-v4", "xla_tpu", "bf16", 1.5e-6)
+    assert (m.device, m.runtime, m.dtype, m.latency_s) == ("tpu-v4", "xla_tpu", "fp16", 1.5e-6)
     assert "op 'sin' has no work rule" in found.rejected[0].reason
