@@ -29,17 +29,6 @@ def ceil_div(a: Numeric, b: Numeric) -> Numeric:
     return np.ceil(a / b)
 
 
-def round_up(a: Numeric, multiple: Numeric) -> Numeric:
-    """Return the smallest multiple of `multiple` that is not below `a`.
-
-    Examples
-    --------
-    >>> round_up(129, 128)
-    256
-    """
-    return ceil_div(a, multiple) * multiple
-
-
 def floor_div(a: Numeric, b: Numeric) -> Numeric:
     """Return ``floor(a / b)``."""
     if isinstance(a, int) and isinstance(b, int):

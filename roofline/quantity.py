@@ -127,7 +127,6 @@ class _Dimension:
 Count = Annotated[Quantity, _Dimension(("count",))]
 Frequency = Annotated[Quantity, _Dimension(("frequency",))]
 Bytes = Annotated[Quantity, _Dimension(("bytes",))]
-Bandwidth = Annotated[Quantity, _Dimension(("bandwidth",))]
 BandwidthOrPerClock = Annotated[Quantity, _Dimension(("bandwidth", "bytes per clock"))]
 Power = Annotated[Quantity, _Dimension(("power",))]
 Price = Annotated[Quantity, _Dimension(("price",))]

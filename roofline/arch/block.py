@@ -72,7 +72,7 @@ def stack_ports(rows: Sequence[Ports]) -> Ports:
     )
 
 
-def build_block(block: Block, ports: Ports, b: GraphBuilder, *, role: str = "input") -> tuple[Tensor, ...]:
+def build_block(block: Block, ports: Ports, b: GraphBuilder) -> tuple[Tensor, ...]:
     """Add `block` to an empty builder with its ports as graph inputs; return its outputs."""
     inputs = [b.tensor(f"in{i}", port.shape, "input", port.dtype) for i, port in enumerate(ports)]
     return block.build(b, *inputs)

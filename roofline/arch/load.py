@@ -138,15 +138,26 @@ def _override(tables: list[dict[str, Any]], target: str, values: dict[str, Any])
         raise SpecError(f'set."*": no stage takes {missing[0]!r}{nearest(missing[0], fields)}')
 
 
-def _stage(table: dict[str, Any]) -> Stage:
-    where = f"stage {table.get('name', '?')!r}"
+def stage_from(table: dict[str, Any], where: str) -> Stage:
+    """Return the stage that a table of an architecture file or of a search space states; `where` leads any error.
+
+    Raises
+    ------
+    SpecError
+        A field is missing, unknown or of a wrong type.
+    """
     if "block" not in table:
         raise SpecError(f"{where}: missing key 'block'")
     cls = stage_class(str(table["block"]))
     try:
-        made = cls.model_validate(table)
+        return cls.model_validate(table)
     except ValidationError as error:
         raise SpecError(one_line(error, cls, where)) from None
+
+
+def _stage(table: dict[str, Any]) -> Stage:
+    where = f"stage {table.get('name', '?')!r}"
+    made = stage_from(table, where)
     if made.repeats < 1:
         raise SpecError(f"{where}: repeats must be at least 1, got {made.repeats!r}")
     return made

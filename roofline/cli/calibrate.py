@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roofline.cli import output
-from roofline.cli.options import Format, words
+from roofline.cli.options import Format, LimitOption, check_limit, words
 from roofline.cli.validate import COLUMNS, cells
 from roofline.errors import InputError
 from roofline.text import significant
@@ -30,7 +30,7 @@ def command(
         list[str] | None, typer.Option("--constants", help="What is fitted, at most ten; default: the usual ones.")
     ] = None,
     device: Annotated[str | None, typer.Option("--device", "-d", help="Only rows of this device.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Rows per file, evenly spread.")] = None,
+    limit: LimitOption = None,
     leave_out: Annotated[
         list[str] | None,
         typer.Option("--leave-out", help="Cross-validate by family, device, fifth, largest, or none."),
@@ -54,8 +54,7 @@ def command(
         output.check_suffix(path, (".toml",))
     if form is Format.csv:
         raise InputError("calibrate prints a table or json")
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit must be at least 1, got {limit}")
+    check_limit(limit)
     from roofline.analysis.calibrate import calibrate, own_tables
     from roofline.analysis.measured import Options
     from roofline.analysis.runtime_file import write_runtime

@@ -28,9 +28,16 @@ LayoutOption = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc
 ImageSizeOption = Annotated[
     int | None, typer.Option("--image-size", help="Pixels per side (or tokens); default: the model's.")
 ]
+LimitOption = Annotated[int | None, typer.Option("--limit", help="Rows per file, evenly spread.")]
 ModeOption = Annotated[str, typer.Option("--mode", help="What is run.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Refuse a run that does not fit into the memory.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False)]
+
+
+def check_limit(limit: int | None) -> None:
+    """Raise InputError unless `--limit` is absent or at least one row."""
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit must be at least 1, got {limit}")
 
 
 def words(values: list[str]) -> list[str]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roofline.cli import output
-from roofline.cli.options import Format, FormatOption
-from roofline.errors import InputError
+from roofline.cli.options import Format, FormatOption, LimitOption, check_limit
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def command(
     runtime: Annotated[str | None, typer.Option("--runtime", "-r", help="In place of the file's.")] = None,
     dtype: Annotated[str | None, typer.Option("--dtype", help="In place of the file's.")] = None,
     layout: Annotated[str | None, typer.Option("--layout", help="nchw or nhwc, in place of the file's.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Rows per file, evenly spread.")] = None,
+    limit: LimitOption = None,
     family_column: Annotated[str | None, typer.Option("--family-column", help="Column with each row's family.")] = None,
     worst: Annotated[int, typer.Option("--worst", help="How many of the worst rows are shown.", min=0)] = 5,
     cache: Annotated[
@@ -50,8 +49,7 @@ def command(
     NeuSight, LLMCompass, TPU traces. Rows that cannot be used are counted and named, never dropped silently.
     """
     output.check_suffix(plot, PICTURES)
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit must be at least 1, got {limit}")
+    check_limit(limit)
     from roofline.analysis.measured import Options
     from roofline.analysis.validate import validate
     from roofline.passes.layout import check_layout

@@ -73,7 +73,7 @@ class _Fuser:
             group = self._join_producer(group, op_id, full)
         if group.family in self.prologue:
             for producer in sorted(full | partial, key=lambda g: -g.last):
-                if producer is not group and producer.family == POINTWISE and self._absorbs(group, producer, op_id):
+                if producer is not group and producer.family == POINTWISE and self._absorbs(group, producer):
                     group = self._merge(producer, group)
 
     def _producers(self, op: Op) -> tuple[set[_Group], set[_Group]]:
@@ -114,7 +114,7 @@ class _Fuser:
                     return True
         return False
 
-    def _absorbs(self, group: _Group, producer: _Group, op_id: str) -> bool:
+    def _absorbs(self, group: _Group, producer: _Group) -> bool:
         if not same(producer.times, group.times) or _path_besides_edge(producer, group):
             return False
         if group.family in (POINTWISE, "reduction"):

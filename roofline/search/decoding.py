@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from roofline.arch.block import Stage, stage_class
 from roofline.arch.build import Instance, instances
+from roofline.arch.load import stage_from
 from roofline.arch.spec import Arch
 from roofline.errors import InputError, RooflineError, SpecError, nearest
-from roofline.specfile import one_line
 
 if TYPE_CHECKING:
     from roofline.search.space import Space
@@ -109,12 +108,8 @@ def stage_value(space: Space, stage: int, options: Sequence[int]) -> Stage:
         for name, field, value in space.choices[gene].changes[option]:
             if name == table["name"]:
                 table[field] = value
-    cls = stage_class(str(table["block"]))
     where = f"space {space.name!r}: stage {table['name']!r}"
-    try:
-        made = cls.model_validate(table)
-    except ValidationError as error:
-        raise SpecError(one_line(error, cls, where)) from None
+    made = stage_from(table, where)
     if made.repeats < 0:
         raise SpecError(f"{where}: repeats must not be negative, got {made.repeats!r}")
     return made

@@ -34,8 +34,8 @@ EVALUATIONS = 500_000
 RUNTIMES = {"v100": "tensorflow"}
 PLATFORMS = ("tpu-v2", "tpu-v3", "tpu-v4i", "v100", "a100-40gb")
 STAGES = ("s0", "s1", "s2", "s3", "s4", "s5", "s6")
-#: stages before the grid shrinks below 28 positions a side, and after
-EARLY, LATE = STAGES[:3], STAGES[3:]
+#: stages before the grid shrinks below 28 positions a side
+EARLY = STAGES[:3]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -23,7 +23,6 @@ COSTED = ("macs", "params", "vector_ops", "traffic_bytes", "weight_traffic_bytes
 COUNTS = (*COSTED, "blocks", *STRUCTURE)
 #: what the widest block sets
 MAXIMA = ("live_bytes",)
-TIMES = ("device_s", "host_s")
 #: candidates that are gathered together: their indices stay in the second cache
 CHUNK = 1 << 15
 #: stages are joined while their common table stays this small
