@@ -21,7 +21,7 @@ help:
 tour: .venv/installed
 	@mkdir -p tour
 	@$(BIN)/roofline compare $(TOUR_MODELS) $(TOUR_DEVICES:%=--device %) --batch 128 --runtime v100=tensorflow \
-		--output tour/roofline.png
+		--output tour/roofline.png --force
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest

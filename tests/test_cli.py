@@ -166,7 +166,7 @@ def test_a_failed_write_leaves_the_old_file(roofline: Callable[..., Result], mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
-    result = roofline("compare", "efficientnet-b0", "-d", "tpu-v3", "-o", "a.json")
+    result = roofline("compare", "efficientnet-b0", "-d", "tpu-v3", "-o", "a.json", "--force")
     assert result.status == 2
     assert "No space left" in result.err
     assert Path("a.json").read_text() == "old"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roofline.cli import output
-from roofline.cli.options import Format, LimitOption, check_limit, words
+from roofline.cli.options import ForceOption, Format, LimitOption, check_limit, words
 from roofline.cli.validate import COLUMNS, cells
 from roofline.errors import InputError
 from roofline.text import significant
@@ -44,14 +44,15 @@ def command(
         Path | None, typer.Option("--intervals", dir_okay=False, help="File of prediction intervals to update.")
     ] = None,
     file: Annotated[Path | None, typer.Option("--output", "-o", dir_okay=False, help="Runtime file to write.")] = None,
+    force: ForceOption = False,
 ) -> None:
     """Fit the constants that all devices of a runtime share, and say how well the fit does on what it has not seen.
 
     Single ops of any library count, networks where they ran under this runtime. Each constant stays in its physical
     range and is pulled to its present value. Files count equally, whatever their length.
     """
-    for path in (file, intervals):
-        output.check_suffix(path, (".toml",))
+    output.check_suffix(file, (".toml",), force=force)
+    output.check_suffix(intervals, (".toml",), force=True)  # a table in it is replaced, the rest is kept
     if form is Format.csv:
         raise InputError("calibrate prints a table or json")
     check_limit(limit)

@@ -9,6 +9,7 @@ import typer
 
 from roofline.cli import frontend, output
 from roofline.cli.options import (
+    ForceOption,
     Format,
     FormatOption,
     ImageSizeOption,
@@ -50,13 +51,14 @@ def command(
     strict: StrictOption = False,
     form: FormatOption = Format.table,
     file: OutputOption = None,
+    force: ForceOption = False,
 ) -> None:
     """Simulate every MODEL on every device.
 
     Prints one row per run: latency, what bounds it, and how the time divides. --output also writes the networks under
     the roofs of the devices (.png, .svg, .pdf), or the rows (.csv, .json).
     """
-    output.check_suffix(file, (*PICTURES, ".csv", ".json"))
+    output.check_suffix(file, (*PICTURES, ".csv", ".json"), force=force)
     import roofline as rf
 
     names, devices = words(models), words(device)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from roofline.cli import output
-from roofline.cli.options import LayoutOption
+from roofline.cli.options import ForceOption, LayoutOption
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml", ".npz")
 
@@ -36,12 +36,13 @@ def command(
     layout: LayoutOption = None,
     image_size: Annotated[int | None, typer.Option("--image-size", help="In a space that does not choose it.")] = None,
     cores: Annotated[int | None, typer.Option("--cores", help="Program instances.")] = None,
+    force: ForceOption = False,
 ) -> None:
     """Write the latency of every block that networks of SPACE are made of.
 
     CSV and JSON have a row for each, YAML the keys of Once-for-All's tables; .npz is what the oracle loads.
     """
-    output.check_suffix(file, SUFFIXES)
+    output.check_suffix(file, SUFFIXES, force=force)
     from roofline.search.lut import write
     from roofline.search.oracle import Oracle
 

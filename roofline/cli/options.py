@@ -32,6 +32,7 @@ LimitOption = Annotated[int | None, typer.Option("--limit", help="Rows per file,
 ModeOption = Annotated[str, typer.Option("--mode", help="What is run.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Refuse a run that does not fit into the memory.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False)]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 
 
 def check_limit(limit: int | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -88,13 +89,14 @@ def write_rows(name: str, rows: Rows, form: Format) -> None:
     sys.stdout.write(as_json({name: list(rows)}) if form is Format.json else as_csv(rows))
 
 
-def check_suffix(path: Path | None, allowed: Sequence[str]) -> None:
-    """Refuse an output file of a kind that the verb cannot write, before anything is computed.
+def check_suffix(path: Path | None, allowed: Sequence[str], *, force: bool = False) -> None:
+    """Refuse an output file that the verb cannot or should not write, before anything is computed.
 
     Raises
     ------
     InputError
-        The suffix is none of `allowed`, or the folder does not exist.
+        The suffix is none of `allowed`, the folder does not exist or cannot be written, or the file exists and is not
+        to be overwritten (`force`).
     """
     if path is None:
         return
@@ -102,3 +104,7 @@ def check_suffix(path: Path | None, allowed: Sequence[str]) -> None:
         raise InputError(f"cannot write {str(path)!r}; allowed: {', '.join(allowed)}")
     if not path.parent.is_dir():
         raise InputError(f"cannot write {str(path)!r}: no folder {str(path.parent)!r}")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"cannot write {str(path)!r}: no permission to write in {str(path.parent)!r}")
+    if path.exists() and not force:
+        raise InputError(f"{str(path)!r} exists: give --force to overwrite it")

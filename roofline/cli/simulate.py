@@ -9,6 +9,7 @@ import typer
 
 from roofline.cli import frontend, output
 from roofline.cli.options import (
+    ForceOption,
     Format,
     FormatOption,
     ImageSizeOption,
@@ -49,6 +50,7 @@ def command(
     strict: StrictOption = False,
     form: FormatOption = Format.table,
     file: OutputOption = None,
+    force: ForceOption = False,
     onnx: frontend.OnnxOption = None,
     torch: frontend.TorchOption = None,
     jax: frontend.JaxOption = None,
@@ -63,7 +65,8 @@ def command(
     Prints latency, its bound and the slowest kernels; with --format csv one row per kernel. --output also writes
     a roofline (.png, .svg, .pdf), the kernels (.csv) or the report (.json).
     """
-    output.check_suffix(file, FILES)
+    output.check_suffix(file, FILES, force=force)
+    output.check_suffix(save_graph, (".json",), force=force)
     import roofline as rf
 
     network = frontend.network(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roofline.cli import output
-from roofline.cli.options import Format, FormatOption, LimitOption, check_limit
+from roofline.cli.options import ForceOption, Format, FormatOption, LimitOption, check_limit
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def command(
     plot: Annotated[
         Path | None, typer.Option("--plot", dir_okay=False, help="Also draw it (.png, .svg, .pdf).")
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Predict every row of FILE... and print how far off the predictions are.
 
@@ -48,7 +49,7 @@ def command(
     Formats are told by their headers: pytorch-image-models results, Accel-NASBench, DeepBench, XLA's matmul table,
     NeuSight, LLMCompass, TPU traces. Rows that cannot be used are counted and named, never dropped silently.
     """
-    output.check_suffix(plot, PICTURES)
+    output.check_suffix(plot, PICTURES, force=force)
     check_limit(limit)
     from roofline.analysis.measured import Options
     from roofline.analysis.validate import validate
