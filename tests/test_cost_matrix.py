@@ -22,8 +22,9 @@ from roofline.cost.matrix import (
     tensorcore_time_s,
 )
 
-MXU = {"rows": 128.0, "columns": 128.0, "units": 1.0, "row_time_s": 1.0, "weight_load_rows": 64.0, "tap_folding": 1.0}
 FILL_AND_DRAIN = 128 + 128
+MXU = {"rows": 128.0, "columns": 128.0, "units": 1.0, "row_time_s": 1.0, "weight_load_rows": 64.0, "tap_folding": 1.0}
+MXU |= {"fill_rows": FILL_AND_DRAIN}
 
 
 def systolic(**changes: Any) -> float:
@@ -42,7 +43,7 @@ sizes = st.integers(1, 700)
 def test_one_array_tile_by_tile(m: int, n: int, k: int, array: tuple[int, int]) -> None:
     rows, columns = array
     expected = systolic_steps(m, n, k, rows=rows, columns=columns, granule=8, least=64)
-    assert systolic(m=m, n=n, k=k, rows=rows, columns=columns) == expected + rows + columns
+    assert systolic(m=m, n=n, k=k, rows=rows, columns=columns, fill_rows=rows + columns) == expected + rows + columns
 
 
 @settings(max_examples=40)

@@ -55,13 +55,14 @@ def systolic_time_s(
     units: float,
     row_time_s: Numeric,
     weight_load_rows: float,
+    fill_rows: float,
     tap_folding: float,
 ) -> Array:
     """Time of `batch` products on weight-stationary arrays [s].
 
     A tile of rows x columns weights stays while M rows stream through, one per `row_time_s`; a tile costs at least its
     own load. Either whole tiles, or the rows of each tile, spread over the `units`; the better is taken. One fill and
-    drain of rows + columns steps is exposed.
+    drain of `fill_rows` steps is exposed.
 
     Sources: jax Pallas TPU details and scaling-book (8 rows per push, one row per cycle); weight load and fill are
     inferred from compiler dumps and fitted, not published.
@@ -71,7 +72,7 @@ def systolic_time_s(
     shared = ROW_GRANULE * np.ceil(m / (ROW_GRANULE * units))
     by_tile = np.ceil(tiles / units) * np.maximum(streamed, weight_load_rows)
     by_row = tiles * np.maximum(shared, weight_load_rows)
-    return np.asarray((np.minimum(by_tile, by_row) + rows + columns) * row_time_s)
+    return np.asarray((np.minimum(by_tile, by_row) + fill_rows) * row_time_s)
 
 
 def grouped_systolic_time_s(

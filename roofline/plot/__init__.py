@@ -5,5 +5,6 @@ from __future__ import annotations
 from roofline.plot.compare import plot_comparison
 from roofline.plot.kernels import plot_kernels
 from roofline.plot.roofline import plot_roofline
+from roofline.plot.waterfall import plot_waterfall
 
-__all__ = ["plot_comparison", "plot_kernels", "plot_roofline"]
+__all__ = ["plot_comparison", "plot_kernels", "plot_roofline", "plot_waterfall"]

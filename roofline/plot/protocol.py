@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from roofline.device.spec import Device
 
@@ -60,6 +60,9 @@ class RunReport(Protocol):
     @property
     def kernels(self) -> pd.DataFrame:
         """One row per kernel of one core, in execution order."""
+
+    def waterfall(self, by: Literal["stage", "block", "kind", "kernel"] | None = None) -> pd.DataFrame:
+        """Terms that add up to the latency, of the run or of each stage, block, kind or kernel."""
 
     @property
     def device_spec(self) -> Device:

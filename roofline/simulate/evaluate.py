@@ -92,6 +92,7 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
             "units": machine.units,
             "row_time_s": machine.row_time_s[c.dtype],
             "weight_load_rows": runtime.weight_load_rows,
+            "fill_rows": machine.fill_rows,
             "tap_folding": runtime.tap_folding,
         }
         apart = matrix.systolic_time_s(**sizes, **array)

@@ -38,6 +38,7 @@ class Machine:
     units: float
     rows: float
     columns: float
+    fill_rows: float
     row_time_s: Array
     unit_macs_per_s: Array
     operand_macs: Array
@@ -101,6 +102,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         units=float(matrix.units),
         rows=rows,
         columns=columns,
+        fill_rows=rows + columns,
         row_time_s=rows * columns / unit_macs,
         unit_macs_per_s=unit_macs,
         stored_only=stored_only,
