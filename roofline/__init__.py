@@ -29,6 +29,8 @@ _PUBLIC = {
     "Request": "roofline.simulate.run",
     "Report": "roofline.simulate.report",
     "compare": "roofline.analysis.compare",
+    "flops_gap": "roofline.analysis.gap",
+    "migrate": "roofline.analysis.migrate",
     "search_space": "roofline.search.spacefile",
     "search_spaces": "roofline.search.spacefile",
     "Space": "roofline.search.space",
@@ -52,6 +54,8 @@ __all__ = [*_PUBLIC, "__version__"]
 
 if TYPE_CHECKING:
     from roofline.analysis.compare import compare as compare
+    from roofline.analysis.gap import flops_gap as flops_gap
+    from roofline.analysis.migrate import migrate as migrate
     from roofline.arch.build import graph as graph
     from roofline.arch.load import model as model
     from roofline.arch.load import models as models

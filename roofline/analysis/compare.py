@@ -13,6 +13,8 @@ from roofline.simulate.run import request_of, simulate_many
 if TYPE_CHECKING:
     import pandas as pd
 
+    from roofline.simulate.report import Report
+
 COLUMNS = (
     *(
         "model",
@@ -55,20 +57,23 @@ def compare(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> pd
     """
     import pandas as pd
 
+    return pd.DataFrame([{name: getattr(r, name) for name in COLUMNS} for r in run_all(models, devices, **options)])
+
+
+def run_all(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> list[Report]:
+    """Return the report of every model on every device, model by model; arguments and errors as `compare`."""
     if isinstance(models, str) or isinstance(devices, str):
         raise InputError("models and devices are lists of names")
     if not models or not devices:
-        raise InputError("compare needs at least one model and one device")
+        raise InputError("give at least one model and one device")
     specs = [load_device(device) for device in devices]
     for name, value in options.items():
         _check(name, value, specs)
-    requests = [
+    return simulate_many(
         request_of(model=model, device=spec, **{name: _for(value, spec) for name, value in options.items()})
         for model in models
         for spec in specs
-    ]
-    reports = simulate_many(requests)
-    return pd.DataFrame([{name: getattr(report, name) for name in COLUMNS} for report in reports])
+    )
 
 
 def _check(name: str, value: Any, specs: Sequence[Device]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roofline.analysis.intensity import naive_intensity
+from roofline.analysis.migrate import migrate
 from roofline.quantity import SpecFile
 from roofline.simulate.run import request_of, simulate_many
 from roofline.specfile import load_spec
@@ -148,23 +149,10 @@ def migrations(batches: tuple[int, ...] = MIGRATION_BATCHES) -> pd.DataFrame:
     DataFrame
         One row per batch and model: batch, model, family, before_ms, after_ms, speedup, fits (on both devices).
     """
-    import pandas as pd
-
     figures = published().migration
-    networks = [(family, f"{family}-{size}") for family in published().families for size in published().sizes]
-    cases = [(batch, *network) for batch in batches for network in networks]
-    requests = [
-        request_of(model=model, device=device, batch=batch)
-        for batch, _, model in cases
-        for device in (figures.before, figures.after)
-    ]
-    reports = simulate_many(requests)
-    rows: list[dict[str, Any]] = []
-    for (batch, family, model), before, after in zip(cases, reports[::2], reports[1::2], strict=True):
-        times = {"before_ms": before.latency_ms, "after_ms": after.latency_ms}
-        gain = {"speedup": before.latency_ms / after.latency_ms, "fits": before.fits and after.fits}
-        rows.append({"batch": batch, "model": model, "family": family} | times | gain)
-    return pd.DataFrame(rows)
+    models = [f"{family}-{size}" for family in published().families for size in published().sizes]
+    table = migrate(models, figures.before, figures.after, batch=batches).table
+    return table[["batch", "model", "family", "before_ms", "after_ms", "speedup", "fits"]]
 
 
 def intensities() -> pd.DataFrame:

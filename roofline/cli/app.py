@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from roofline.cli import calibrate, compare, devices, lut, models, runtimes, search, simulate, validate
+from roofline.cli import calibrate, compare, devices, gap, lut, migrate, models, runtimes, search, simulate, validate
 from roofline.errors import RooflineError
 
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 1
@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 app.command("simulate")(simulate.command)
 app.command("compare")(compare.command)
+app.command("gap")(gap.command)
+app.command("migrate")(migrate.command)
 app.command("search")(search.command)
 app.command("lut")(lut.command)
 app.command("devices")(devices.command)

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from roofline.cli import frontend, output
 from roofline.cli.options import (
+    BatchesOption,
+    CoresOption,
+    DevicesOption,
+    DtypesOption,
     ForceOption,
     Format,
     FormatOption,
     ImageSizeOption,
     LayoutOption,
+    ModelsArgument,
     ModeOption,
     OutputOption,
+    RuntimesOption,
     StrictOption,
     per_device,
     words,
 )
 from roofline.errors import InputError
-from roofline.files import atomic
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -33,20 +36,17 @@ if TYPE_CHECKING:
 
 PICTURES = (".png", ".svg", ".pdf")
 BOUNDS = ("matrix", "vector", "memory", "overhead")
-EACH = "one value, or DEVICE=VALUE,..."
 
 
 def command(
-    models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Model names, files, saved graphs (.json); comma lists too.")
-    ],
-    device: Annotated[list[str], typer.Option("--device", "-d", help="Repeat it, or give a comma list.")],
-    batch: Annotated[str, typer.Option("--batch", "-b", help=f"Examples per run: {EACH}")] = "1",
-    dtype: Annotated[str | None, typer.Option("--dtype", help=f"bf16, fp16, ...: {EACH}")] = None,
-    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help=f"Default: the device's; {EACH}")] = None,
+    models: ModelsArgument,
+    device: DevicesOption,
+    batch: BatchesOption = "1",
+    dtype: DtypesOption = None,
+    runtime: RuntimesOption = None,
     layout: LayoutOption = None,
     image_size: ImageSizeOption = None,
-    cores: Annotated[str | None, typer.Option("--cores", help=f"Program instances: {EACH}")] = None,
+    cores: CoresOption = None,
     mode: ModeOption = "inference",
     strict: StrictOption = False,
     form: FormatOption = Format.table,
@@ -94,9 +94,7 @@ def command(
 
         plot_comparison(reports, path=file)
     elif file is not None:
-        with atomic(file) as temporary:
-            text = output.as_csv(rows) if file.suffix.lower() == ".csv" else output.as_json({"runs": rows})
-            temporary.write_text(text, encoding="utf-8")
+        output.write_tables(file, {"runs": rows})
     if form is Format.table:
         output.show(_table(reports))
     else:

@@ -31,6 +31,15 @@ ImageSizeOption = Annotated[
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Rows per file, evenly spread.")]
 ModeOption = Annotated[str, typer.Option("--mode", help="What is run.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Refuse a run that does not fit into the memory.")]
+EACH = "one value, or DEVICE=VALUE,..."
+ModelsArgument = Annotated[
+    list[str], typer.Argument(metavar="MODEL...", help="Model names, files, saved graphs (.json); comma lists too.")
+]
+DevicesOption = Annotated[list[str], typer.Option("--device", "-d", help="Repeat it, or give a comma list.")]
+BatchesOption = Annotated[str, typer.Option("--batch", "-b", help=f"Examples per run: {EACH}")]
+DtypesOption = Annotated[str | None, typer.Option("--dtype", help=f"bf16, fp16, ...: {EACH}")]
+RuntimesOption = Annotated[str | None, typer.Option("--runtime", "-r", help=f"Default: the device's; {EACH}")]
+CoresOption = Annotated[str | None, typer.Option("--cores", help=f"Program instances: {EACH}")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False)]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 
@@ -92,3 +101,19 @@ def _read(text: str, option: str, kind: Callable[[str], T]) -> T:
         return kind(text)
     except ValueError:
         raise InputError(f"{option} takes a whole number, got {text!r}") from None
+
+
+def whole_numbers(text: str, option: str) -> list[int]:
+    """Return the numbers of a comma list.
+
+    Raises
+    ------
+    InputError
+        One is not a whole number.
+
+    Examples
+    --------
+    >>> whole_numbers("8,32", "--batch")
+    [8, 32]
+    """
+    return [_read(word, option, int) for word in words([text])]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
@@ -19,6 +20,10 @@ from rich.table import Table
 
 from roofline.cli.options import Format
 from roofline.errors import InputError
+from roofline.files import atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Columns given to a reader that is not a terminal: a file or a pipe does not wrap.
 UNLIMITED = 10_000
@@ -108,3 +113,20 @@ def check_suffix(path: Path | None, allowed: Sequence[str], *, force: bool = Fal
         raise InputError(f"cannot write {str(path)!r}: no permission to write in {str(path.parent)!r}")
     if path.exists() and not force:
         raise InputError(f"{str(path)!r} exists: give --force to overwrite it")
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table; what is not a number is missing (None): JSON has no word for it."""
+
+    def value(x: Any) -> Any:
+        return None if isinstance(x, float) and not math.isfinite(x) else x
+
+    return [{str(name): value(x) for name, x in row.items()} for row in table.to_dict("records")]
+
+
+def write_tables(path: Path, tables: Mapping[str, Rows]) -> None:
+    """Write rows into a file: all tables as JSON, the first one as CSV."""
+    first = next(iter(tables.values()))
+    text = as_csv(first) if path.suffix.lower() == ".csv" else as_json({name: list(t) for name, t in tables.items()})
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

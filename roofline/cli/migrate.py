@@ -1,0 +1,111 @@
+"""``roofline migrate``: what moving networks from one device to another gains."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from roofline.cli import frontend, output
+from roofline.cli.options import (
+    CoresOption,
+    DtypesOption,
+    ForceOption,
+    Format,
+    FormatOption,
+    ImageSizeOption,
+    ModelsArgument,
+    OutputOption,
+    RuntimesOption,
+    per_device,
+    whole_numbers,
+    words,
+)
+from roofline.text import percent, significant
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from roofline.analysis.migrate import Migration
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def command(
+    models: ModelsArgument,
+    before: Annotated[str, typer.Option("--from", help="The device to leave.")],
+    after: Annotated[str, typer.Option("--to", help="The device to go to.")],
+    batch: Annotated[str, typer.Option("--batch", "-b", help="Examples per run and chip; a comma list sweeps.")] = "1",
+    dtype: DtypesOption = None,
+    runtime: RuntimesOption = None,
+    cores: CoresOption = None,
+    image_size: ImageSizeOption = None,
+    form: FormatOption = Format.table,
+    file: OutputOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Predict the speed-up of every MODEL from one device to another, beside the growth of peak and bandwidth.
+
+    Prints geometric means per family and a row per run; --format csv only the runs. --output also draws bars
+    (.png, .svg, .pdf), or writes the runs (.csv) or everything (.json).
+    """
+    output.check_suffix(file, (*PICTURES, ".csv", ".json"), force=force)
+    import roofline as rf
+
+    names = [before, after]
+    found = rf.migrate(
+        [frontend.network(name, frontend.Source()) for name in words(models)],
+        before,
+        after,
+        batch=whole_numbers(batch, "--batch"),
+        dtype=per_device(dtype, names, "--dtype", str),
+        runtime=per_device(runtime, names, "--runtime", str),
+        cores=per_device(cores, names, "--cores", int),
+        image_size=image_size,
+    )
+    tables = {
+        "runs": output.records(found.table),
+        "families": output.records(found.families),
+    }
+    if file is not None and file.suffix.lower() in PICTURES:
+        found.plot(file)
+    elif file is not None:
+        output.write_tables(file, tables)
+    if form is Format.table:
+        output.show(found.conditions, _families(found), _runs(found))
+    elif form is Format.json:
+        sys.stdout.write(output.as_json({"migration": found.conditions, **tables}))
+    else:
+        output.write_rows("runs", tables["runs"], form)
+
+
+def _families(found: Migration) -> Table:
+    right = ("batch", "members", "speed-up", "slowest", "fastest", "peak", "bandwidth", "share of peak")
+    table = output.table("Geometric mean of each family", ("family", *right), right)
+    for row in found.families.to_dict("records"):
+        table.add_row(
+            row["family"],
+            f"{row['batch']:,}",
+            str(row["members"]),
+            *(f"{row[name]:.2f}" for name in ("speedup", "slowest", "fastest", "peak_ratio", "bandwidth_ratio")),
+            "–" if math.isnan(row["peak_share"]) else percent(row["peak_share"]),
+        )
+    return table
+
+
+def _runs(found: Migration) -> Table:
+    right = ("batch", "before ms", "after ms", "speed-up", "at least", "at most")
+    table = output.table(None, ("model", *right, "bound before", "bound after", "fits"), right)
+    for row in found.table.to_dict("records"):
+        table.add_row(
+            row["model"],
+            f"{row['batch']:,}",
+            *(significant(row[name], 4) for name in ("before_ms", "after_ms")),
+            *(f"{row[name]:.2f}" for name in ("speedup", "speedup_low", "speedup_high")),
+            row["before_bound"],
+            row["after_bound"],
+            "" if row["fits"] else "DOES NOT FIT",
+        )
+    return table
