@@ -1,8 +1,8 @@
 """Write what these pages show of the simulator: ``python docs/generate.py``.
 
 It writes ``docs/results.md``, ``docs/roofline.png``, the accuracy table of ``README.md``, and the output of commands in
-``README.md`` (a ``text`` block that follows a ``python`` or ``sh`` block). Run it when a number of the simulator
-moves.
+``README.md`` and `PAGES` (a ``text`` block that follows a ``python`` or ``sh`` block). Run it when a number of the
+simulator moves.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from roofline.simulate.run import simulate
 
 ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS, PICTURE = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "roofline.png"
+#: pages whose commands are shown with what they print
+PAGES = [ROOT / "docs" / "gap-and-migration.md"]
 
 #: (language, text) of a fenced block, and of a ``text`` block right behind it
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
@@ -270,7 +272,7 @@ def output(language: str, code: str, folder: Path = ROOT) -> str:
 
 
 def readme(text: str, folder: Path = ROOT) -> str:
-    """Return the readme with its accuracy table and the output of its blocks as they are now."""
+    """Return the readme, or another page, with its accuracy table and the output of its blocks as they are now."""
 
     def fill(match: re.Match[str]) -> str:
         language, code, shown = match.groups()
@@ -286,7 +288,8 @@ def main() -> None:
     """Write everything."""
     RESULTS.write_text(results(), encoding="utf-8")
     simulate("efficientnet-x-b0", "tpu-v3", batch=128).save(PICTURE)
-    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in (README, *PAGES):
+        page.write_text(readme(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

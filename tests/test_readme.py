@@ -67,6 +67,14 @@ def test_what_the_readme_shows_is_what_comes_out(generate: dict[str, Any], tmp_p
     assert_up_to_date(text, generate["readme"](text, tmp_path))
 
 
+@pytest.mark.parametrize("number", range(len(generator()["PAGES"])))
+def test_what_pages_show_is_what_comes_out(generate: dict[str, Any], number: int, tmp_path: Path) -> None:
+    text = generate["PAGES"][number].read_text(encoding="utf-8")
+    for code in blocks(generate["PAGES"][number], "python"):
+        generate["output"]("python", code, tmp_path)
+    assert_up_to_date(text, generate["readme"](text, tmp_path))
+
+
 def test_the_readme_counts_what_is_shipped() -> None:
     text = README.read_text(encoding="utf-8")
     assert f"{len(rf.devices())} accelerators" in text
