@@ -155,6 +155,15 @@ def stage_from(table: dict[str, Any], where: str) -> Stage:
         raise SpecError(one_line(error, cls, where)) from None
 
 
+def stage_table(stage: Stage) -> dict[str, Any]:
+    """Return a stage as the fields that an architecture file would state."""
+    return {
+        "name": stage.name,
+        "block": stage.kind,
+        **stage.model_dump(exclude_defaults=True, exclude={"name", "block"}),
+    }
+
+
 def _stage(table: dict[str, Any]) -> Stage:
     where = f"stage {table.get('name', '?')!r}"
     made = stage_from(table, where)

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from roofline.arch.load import stage_table
 from roofline.arch.spec import Arch
 from roofline.files import atomic
-from roofline.search.decoding import stage_table
 
 
 def to_toml(arch: Arch, note: str) -> str:

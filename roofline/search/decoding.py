@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 
 #: more options would not fit a digit of a genome's word, nor most searches
 MAX_OPTIONS = 36
-
-
-def stage_table(stage: Stage) -> dict[str, Any]:
-    """Return a stage as the fields that an architecture file would state."""
-    return {
-        "name": stage.name,
-        "block": stage.kind,
-        **stage.model_dump(exclude_defaults=True, exclude={"name", "block"}),
-    }
 
 
 def check_space(space: Space) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from roofline.arch.load import stage_table
 from roofline.arch.spec import Arch
 from roofline.errors import InputError, nearest
 from roofline.search import decoding
@@ -282,7 +283,7 @@ def space_from(
     **more: Any,
 ) -> Space:
     """Return a space around a base network, in Python; files are read by `search_space`."""
-    stages = tuple(decoding.stage_table(s) for s in base.stages)
+    stages = tuple(stage_table(s) for s in base.stages)
     return Space(
         name=name, title=more.pop("title", name), family=base.family, image_size=base.image_size, input=base.input,
         stages=stages, choices=tuple(choices), **more,

@@ -8,11 +8,10 @@ from typing import Any
 
 from pydantic import Field
 
-from roofline.arch.load import model
+from roofline.arch.load import model, stage_table
 from roofline.errors import RooflineError, SpecError, UnknownNameError, nearest
 from roofline.names import lookup
 from roofline.quantity import SpecFile
-from roofline.search.decoding import stage_table
 from roofline.search.space import Choice, Space, Value
 from roofline.specfile import load_spec
 
