@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -11,13 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from roofline.errors import InputError
+from roofline.errors import InputError, RooflineError
 from roofline.search.aging import State
 from roofline.search.objective import Evaluation
 from roofline.search.space import Space
 
 FILE, LOCK = "history.sqlite", ".lock.sqlite"
-FORMAT = 1
+FORMAT = 2
 #: pages of 4 KiB in the write-ahead log before they move into the database: rarely, a search writes much
 CHECKPOINT_PAGES = 16_384
 TABLES = """
@@ -25,7 +26,8 @@ create table if not exists about (key text primary key, value text not null);
 create table if not exists generations (
     generation integer primary key, evaluations integer, best_genome text, best_fitness real, best_accuracy real,
     best_half_width real, best_latency_s real, archive_size integer);
-create table if not exists state (id integer primary key check (id = 0), numbers text not null, arrays blob not null);
+create table if not exists state (
+    id integer primary key check (id = 0), numbers text not null, arrays blob not null, digest text not null);
 create table if not exists evaluations (
     generation integer, genome text, accuracy real, half_width real, in_domain integer, violation real, fitness real,
     latency_s text);
@@ -78,7 +80,8 @@ class History:
             raise
 
     def _check(self, about: Mapping[str, Any]) -> None:
-        known = {key: json.loads(value) for key, value in self._db.execute("select key, value from about")}
+        with _clear(self.folder, "read"):
+            known = {key: json.loads(value) for key, value in self._db.execute("select key, value from about")}
         wanted = json.loads(json.dumps(dict(about), sort_keys=True, default=str))
         if not known:
             with _transaction(self._db):
@@ -93,16 +96,31 @@ class History:
             )
 
     def load(self) -> State | None:
-        """Return the state after the last complete generation; None in a new history."""
-        row = self._db.execute("select numbers, arrays from state").fetchone()
-        return None if row is None else _unpack(json.loads(row[0]), row[1], self.space)
+        """Return the state after the last complete generation; None in a new history.
+
+        Raises
+        ------
+        InputError
+            The file was damaged or changed since it was written.
+        """
+        with _clear(self.folder, "read"):
+            row = self._db.execute("select numbers, arrays, digest from state").fetchone()
+        if row is None:
+            return None
+        numbers, arrays, digest = row
+        if not isinstance(numbers, str) or not isinstance(arrays, bytes) or _digest(numbers, arrays) != digest:
+            raise InputError(f"the history in {str(self.folder)!r} is damaged: its state is not what was written")
+        return _unpack(json.loads(numbers), arrays, self.space)
 
     def curve(self) -> list[tuple[int, float]]:
         """Return (evaluations, best fitness) whenever it rose, as far as the history goes."""
         found: list[tuple[int, float]] = []
-        for spent, best in self._db.execute("select evaluations, best_fitness from generations order by generation"):
-            if not found or best > found[-1][1]:
-                found.append((int(spent), float(best)))
+        with _clear(self.folder, "read"):
+            for spent, best in self._db.execute(
+                "select evaluations, best_fitness from generations order by generation"
+            ):
+                if not found or best > found[-1][1]:
+                    found.append((int(spent), float(best)))
         return found
 
     def record(self, state: State, children: Evaluation) -> None:
@@ -121,7 +139,9 @@ class History:
             0 if state.archive is None else len(state.archive),
         )  # fmt: skip
         with _clear(self.folder), _transaction(self._db):
-            self._db.execute("insert or replace into state values (0, ?, ?)", (json.dumps(numbers), arrays))
+            text = json.dumps(numbers)
+            row = (text, arrays, _digest(text, arrays))
+            self._db.execute("insert or replace into state values (0, ?, ?, ?)", row)
             self._db.execute("insert or replace into generations values (?, ?, ?, ?, ?, ?, ?, ?)", summary)
             if self.keep == "all":
                 self._db.executemany(
@@ -157,12 +177,18 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _clear(folder: Path) -> Iterator[None]:
+def _clear(folder: Path, what: str = "write") -> Iterator[None]:
     """Turn what the disk or the file does into one clear line."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
-        raise InputError(f"cannot write history in {str(folder)!r}: {error}") from error
+    except RooflineError:
+        raise
+    except (sqlite3.Error, OSError, ValueError, TypeError) as error:
+        raise InputError(f"cannot {what} history in {str(folder)!r}: {error}") from error
+
+
+def _digest(numbers: str, arrays: bytes) -> str:
+    return hashlib.sha256(numbers.encode() + arrays).hexdigest()
 
 
 PARTS = ("population", "best", "archive")
