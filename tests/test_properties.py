@@ -1,4 +1,4 @@
-"""What must hold for any network on any machine, tried on random ones: more work takes longer, a better machine less."""
+"""What holds for any network on any machine, tried on random ones: more work takes longer, a better machine less."""
 
 from __future__ import annotations
 
