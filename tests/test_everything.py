@@ -126,7 +126,7 @@ def test_precisions_that_a_device_lacks_are_refused() -> None:
     for name in rf.devices():
         device = rf.device(name)
         for precision in set(PRECISIONS.values()) - set(precisions_of(device)):
-            with pytest.raises(rf.RooflineError, match="allowed|has no"):
+            with pytest.raises(rf.RooflineError, match=r"allowed|has no"):
                 rf.simulate("resnet-18", device, dtype=precision)
             refused += 1
     assert refused
