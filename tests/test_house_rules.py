@@ -28,6 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("work",),
     ("cost",),
     ("plot", "stats"),
+    ("page",),  # draws what pictures draw, for a browser
     ("simulate",),
     ("analysis", "search"),
     ("__init__",),  # the public surface

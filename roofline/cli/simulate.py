@@ -19,14 +19,15 @@ from roofline.cli.options import (
     StrictOption,
 )
 from roofline.repeats import merge_repeats
-from roofline.text import engineering, gibibytes, percent, significant
+from roofline.simulate.summary import heading, summary_rows
+from roofline.text import percent, significant
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from roofline.simulate.report import Report
 
-FILES = (".png", ".svg", ".pdf", ".csv", ".json")
+FILES = (".html", ".png", ".svg", ".pdf", ".csv", ".json")
 SLOWEST = 10
 
 
@@ -99,22 +100,7 @@ def command(
     elif form is Format.csv:
         sys.stdout.write(report.kernels.to_csv(index=False, lineterminator="\n"))
     else:
-        output.show(_heading(report), _summary(report), _slowest(report))
-
-
-def _heading(report: Report) -> str:
-    size = f", {report.image_size} px" if report.image_size else ""
-    cores = f", {report.cores} core{'s' if report.cores > 1 else ''}"
-    idle = f" ({report.idle_cores} idle)" if report.idle_cores else ""
-    return (
-        f"{report.model} on {report.device}: {report.runtime}, {report.dtype}, {report.layout}, "
-        f"batch {report.batch:,}{size}{cores}{idle}, {report.mode}"
-    )
-
-
-def _expected(report: Report) -> str:
-    low, high = report.interval.low_s * 1e3, report.interval.high_s * 1e3
-    return f"{significant(low, 3)} to {significant(high, 3)} ms"
+        output.show(heading(report), _summary(report), _slowest(report))
 
 
 def _summary(report: Report) -> Table:
@@ -124,34 +110,7 @@ def _summary(report: Report) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
     for justify in ("left", "right", "left"):
         table.add_column(justify=justify, no_wrap=True)
-    shares = ", ".join(f"{name} {percent(share)}" for name, share in report.bound_shares.items())
-    fits = "fits" if report.fits else "DOES NOT FIT"
-    parts = f"program {engineering(report.program_s, 's')}, device {engineering(report.device_s, 's')}"
-    queue = f", host {engineering(report.host_s, 's')}" if report.host_s else ""
-    for row in (
-        ("Latency", f"{significant(report.latency_ms, 4)} ms", parts + queue),
-        ("Expected", _expected(report), "; ".join(report.interval.reasons) or "9 in 10 networks that no fit had seen"),
-        ("Throughput", f"{significant(report.throughput_per_s, 4)} /s", "examples per second"),
-        ("Bound", report.bound, shares),
-        ("MACs", engineering(report.macs), f"{engineering(report.macs_per_example)} per example"),
-        ("FLOPs", engineering(report.flops), "2 per MAC"),
-        ("Vector operations", engineering(report.vector_ops), ""),
-        ("Parameters", engineering(report.params, digits=4), f"{engineering(report.weight_bytes, 'B')} of weights"),
-        ("Traffic", engineering(report.traffic_bytes, "B"), "across kernel boundaries, unpadded"),
-        ("Peak memory", gibibytes(report.peak_memory_bytes), f"of {gibibytes(report.memory_capacity_bytes)}: {fits}"),
-        (
-            "Intensity I",
-            f"{significant(report.intensity_flops_per_byte)} FLOP/B",
-            f"ridge {significant(report.ridge_flops_per_byte)} FLOP/B",
-        ),
-        (
-            "Attainable",
-            engineering(report.attainable_flops_per_s, "FLOP/s"),
-            f"min(I x bandwidth, peak {engineering(report.peak_flops_per_s, 'FLOP/s')})",
-        ),
-        ("Achieved", engineering(report.achieved_flops_per_s, "FLOP/s"), "FLOPs / latency"),
-        ("Efficiency E", percent(report.efficiency), "achieved / attainable"),
-    ):
+    for row in summary_rows(report):
         table.add_row(*row)
     return table
 

@@ -32,6 +32,8 @@ class Lowered:
         Block of the table that runs at each step.
     names, stages
         Name and stage of each step; empty for a graph without blocks.
+    sources
+        Where the architecture is from: key and text.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Lowered:
     order: Index
     names: tuple[str, ...]
     stages: tuple[str, ...]
+    sources: tuple[tuple[str, str], ...] = ()
 
 
 Step: TypeAlias = tuple[Block, Ports]
@@ -69,6 +72,7 @@ def lower_arch(arch: Arch, batch: int, policy: Policy) -> Lowered:
         order=np.array([row_of[step] for step in steps], dtype=np.int64),
         names=tuple(i.name for i in placed),
         stages=tuple(i.stage for i in placed),
+        sources=arch.sources,
     )
 
 

@@ -139,8 +139,19 @@ class Report(Totals):
 
         return plot_waterfall(self, by=by, path=path)
 
-    def save(self, path: str | Path) -> Path:
-        """Write ``*.csv`` (kernels), ``*.json`` (report with kernels) or ``*.png``, ``*.svg``, ``*.pdf`` (roofline).
+    def save(self, path: str | Path, *, advice: pd.DataFrame | None = None) -> Path:
+        """Write the report in the format that the suffix names.
+
+        ``*.html`` is a page for a browser with everything inside, ``*.csv`` the kernels, ``*.json`` the report with its
+        kernels, ``*.png``, ``*.svg`` and ``*.pdf`` the roofline; ``trace.json`` and ``*.trace.json`` a timeline for
+        Perfetto and chrome://tracing.
+
+        Parameters
+        ----------
+        path : str or Path
+            An existing file is replaced.
+        advice : DataFrame, optional
+            For a page: what would make the run faster, as `roofline.advise` returns it.
 
         Raises
         ------
@@ -149,7 +160,12 @@ class Report(Totals):
         """
         from roofline.simulate.save import save
 
-        return save(self, Path(path))
+        return save(self, Path(path), advice=advice)
+
+    def _repr_html_(self) -> str:
+        from roofline.simulate.webpage import notebook_html
+
+        return notebook_html(self)
 
     def __str__(self) -> str:
         return (

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 from roofline import __version__
 from roofline.errors import InputError
 from roofline.files import atomic
+from roofline.simulate.trace import chrome_trace
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from roofline.simulate.report import Report
 
 PICTURES = (".png", ".svg", ".pdf")
+#: a file of this name, or of ``*.trace.json``, is a timeline
+TRACE = "trace.json"
 SCHEMA_VERSION = 1
 #: what a report says as JSON, beside its kernels
 HEADLINE = (
@@ -25,20 +30,27 @@ HEADLINE = (
 )
 
 
-def save(report: Report, path: Path) -> Path:
+def save(report: Report, path: Path, *, advice: pd.DataFrame | None = None) -> Path:
     """Write a report in the format its suffix names; see `Report.save`."""
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        with atomic(path) as temporary:
-            temporary.write_text(report.kernels.to_csv(index=False), encoding="utf-8")
+    suffix, name = path.suffix.lower(), path.name.lower()
+    if suffix in PICTURES:
+        report.plot_roofline(path)
+        return path
+    if suffix == ".html":
+        from roofline.simulate.webpage import page
+
+        text = page(report, advice)
+    elif suffix == ".csv":
+        text = report.kernels.to_csv(index=False)
+    elif name.endswith(TRACE) and name.removesuffix(TRACE)[-1:] in ("", "."):
+        text = json.dumps(chrome_trace(report), separators=(",", ":"), allow_nan=False)
     elif suffix == ".json":
         kernels = json.loads(report.kernels.to_json(orient="records"))
-        with atomic(path) as temporary:
-            temporary.write_text(json.dumps(report.to_dict() | {"kernels": kernels}, indent=1), encoding="utf-8")
-    elif suffix in PICTURES:
-        report.plot_roofline(path)
+        text = json.dumps(report.to_dict() | {"kernels": kernels}, indent=1)
     else:
-        raise InputError(f"cannot write {path.name!r}: allowed suffixes are .csv, .json, {', '.join(PICTURES)}")
+        raise InputError(f"cannot write {path.name!r}: allowed suffixes are .html, .csv, .json, {', '.join(PICTURES)}")
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return path
 
 
