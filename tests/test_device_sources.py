@@ -17,6 +17,7 @@ from roofline.device import device, devices
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT.parent / "shared" / "reference" / "hardware.csv"
 NAMES = devices()
+REAL = [name for name in NAMES if device(name).vendor != "hypothetical"]
 MEGACORE = {"tpu-v4", "tpu-v5p"}  # two TensorCores run one program: counts per core are sums over both
 SCALE = {
     "Hz": 1, "MHz": 1e6, "GHz": 1e9, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "GB": 1e9, "GB/s": 1e9, "B/clk": 1,
@@ -94,6 +95,13 @@ def test_every_number_has_a_source(name: str) -> None:
         assert (record.source is None) != (record.estimate is None), record.path
 
 
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(REAL)))
+def test_what_does_not_exist_says_so(name: str) -> None:
+    spec = device(name)
+    assert spec.name.startswith("hypothetical-") and spec.title.startswith("Hypothetical ")
+    assert set(spec.sources) == {"definition"} and spec.sources["definition"].startswith("by definition: ")
+
+
 @cache
 def reference() -> dict[str, dict[str, dict[str, str]]]:
     table: dict[str, dict[str, dict[str, str]]] = {}
@@ -122,7 +130,7 @@ def candidates(rows: dict[str, dict[str, str]], path: str) -> list[tuple[float, 
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the reference table is not beside this checkout")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", REAL)
 def test_every_sourced_number_equals_the_reference_table(name: str) -> None:
     tpu, mega = device(name).kind == "tpu", name in MEGACORE
     rows = reference()[f"TPU_{name[4:]}" if tpu else CSV_NAMES.get(name, name.upper().replace("-", "_"))]

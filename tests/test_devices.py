@@ -18,7 +18,7 @@ from roofline.paths import data_files
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = devices()
-SCALE = {"MHz": 1e6, "GHz": 1e9, "TFLOP/s": 1e12, "TOP/s": 1e12}
+SCALE = {"MHz": 1e6, "GHz": 1e9, "GFLOP/s": 1e9, "TFLOP/s": 1e12, "TOP/s": 1e12}
 
 
 @cache
@@ -68,13 +68,14 @@ def test_published_peaks_follow_from_units_times_clock(name: str) -> None:
     spec, file = device(name), raw(name)
     cores = file["chip"]["cores"]["value"]
     for dtype, rate in file["matrix"]["rates"].items():
-        assert spec.peak_flops_per_s(dtype) == rate["peak"] * 1e12
+        peak = rate["peak"] * SCALE[rate["unit"]]
+        assert spec.peak_flops_per_s(dtype) == peak
         engine = file[rate.get("runs_on", "matrix")]
         if "peak_reason" in rate or "peak_reason" in engine:
             continue
         clock_hz = si(engine.get("clock", file["chip"].get("clock")))
         derived = 2 * rate["macs_per_clock"] * engine["units"]["value"] * cores * clock_hz
-        assert rate["peak"] * 1e12 == pytest.approx(derived, rel=0.01), dtype
+        assert peak == pytest.approx(derived, rel=0.01), dtype
     vector = file["vector"]
     assert spec.vector.peak_flops_per_s == si(vector["peak"])
     if "peak_reason" not in vector:
@@ -130,6 +131,13 @@ def test_tpu_v4i_has_more_mxu_and_less_vector_than_v2() -> None:
 def test_a_megacore_sums_its_tensorcores() -> None:
     v4 = device("tpu-v4")
     assert (v4.cores, v4.matrix.units, v4.vector.units) == (1, 8, 2)
+
+
+def test_hypothetical_processors_by_hand() -> None:
+    scalar, cpu = device("hypothetical-scalar"), device("hypothetical-cpu")
+    assert scalar.peak_flops_per_s("fp32") == 2 * 1e9 == 2 * scalar.vector_simple_ops_per_s
+    assert cpu.peak_flops_per_s("fp32") == 2 * 16 * 2 * 16 * 2.5e9  # processors x SIMD units x lanes, 2 FLOP each
+    assert cpu.memory[-1].bandwidth_bytes_per_s == 16 * 64 * 2.5e9
 
 
 def test_unpublished_clocks_stay_unknown() -> None:

@@ -46,7 +46,9 @@ def test_the_op_of_the_page(op_page: dict[str, Any]) -> None:
 @pytest.mark.parametrize("runtime", rf.runtimes())
 def test_the_op_of_the_page_runs_under_every_runtime(op_page: dict[str, Any], runtime: str) -> None:
     kind = rf.runtime(runtime).device_kinds[0]
-    report = rf.simulate(op_page["graph"], {"tpu": "tpu-v3", "gpu": "v100"}[kind], runtime=runtime)
+    report = rf.simulate(
+        op_page["graph"], {"tpu": "tpu-v3", "gpu": "v100", "cpu": "hypothetical-cpu"}[kind], runtime=runtime
+    )
     assert report.vector_ops == 8 * 4096 * 61
     assert report.latency_s > 0
 

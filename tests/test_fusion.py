@@ -65,6 +65,9 @@ MBCONV_KERNELS = {
     # whatever is element-wise ends the convolution before it, and the gate opens the one behind
     "xla_tpu": "expand expand_bn swish | dw dw_bn swish_2 | se/mean | se/reduce se/swish | se/expand se/sigmoid |"
     " se/scale project project_bn residual",
+    # element-wise loops are joined with the loops that make their operand
+    "native": "expand swish | dw swish_2 | se/mean | se/reduce se/swish | se/expand se/sigmoid | se/scale |"
+    " project residual",
 }
 
 PRENORM_ALONE = (
@@ -86,6 +89,8 @@ PRENORM_KERNELS = {
     "tensorrt": "residual norm1 | attn/qkv | attn/attention | attn/proj | attn_residual norm2 | mlp/fc1 mlp/gelu |"
     " mlp/fc2",
     "xla_tpu": "residual norm1 | attn/qkv | attn/attention/scores attn/attention/scale | attn/attention/softmax |"
+    " attn/attention/context | attn/proj | attn_residual norm2 | mlp/fc1 mlp/gelu | mlp/fc2",
+    "native": "residual norm1 | attn/qkv | attn/attention/scores attn/attention/scale | attn/attention/softmax |"
     " attn/attention/context | attn/proj | attn_residual norm2 | mlp/fc1 mlp/gelu | mlp/fc2",
 }
 

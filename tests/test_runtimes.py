@@ -30,7 +30,7 @@ def test_constants_are_possible(name: str) -> None:
     for time in ("program_s", "host_s", "floor_s", "memory_latency_s"):
         assert 0 <= getattr(runtime, time) < 1e-3, f"{time}: launches take microseconds"
     assert set(runtime.epilogue) <= set(FAMILIES) and set(runtime.prologue) <= set(FAMILIES)
-    assert set(runtime.device_kinds) <= {"tpu", "gpu"} and runtime.device_kinds
+    assert set(runtime.device_kinds) <= {"tpu", "gpu", "cpu"} and runtime.device_kinds
 
 
 def quantities(spec: object) -> list[Quantity]:
@@ -76,6 +76,8 @@ def test_xla_means_the_one_of_the_device() -> None:
     assert rf.runtime("xla", "gpu").name == "xla_gpu"
     assert rf.simulate("resnet-18", "v100", runtime="xla").runtime == "xla_gpu"
     assert rf.simulate("resnet-18", "tpu-v3", runtime="xla").runtime == "xla_tpu"
+    with pytest.raises(InputError, match="does not run on a cpu; allowed: 'native'"):
+        rf.simulate("resnet-18", "hypothetical-cpu", runtime="xla")
 
 
 @pytest.mark.parametrize("name", SAMPLE)

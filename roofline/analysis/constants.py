@@ -40,7 +40,7 @@ class Constant:
     high: float
     unit: str | None
     why: str
-    kinds: tuple[str, ...] = ("tpu", "gpu")
+    kinds: tuple[str, ...] = ("tpu", "gpu", "cpu")
     logarithmic: bool = False
 
     @property
@@ -155,6 +155,7 @@ DEFAULT: dict[str, tuple[str, ...]] = {
         *("matrix_fraction", "bandwidth_fraction", "vector_fraction", "overlap", "floor_s", "memory_latency_s"),
         *("window_ops", "conversion_ops", "weight_load_rows", "partial_sum_ops"),
     ),
+    "cpu": ("matrix_fraction", "bandwidth_fraction", "vector_fraction", "overlap", "floor_s", "window_ops"),
 }
 
 

@@ -28,7 +28,7 @@ Style = Literal["systolic", "tensorcore"]
 Role = Literal["main", "shared", "local"]
 Scope = Literal["chip", "core", "unit"]
 Engine = Literal["matrix", "vector"]
-Kind = Literal["tpu", "gpu"]
+Kind = Literal["tpu", "gpu", "cpu"]
 
 
 @dataclass(frozen=True, kw_only=True)

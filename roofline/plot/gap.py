@@ -95,7 +95,7 @@ def _equal_efficiency(ax: Axes, achieved: np.ndarray, peak: float) -> None:
     """Draw lines of equal FLOP/s up to the peak, each with its rate where it enters on the left or below."""
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     decades = range(math.floor(math.log10(achieved.min())) - 1, math.ceil(math.log10(peak)) + 1)
-    rates = [step * 10.0**decade for decade in decades for step in STEPS if step * 10.0**decade < peak / 1.2]
+    rates = [step * 10.0**decade for decade in decades for step in STEPS if step * 10.0**decade < peak / 1.6]
     ends = np.array([left, right])
     for rate in (*rates, peak):
         start = max(left, low * rate)

@@ -28,7 +28,7 @@ def runtime(name: str | Path | Runtime, device_kind: str | None = None) -> Runti
     name
         ``xla`` means ``xla_tpu`` or ``xla_gpu``, by `device_kind` (``"tpu"`` where that is not given).
     device_kind
-        ``"tpu"`` or ``"gpu"``: the runtime must run there.
+        ``"tpu"``, ``"gpu"`` or ``"cpu"``: the runtime must run there.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def _path(name: str, device_kind: str) -> Path:
     if name.endswith(".toml"):
         return Path(name)
     files = data_files("runtimes")
-    families = {family: files[members[device_kind]] for family, members in FAMILIES.items()}
+    families = {family: files[members.get(device_kind, members["tpu"])] for family, members in FAMILIES.items()}
     return lookup(name, {**families, **files}, "runtime")
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from roofline.device.spec import Kind
 from roofline.families import Family
 from roofline.quantity import Count, Cycles, Fraction, SpecFile, Time
 
@@ -76,7 +77,7 @@ class RuntimeFile(SpecFile):
 
     name: str
     title: str
-    device_kinds: tuple[Literal["tpu", "gpu"], ...] = Field(min_length=1)
+    device_kinds: tuple[Kind, ...] = Field(min_length=1)
     default_layout: Literal["nhwc", "nchw"]
     sources: dict[str, str] = Field(min_length=1)
     fusion: Fusion

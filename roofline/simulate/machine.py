@@ -15,8 +15,8 @@ from roofline.runtime.spec import Runtime
 from roofline.simulate.table import DTYPE_CODES
 
 #: lanes and sublanes of the tiled memory layout, per kind of device (jax tpu_info: (8, 128) for 32- and 16-bit data
-#: before TPU v7x; GPU memory is linear)
-LAYOUT_TILE = {"tpu": (128, 8), "gpu": (1, 1)}
+#: before TPU v7x; other memory is linear)
+LAYOUT_TILE = {"tpu": (128, 8), "gpu": (1, 1), "cpu": (1, 1)}
 #: floating-point arithmetic of vector units is this wide: narrower formats are converted
 WORD_BITS = 32
 #: bytes that one lane loads at a time
