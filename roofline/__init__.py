@@ -28,6 +28,7 @@ _PUBLIC = {
     "simulate_many": "roofline.simulate.run",
     "Request": "roofline.simulate.run",
     "Report": "roofline.simulate.report",
+    "advise": "roofline.analysis.advise",
     "compare": "roofline.analysis.compare",
     "flops_gap": "roofline.analysis.gap",
     "migrate": "roofline.analysis.migrate",
@@ -53,6 +54,7 @@ _PUBLIC = {
 __all__ = [*_PUBLIC, "__version__"]
 
 if TYPE_CHECKING:
+    from roofline.analysis.advise import advise as advise
     from roofline.analysis.compare import compare as compare
     from roofline.analysis.gap import flops_gap as flops_gap
     from roofline.analysis.migrate import migrate as migrate

@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from roofline.cli import calibrate, compare, devices, gap, lut, migrate, models, runtimes, search, simulate, validate
+from roofline.cli import (
+    advise,
+    calibrate,
+    compare,
+    devices,
+    gap,
+    lut,
+    migrate,
+    models,
+    runtimes,
+    search,
+    simulate,
+    validate,
+)
 from roofline.errors import RooflineError
 
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 1
@@ -22,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("simulate")(simulate.command)
+app.command("advise")(advise.command)
 app.command("compare")(compare.command)
 app.command("gap")(gap.command)
 app.command("migrate")(migrate.command)

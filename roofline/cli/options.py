@@ -23,6 +23,14 @@ class Format(StrEnum):
     csv = "csv"
 
 
+class Plot(StrEnum):
+    """Which picture of a run is drawn."""
+
+    roofline = "roofline"
+    waterfall = "waterfall"
+    kernels = "kernels"
+
+
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What is printed.")]
 LayoutOption = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc; default: the runtime's.")]
 ImageSizeOption = Annotated[

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from roofline.cli import frontend, output
+from roofline.cli.advise import gains
+from roofline.cli.explain import stages, waterfall
 from roofline.cli.options import (
     ForceOption,
     Format,
@@ -16,8 +18,10 @@ from roofline.cli.options import (
     LayoutOption,
     ModeOption,
     OutputOption,
+    Plot,
     StrictOption,
 )
+from roofline.errors import InputError
 from roofline.repeats import merge_repeats
 from roofline.simulate.summary import heading, summary_rows
 from roofline.text import percent, significant
@@ -27,7 +31,8 @@ if TYPE_CHECKING:
 
     from roofline.simulate.report import Report
 
-FILES = (".html", ".png", ".svg", ".pdf", ".csv", ".json")
+PICTURES = (".png", ".svg", ".pdf")
+FILES = (".html", *PICTURES, ".csv", ".json")
 SLOWEST = 10
 
 
@@ -50,6 +55,10 @@ def command(
     mode: ModeOption = "inference",
     strict: StrictOption = False,
     form: FormatOption = Format.table,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also say where the latency goes; csv: only that.")
+    ] = False,
+    plot: Annotated[Plot | None, typer.Option("--plot", help="What --output draws; default: roofline.")] = None,
     file: OutputOption = None,
     force: ForceOption = False,
     onnx: frontend.OnnxOption = None,
@@ -64,9 +73,12 @@ def command(
     """Simulate MODEL on a device, or a program of your own: --onnx, --torch, --jax, --graph.
 
     Prints latency, its bound and the slowest kernels; with --format csv one row per kernel. --output also writes
-    a roofline (.png, .svg, .pdf), the kernels (.csv) or the report (.json).
+    a page with everything (.html), a picture (.png, .svg, .pdf; --plot says which), a timeline (trace.json), the
+    kernels (.csv) or the report (.json).
     """
-    output.check_suffix(file, FILES, force=force)
+    output.check_suffix(file, FILES if plot is None else PICTURES, force=force)
+    if plot is not None and file is None:
+        raise InputError(f"--plot needs --output: a file with {', '.join(PICTURES)}")
     output.check_suffix(save_graph, (".json",), force=force)
     import roofline as rf
 
@@ -79,28 +91,36 @@ def command(
     )  # fmt: skip
     if save_graph is not None:
         frontend.save(network, save_graph, batch, image_size)
-    report = rf.simulate(
-        network,
-        device,
-        batch=batch,
-        dtype=dtype,
-        runtime=runtime,
-        layout=layout,
-        image_size=image_size,
-        cores=cores,
-        mode=mode,
-        strict=strict,
-    )
+    options: dict[str, Any] = {
+        "batch": batch,
+        "dtype": dtype,
+        "runtime": runtime,
+        "layout": layout,
+        "image_size": image_size,
+        "cores": cores,
+        "mode": mode,
+        "strict": strict,
+    }
+    report = rf.simulate(network, device, **options)
     for warning in report.warnings:
         output.warn(warning)
-    if file is not None:
+    if file is not None and plot is not None:
+        getattr(report, f"plot_{plot}")(file)
+    elif file is not None and file.suffix.lower() == ".html":
+        report.save(file, advice=gains(rf.advise(network, device, **options)))
+    elif file is not None:
         report.save(file)
     if form is Format.json:
-        sys.stdout.write(output.as_json(report.to_dict()))
+        why = {"waterfall": output.records(report.waterfall("stage"))} if explain else {}
+        sys.stdout.write(output.as_json(report.to_dict() | why))
+    elif form is Format.csv and explain:
+        output.write_rows("waterfall", output.records(report.waterfall("stage")), form)
     elif form is Format.csv:
         sys.stdout.write(report.kernels.to_csv(index=False, lineterminator="\n"))
     else:
         output.show(heading(report), _summary(report), _slowest(report))
+        if explain:
+            output.show(waterfall(report), stages(report))
 
 
 def _summary(report: Report) -> Table:

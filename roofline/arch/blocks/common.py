@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from roofline.arch.block import Block, Ports, Stage, stage
+from roofline.errors import SpecError
 from roofline.graph.builder import GraphBuilder, Pair
 from roofline.graph.ops import Padding
 from roofline.graph.tensor import Tensor
-from roofline.numeric import Numeric
+from roofline.numeric import Numeric, floor_div
 
 
 def conv_bn_act(
@@ -54,6 +55,21 @@ def global_pool(b: GraphBuilder, x: Tensor, *, wanted: bool = True) -> Tensor:
     return b.mean(x, (1, 2), keep=False, name="pool") if wanted else x
 
 
+def space_to_depth(b: GraphBuilder, x: Tensor) -> Tensor:
+    """Squares of 2 x 2 positions into the channels: (N, H, W, C) -> (N, H / 2, W / 2, 4 C), a copy."""
+    n, height, width, channels = x.shape
+    return b.move("space_to_depth", x, (n, floor_div(height, 2), floor_div(width, 2), 4 * channels))
+
+
+def kernel_in_depth(kernel: int) -> int:
+    """Return the side of the kernel that does behind `space_to_depth` what one of stride 2 does before it.
+
+    The kernel is padded with zeros to an even side, and its squares of 2 x 2 move into the channels (MLPerf's ResNet on
+    TPUs: Ying et al., "Image Classification at Supercomputer Scale", arXiv 1811.06992).
+    """
+    return (kernel + 1) // 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConvBlock(Block):
     """One convolution with batch norm and activation, as in stems."""
@@ -63,13 +79,15 @@ class ConvBlock(Block):
     stride: Numeric
     activation: str
     padding: Literal["same", "valid"] = "same"
+    in_depth: bool = False
 
     def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Convolution, batch norm, activation."""
         padding: Padding = "same" if self.padding == "same" else (0, 0)
+        x = space_to_depth(b, inputs[0]) if self.in_depth else inputs[0]
         return (
             conv_bn_act(
-                b, inputs[0], self.channels, kernel=self.kernel, stride=self.stride, padding=padding,
+                b, x, self.channels, kernel=self.kernel, stride=self.stride, padding=padding,
                 activation=self.activation,
             ),
         )  # fmt: skip
@@ -77,7 +95,10 @@ class ConvBlock(Block):
 
 @stage("conv")
 class ConvStage(Stage):
-    """Plain convolutions; the stride is that of the first."""
+    """Plain convolutions; the stride is that of the first.
+
+    With `in_depth` the first convolution, of stride 2, runs on four times the channels of half the grid.
+    """
 
     width_fields = ("channels",)
 
@@ -86,15 +107,36 @@ class ConvStage(Stage):
     stride: int = 1
     activation: str = "relu"
     padding: Literal["same", "valid"] = "same"
+    in_depth: bool = False
 
     def make(self, index: int, ports: Ports) -> Block:
-        """Return a convolution block."""
+        """Return a convolution block.
+
+        Raises
+        ------
+        SpecError
+            `in_depth` with another stride than 2, another padding than "same", or an odd grid.
+        """
+        in_depth = self.in_depth and index == 0
+        if in_depth:
+            check_in_depth(self.name, ports, self.stride, self.padding)
         return ConvBlock(
             channels=self.channels,
-            kernel=self.kernel,
-            stride=self.stride if index == 0 else 1,
+            kernel=kernel_in_depth(self.kernel) if in_depth else self.kernel,
+            stride=self.stride if index == 0 and not in_depth else 1,
             activation=self.activation,
             padding=self.padding,
+            in_depth=in_depth,
+        )
+
+
+def check_in_depth(name: str, ports: Ports, stride: int, padding: str = "same") -> None:
+    """Raise SpecError unless a convolution of this stride and padding has a form behind `space_to_depth`."""
+    _, height, width, _ = ports[0].shape
+    if stride != 2 or padding != "same" or height % 2 or width % 2:
+        raise SpecError(
+            f"stage {name!r}: in_depth needs stride 2, padding 'same' and an even grid, got stride {stride!r}, "
+            f"padding {padding!r} and {int(height)} x {int(width)}"
         )
 
 

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from roofline.arch.block import Block, Ports, Stage, stage
-from roofline.arch.blocks.common import conv_bn_act, global_pool, squeeze_excite
+from roofline.arch.blocks.common import (
+    check_in_depth,
+    conv_bn_act,
+    global_pool,
+    kernel_in_depth,
+    space_to_depth,
+    squeeze_excite,
+)
 from roofline.errors import SpecError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.tensor import Tensor
@@ -146,12 +153,15 @@ class ResNetStem(Block):
     inner: Numeric
     activation: str
     deep: bool
+    in_depth: bool
 
     def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Add the stem's ops."""
         x, act = inputs[0], self.activation
         if not self.deep:
-            x = conv_bn_act(b, x, self.channels, kernel=7, stride=2, activation=act, name="conv")
+            x = space_to_depth(b, x) if self.in_depth else x
+            kernel, stride = (kernel_in_depth(7), 1) if self.in_depth else (7, 2)
+            x = conv_bn_act(b, x, self.channels, kernel=kernel, stride=stride, activation=act, name="conv")
             return (b.pool(x, "max", kernel=3, stride=2, name="pool"),)
         x = conv_bn_act(b, x, self.inner, kernel=3, stride=2, activation=act, name="conv1")
         x = conv_bn_act(b, x, self.inner, kernel=3, activation=act, name="conv2")
@@ -161,15 +171,34 @@ class ResNetStem(Block):
 
 @stage("resnet_stem")
 class ResNetStemStage(Stage):
-    """ResNet's stem; `deep` is that of ResNet-RS, with `channels` / 2 in its first two convolutions."""
+    """ResNet's stem; `deep` is that of ResNet-RS, with `channels` / 2 in its first two convolutions.
+
+    With `in_depth` the 7x7 convolution runs on four times the channels of half the grid.
+    """
 
     width_fields = ("channels",)
 
     channels: int = 64
     deep: bool = False
     activation: str = "relu"
+    in_depth: bool = False
 
     def make(self, index: int, ports: Ports) -> Block:
-        """Return the stem."""
-        inner = self.channels // 2 if self.deep else 0
-        return ResNetStem(channels=self.channels, inner=inner, activation=self.activation, deep=self.deep)
+        """Return the stem.
+
+        Raises
+        ------
+        SpecError
+            `in_depth` in a deep stem, or on an odd grid.
+        """
+        if self.in_depth and self.deep:
+            raise SpecError(f"stage {self.name!r}: a deep stem has no in_depth")
+        if self.in_depth:
+            check_in_depth(self.name, ports, stride=2)
+        return ResNetStem(
+            channels=self.channels,
+            inner=self.channels // 2 if self.deep else 0,
+            activation=self.activation,
+            deep=self.deep,
+            in_depth=self.in_depth,
+        )

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from roofline.arch.block import Block, Ports, Stage, stage
+from roofline.arch.blocks.common import space_to_depth
 from roofline.arch.blocks.transformer import TransformerStage, check_ranks, mlp, self_attention
 from roofline.dtypes import DTYPES
 from roofline.errors import ShapeError
@@ -127,8 +128,7 @@ class PatchMerging(Block):
     def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return (N, H / 2, W / 2, channels)."""
         x = b.add(*inputs, name="residual")
-        n, height, width, channels = x.shape
-        x = b.move("space_to_depth", x, (n, floor_div(height, 2), floor_div(width, 2), 4 * channels))
+        x = space_to_depth(b, x)
         return (b.linear(b.layer_norm(x, name="norm"), self.channels, bias=False, name="reduction"),)
 
 

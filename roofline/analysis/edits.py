@@ -1,0 +1,221 @@
+"""What could be changed about a run: every edit is a request like the run's own, ready to be simulated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from roofline.arch.block import Stage
+from roofline.arch.build import MAX_BATCH, instances
+from roofline.arch.edit import activations, edit_stage
+from roofline.arch.spec import Arch
+from roofline.dtypes import DTYPES, PRECISIONS
+from roofline.errors import RooflineError
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Elementwise
+from roofline.runtime.load import runtime as load_runtime
+from roofline.runtime.load import runtimes
+from roofline.simulate.report import Report
+from roofline.simulate.run import Request
+
+#: what an edit does to the outputs: nothing; it rounds them differently; another function, to be trained again
+FREE, PRECISION, NETWORK = "free", "precision", "network"
+CHEAP = "relu"
+#: activations with a cheaper one to take their place
+DEAR = ("swish", "gelu", "gelu_tanh", "mish", "elu", "hard_swish", "softplus")
+#: widths that may change by rounding to a multiple, at most by this share; of classes only upwards
+WIDTHS, MOST_CHANGE = ("channels", "width", "hidden", "classes"), 0.25
+#: granules of widths beside the runtime's own alignment: sublanes and lanes or array columns of a TPU come from the
+#: device; tensor cores like whole tiles (NVIDIA DL performance guide, tile quantization)
+TILE_SIDES = (64, 128)
+LARGER_BATCHES = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Edit:
+    """One change.
+
+    Attributes
+    ----------
+    edit
+        What is changed: batch, cores, dtype, runtime, layout, width, expand, activation, fuse, unfuse, squeeze-excite,
+        stem.
+    stage
+        The stage that changes; empty for the whole run.
+    description
+        A line for people.
+    setting
+        What to write: fields of the stage in the architecture file, or an option of `simulate`.
+    kind
+        ``free``: the network computes the same. ``precision``: the same in another number format. ``network``: another
+        function, to be trained again; its accuracy is not predicted.
+    request
+        The run with the change.
+    """
+
+    edit: str
+    stage: str
+    description: str
+    setting: str
+    kind: str
+    request: Request
+
+
+def edits(report: Report, request: Request) -> list[Edit]:
+    """Return the edits that apply to a simulated run; those that make no valid network are left out.
+
+    Parameters
+    ----------
+    report
+        The run as it is.
+    request
+        What it was simulated from, its model an `Arch` or an `OpGraph`.
+    """
+    run = replace(request, strict=False)
+    found = [*_options(report, run), *_batches(report, run)]
+    if isinstance(run.model, Arch):
+        for stage in run.model.stages:
+            found += _stage_edits(report, run, run.model, stage)
+    if isinstance(run.model, OpGraph):
+        found += _function_edits(run, run.model)
+    return found
+
+
+# the run --------------------------------------------------------------------------------------------------------------
+
+
+def _option(run: Request, name: str, value: Any, description: str, kind: str = FREE) -> Edit:
+    return Edit(
+        edit=name, stage="", description=description, setting=f"{name} = {value!r}", kind=kind,
+        request=replace(run, **{name: value}),
+    )  # fmt: skip
+
+
+def _options(report: Report, run: Request) -> Iterator[Edit]:
+    device = report.device_spec
+    if report.cores < device.cores:
+        yield _option(run, "cores", device.cores, f"cores {report.cores} -> {device.cores}")
+    for name, rate in device.matrix.rates.items():
+        whole = DTYPES[name].kind == "int" and report.mode != "inference"
+        if name != report.dtype and name in PRECISIONS and not rate.stored_only and not whole:
+            yield _option(run, "dtype", name, f"{report.dtype} -> {name}", PRECISION)
+    for name in runtimes():
+        if name != report.runtime and device.kind in load_runtime(name).device_kinds:
+            yield _option(run, "runtime", name, f"{report.runtime} -> {name}")
+    other = "nchw" if report.layout == "nhwc" else "nhwc"
+    yield _option(run, "layout", other, f"{report.layout} -> {other}")
+
+
+def _batches(report: Report, run: Request) -> Iterator[Edit]:
+    """Yield the next powers of two, above and below."""
+    exponent = math.log2(report.batch)
+    above = [2 ** (math.floor(exponent) + step) for step in range(1, LARGER_BATCHES + 1)]
+    below = 2 ** (math.ceil(exponent) - 1)
+    for batch in (int(below), *above):
+        if not 1 <= batch <= MAX_BATCH or not _takes_batch(run.model, batch):
+            continue
+        yield _option(run, "batch", batch, f"batch {report.batch:,} -> {batch:,}")
+
+
+def _takes_batch(model: Any, batch: int) -> bool:
+    if not isinstance(model, OpGraph):
+        return True
+    try:
+        model.with_batch(batch)
+    except RooflineError:
+        return False
+    return True
+
+
+# the network ----------------------------------------------------------------------------------------------------------
+
+
+def _stage_edits(report: Report, run: Request, arch: Arch, stage: Stage) -> Iterator[Edit]:
+    """Yield what a stage could do without, use instead, or round."""
+    for edit, description, kind, fields in (*_widths(report, arch, stage), *_structure(arch, stage)):
+        try:
+            edited = edit_stage(arch, stage.name, **fields)
+            instances(edited.with_image_size(run.image_size), 1)
+        except RooflineError:  # its blocks do not fit the stages around it
+            continue
+        yield Edit(
+            edit=edit,
+            stage=stage.name,
+            description=f"{description} in {stage.name}",
+            setting=", ".join(f"{name} = {_toml(value)}" for name, value in fields.items()),
+            kind=kind,
+            request=replace(run, model=edited),
+        )
+
+
+Change = tuple[str, str, str, dict[str, Any]]
+
+
+def _widths(report: Report, arch: Arch, stage: Stage) -> Iterator[Change]:
+    """Yield widths rounded to what the machine takes at a time."""
+    machine, fields = report.machine, type(stage).model_fields
+    granules = {int(machine.runtime.alignment_elements), *TILE_SIDES}
+    if machine.systolic:
+        granules = {int(machine.sublanes), int(machine.columns)}
+    for name in WIDTHS:
+        width = getattr(stage, name) if name in fields else 0
+        for target in _rounded(width, granules) if width else ():
+            if target > width:  # zeros in the new weights compute the same
+                yield "width", f"pad {width} -> {target} {name}", FREE, {name: target}
+            elif name != "classes":
+                yield "width", f"cut {width} -> {target} {name}", NETWORK, {name: target}
+    ratio = getattr(stage, "expand", 1) if "kernel" in fields and "channels" in fields else 1
+    if ratio > 1:
+        channels = stage.channels  # type: ignore[attr-defined]
+        width = int(channels * ratio)
+        for target in _rounded(width, {max(granules)}):
+            if target < width:
+                fraction = math.ceil(1e4 * target / channels) / 1e4  # rounds down to the target again
+                yield "expand", f"expand {channels} -> {target}, not {width}", NETWORK, {"expand": fraction}
+
+
+def _rounded(width: int, granules: set[int]) -> list[int]:
+    """Return the multiples next to a width, where they are near."""
+    near = {granule * whole for granule in granules for whole in (width // granule, -(-width // granule))}
+    return sorted(n for n in near if 0 < abs(n - width) <= MOST_CHANGE * width)
+
+
+def _structure(arch: Arch, stage: Stage) -> Iterator[Change]:
+    """Yield cheaper activations, fusion, less squeeze-and-excite, and a stem that fills the array."""
+    dear = {name: value for name, value in activations(stage).items() if value in DEAR}
+    if dear:
+        functions = "/".join(dict.fromkeys(dear.values()))
+        yield "activation", f"{functions} -> {CHEAP}", NETWORK, dict.fromkeys(dear, CHEAP)
+    fields = type(stage).model_fields
+    if "fused" in fields:
+        fused = stage.fused  # type: ignore[attr-defined]
+        name = "unfuse" if fused else "fuse"
+        yield name, f"{name} MBConv", NETWORK, {"fused": not fused}
+    ratio = getattr(stage, "se_ratio", 0.0)
+    if ratio and getattr(stage, "se", "") != "none":
+        off: dict[str, Any] = {"se": "none"} if "se" in fields else {"se_ratio": 0.0}
+        yield "squeeze-excite", "no squeeze-and-excite", NETWORK, off
+        yield "squeeze-excite", f"squeeze ratio {ratio:g} -> {ratio / 2:g}", NETWORK, {"se_ratio": ratio / 2}
+    if stage is arch.stages[0] and "in_depth" in fields and not stage.in_depth:  # type: ignore[attr-defined]
+        yield "stem", "space-to-depth before the first convolution", FREE, {"in_depth": True}
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else f"{value!r}"
+
+
+def _function_edits(run: Request, graph: OpGraph) -> Iterator[Edit]:
+    """Yield a graph with each of its dear activations replaced."""
+    found = {op.function for op in graph.ops.values() if isinstance(op, Elementwise)}
+    for function in (name for name in DEAR if name in found):
+        ops = {
+            op_id: replace(op, function=CHEAP) if isinstance(op, Elementwise) and op.function == function else op
+            for op_id, op in graph.ops.items()
+        }
+        edited = OpGraph(ops, graph.tensors, graph.outputs, graph.name)
+        yield Edit(
+            edit="activation", stage="", description=f"{function} -> {CHEAP}",
+            setting=f"{function} = {CHEAP!r}", kind=NETWORK, request=replace(run, model=edited),
+        )  # fmt: skip

@@ -1,0 +1,120 @@
+"""``roofline advise``: what would make a network faster, by simulating it with every change there is."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from roofline.cli import frontend, output
+from roofline.cli.options import (
+    ForceOption,
+    Format,
+    FormatOption,
+    ImageSizeOption,
+    LayoutOption,
+    ModeOption,
+    OutputOption,
+    StrictOption,
+)
+from roofline.errors import InputError
+from roofline.text import significant
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+SHOWN = (
+    *("edit", "description", "setting", "kind", "latency_ms", "latency_change", "throughput_change", "macs_change"),
+    "fits",
+)
+#: a change of less is not worth a line
+WORTH_SAYING = 0.0005
+
+
+def command(
+    device: Annotated[str, typer.Option("--device", "-d", help="A device name (roofline devices), or a TOML file.")],
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A model name, a TOML file, or a saved graph (.json).")
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", "-b", help="Examples per run.")] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="bf16, fp16, int8, amp_fp16, ...")] = None,
+    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help="Default: the device's.")] = None,
+    layout: LayoutOption = None,
+    image_size: ImageSizeOption = None,
+    cores: Annotated[int | None, typer.Option("--cores", help="Program instances; default: all.")] = None,
+    mode: ModeOption = "inference",
+    strict: StrictOption = False,
+    limit: Annotated[int, typer.Option("--limit", help="Lines of the table.")] = 15,
+    everything: Annotated[bool, typer.Option("--all", help="Also changes that gain nothing.")] = False,
+    form: FormatOption = Format.table,
+    file: OutputOption = None,
+    force: ForceOption = False,
+    onnx: frontend.OnnxOption = None,
+    torch: frontend.TorchOption = None,
+    jax: frontend.JaxOption = None,
+    graph: frontend.GraphOption = None,
+    input_shape: frontend.ShapeOption = None,
+    dim: frontend.DimOption = None,
+    cache: frontend.CacheOption = None,
+) -> None:
+    """Try every change of MODEL, its batch, precision and software on a device, and rank what gains throughput.
+
+    Each line is a simulation of the changed run. "free" computes the same, "precision" the same in other numbers,
+    "network" another function whose accuracy is not predicted. --format json|csv and --output hold every change.
+    """
+    output.check_suffix(file, (".csv", ".json"), force=force)
+    if limit < 1:
+        raise InputError(f"--limit must be at least 1, got {limit}")
+    import roofline as rf
+
+    network = frontend.network(
+        model,
+        frontend.Source(
+            onnx=onnx, torch=torch, jax=jax, graph=graph, shapes=tuple(input_shape or ()), dims=tuple(dim or ()),
+            cache=cache,
+        ),
+    )  # fmt: skip
+    advice = rf.advise(
+        network, device, batch=batch, dtype=dtype, runtime=runtime, layout=layout, image_size=image_size, cores=cores,
+        mode=mode, strict=strict,
+    )  # fmt: skip
+    rows = output.records(advice)
+    if file is not None:
+        output.write_tables(file, {"advice": rows})
+    if form is not Format.table:
+        output.write_rows("advice", rows, form)
+        return
+    shown = advice if everything else gains(advice)
+    name = network if isinstance(network, str) else network.name
+    before = f"{significant(advice['latency_before_ms'].iloc[0], 4)} ms" if len(advice) else ""
+    output.show(
+        _table(f"{name} on {device}: {len(advice)} changes tried, {before} as it is", shown.head(limit)),
+        "free: same outputs; precision: other numbers; network: another function, accuracy not predicted",
+    )
+    sys.stdout.flush()
+
+
+def gains(advice: pd.DataFrame) -> pd.DataFrame:
+    """Return the changes that are worth a line, and of each what a reader needs."""
+    return advice.loc[advice["throughput_change"] >= WORTH_SAYING, list(SHOWN)]
+
+
+def _table(title: str, advice: pd.DataFrame) -> Table:
+    right = ("latency ms", "latency", "throughput", "MACs")
+    table = output.table(title, ("change", "kind", "setting", *right), right)
+    for row in advice.to_dict("records"):
+        table.add_row(
+            row["description"] + ("" if row["fits"] else " (does not fit)"),
+            row["kind"],
+            row["setting"],
+            significant(row["latency_ms"], 4),
+            *(signed(row[name]) for name in ("latency_change", "throughput_change", "macs_change")),
+        )
+    return table
+
+
+def signed(change: float) -> str:
+    """Return a change in per cent with its sign; a dash where it rounds to nothing."""
+    return f"{100 * change:+.1f} %" if abs(change) >= WORTH_SAYING else "-"

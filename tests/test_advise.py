@@ -1,0 +1,246 @@
+"""Advice: what is promised is what the edited network takes, simulated again from a file by somebody else."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import roofline as rf
+from roofline.analysis.edits import FREE, NETWORK, PRECISION, edits
+from roofline.arch.blocks.common import kernel_in_depth
+from roofline.arch.edit import edit_stage
+from roofline.cli.app import main
+from roofline.errors import DoesNotFitError, InputError, UnknownNameError
+from roofline.search.archfile import write_arch
+from roofline.simulate.run import request_of
+
+RUNS: tuple[dict[str, Any], ...] = (
+    {"model": "efficientnet-x-b0", "device": "tpu-v3", "batch": 128},
+    {"model": "efficientnet-b0", "device": "v100", "batch": 8, "runtime": "pytorch_eager", "image_size": 192},
+    {"model": "resnet-50", "device": "l4", "batch": 1},
+    {"model": "regnety-1.6gf", "device": "tpu-v4i", "batch": 3},
+    {"model": "vit-ti-16", "device": "h100-sxm"},
+    {"model": "gpt2", "device": "tpu-v5e", "image_size": 64},
+)
+
+
+def change(after: float, before: float) -> float:
+    return after / before - 1.0
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run['model']}-{run['device']}")
+def test_every_promise_is_kept_by_the_edited_file(run: dict[str, Any], tmp_path: Path) -> None:
+    """The row says which stage to change and how; the file that says so takes exactly as long as was promised."""
+    before = rf.simulate(**run)
+    table = rf.advise(**run)
+    assert len(table) > 5
+    for row in table.to_dict("records"):
+        settings = read_settings(row["setting"])
+        if row["stage"]:
+            edited = edit_stage(rf.model(run["model"]), row["stage"], **settings)
+            path = write_arch(edited, tmp_path / "edited.toml", "an edit")
+            after = rf.simulate(**(run | {"model": path}))
+        else:
+            after = rf.simulate(**(run | settings))
+        assert after.latency_ms == row["latency_ms"]
+        assert row["latency_before_ms"] == before.latency_ms
+        assert row["latency_change"] == change(after.latency_s, before.latency_s)
+        assert row["throughput_change"] == change(after.throughput_per_s, before.throughput_per_s)
+        assert row["macs_change"] == change(after.macs_per_example, before.macs_per_example)
+
+
+def read_settings(text: str) -> dict[str, Any]:
+    """Return the settings of a row, which are written as TOML."""
+    import tomllib
+
+    return tomllib.loads(text.replace(", ", "\n"))
+
+
+def test_the_best_comes_first() -> None:
+    table = rf.advise("efficientnet-b0", "tpu-v4i", batch=8)
+    assert (np.diff(table["throughput_change"]) <= 0).all()
+    assert set(table["kind"]) == {FREE, PRECISION, NETWORK}
+    assert {"batch", "dtype", "layout", "activation", "fuse", "squeeze-excite", "stem", "width"} <= set(table["edit"])
+
+
+def test_free_edits_leave_the_work_alone() -> None:
+    """Software, layout, cores and batch compute the same; padding adds products with zeros."""
+    table = rf.advise("efficientnet-b0", "a100-80gb", batch=8)
+    free = table[table["kind"] == FREE]
+    assert {"batch", "runtime", "layout"} <= set(free["edit"])
+    assert (free.loc[free["edit"].isin(["batch", "runtime", "layout"]), "macs_change"] == 0).all()
+    assert (free.loc[free["edit"] == "width", "macs_change"] > 0).all()
+    assert set(table.loc[table["edit"] == "dtype", "kind"]) == {PRECISION}
+    assert set(table.loc[table["edit"].isin(["activation", "fuse", "squeeze-excite"]), "kind"]) == {NETWORK}
+
+
+def test_an_edit_goes_to_the_stage_it_names() -> None:
+    request = request_of(model=rf.model("efficientnet-x-b0"), device="tpu-v3", batch=8)
+    found = edits(rf.simulate(request.model, "tpu-v3", batch=8), request)
+    for edit in found:
+        if edit.stage:
+            assert isinstance(request.model, rf.Arch)
+            assert isinstance(edit.request.model, rf.Arch)
+            pairs = zip(request.model.stages, edit.request.model.stages, strict=True)
+            assert [s.name for s, t in pairs if s != t] == [edit.stage]
+            assert replace(edit.request, model=request.model) == request
+        else:
+            assert edit.request.model is request.model
+    names = {(edit.edit, edit.stage) for edit in found}
+    assert ("unfuse", "s1") in names
+    assert ("fuse", "s4") in names
+    assert ("activation", "s4") not in names  # it is ReLU as published
+    assert ("activation", "s1") in names
+
+
+def test_idle_cores_and_odd_batches() -> None:
+    table = rf.advise("mobilenetv2-1.0", "tpu-v3", batch=6, cores=1)
+    assert table.loc[table["edit"] == "cores", "setting"].tolist() == ["cores = 2"]
+    assert sorted(table.loc[table["edit"] == "batch", "setting"]) == ["batch = 16", "batch = 4", "batch = 8"]
+    assert "batch = 0" not in set(rf.advise("mobilenetv2-1.0", "tpu-v3")["setting"])
+    assert rf.advise("mobilenetv2-1.0", "tpu-v3", batch=1 << 20)["setting"].tolist().count("batch = 524288") == 1
+
+
+def test_graphs_take_the_edits_of_graphs() -> None:
+    graph = rf.graph("efficientnet-b0", batch=8)
+    table = rf.advise(graph, "v100", batch=8)
+    assert set(table["edit"]) == {"batch", "dtype", "runtime", "layout", "activation"}
+    swapped = table[table["edit"] == "activation"].iloc[0]
+    relu = rf.model("efficientnet-b0")
+    for stage in relu.stages:
+        relu = edit_stage(relu, stage.name, activation="relu")
+    assert swapped["latency_ms"] == rf.simulate(rf.graph(relu, batch=8), "v100").latency_ms
+    bigger = table[table["setting"] == "batch = 16"].iloc[0]
+    assert bigger["latency_ms"] == rf.simulate(graph, "v100", batch=16).latency_ms
+
+
+def test_a_graph_whose_batch_is_fixed_keeps_it() -> None:
+    b = rf.GraphBuilder("transposed")
+    x = b.input("x", (8, 8))
+    fixed = b.graph([b.relu(b.move("transpose", x, (8, 8)))])
+    found = rf.advise(fixed, "v100")
+    takes = []
+    for batch in (4, 16, 32):
+        try:
+            fixed.with_batch(batch)
+            takes.append(f"batch = {batch}")
+        except InputError:
+            continue
+    assert sorted(found.loc[found["edit"] == "batch", "setting"]) == sorted(takes)
+
+
+def test_what_does_not_fit_is_said() -> None:
+    table = rf.advise("efficientnet-b7", "t4", batch=512)
+    assert not table.loc[table["setting"] == "batch = 2048", "fits"].item()
+    with pytest.raises(DoesNotFitError):
+        rf.advise("efficientnet-b7", "t4", batch=8192, strict=True)
+
+
+def test_a_stem_in_depth_computes_the_same_convolution() -> None:
+    """A 3x3 (7x7) convolution of stride 2, against 2x2 (4x4) with stride 1 on squares moved into the channels."""
+    random = np.random.default_rng(0)
+    for side in (3, 7):
+        image, kernel = random.normal(size=(16, 16, 3)), random.normal(size=(side, side, 3))
+        even = 2 * kernel_in_depth(side)
+        padded = np.zeros((even, even, 3))
+        padded[:side, :side] = kernel
+        squares = image.reshape(8, 2, 8, 2, 3).transpose(0, 2, 1, 3, 4).reshape(8, 8, 12)
+        small = even // 2
+        folded = padded.reshape(small, 2, small, 2, 3).transpose(0, 2, 1, 3, 4).reshape(small, small, 12)
+        for row in range((16 - even) // 2):
+            for column in range((16 - even) // 2):
+                strided = (image[2 * row : 2 * row + side, 2 * column : 2 * column + side] * kernel).sum()
+                dense = (squares[row : row + small, column : column + small] * folded).sum()
+                assert dense == pytest.approx(strided)
+    for name in ("resnet-50", "efficientnet-b0"):
+        arch = rf.model(name)
+        stem = edit_stage(arch, arch.stages[0].name, in_depth=True)
+        assert rf.graph(stem).ops.keys() > rf.graph(arch).ops.keys()
+        last = rf.graph(stem).outputs[0]
+        assert rf.graph(stem).tensors[last].shape == rf.graph(arch).tensors[rf.graph(arch).outputs[0]].shape
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("efficientnet-b0", 225, "in_depth needs stride 2, padding 'same' and an even grid"),
+        ("resnet-50", 225, "in_depth needs stride 2"),
+        ("resnet-rs-50", 160, "a deep stem has no in_depth"),
+    ],
+)
+def test_a_stem_that_has_no_form_in_depth(name: str, size: int, message: str) -> None:
+    arch = rf.model(name)
+    with pytest.raises(rf.RooflineError, match=message):
+        rf.simulate(edit_stage(arch, arch.stages[0].name, in_depth=True), "tpu-v3", image_size=size)
+    assert "stem" not in set(rf.advise(name, "tpu-v3", image_size=size)["edit"])
+
+
+def test_bad_names_are_errors() -> None:
+    with pytest.raises(UnknownNameError, match="unknown model"):
+        rf.advise("efficientnet-b77", "tpu-v3")
+    with pytest.raises(InputError, match="unknown option 'bach'; nearest: 'batch'"):
+        rf.advise("efficientnet-b0", "tpu-v3", bach=8)
+
+
+# the command line -----------------------------------------------------------------------------------------------------
+
+
+def test_advice_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "advice.csv"
+    line = ["advise", "efficientnet-b0", "--device", "tpu-v4i", "--batch", "8"]
+    assert main([*line, "--output", str(file), "--limit", "2"]) == 0
+    shown = capsys.readouterr().out
+    table = rf.advise("efficientnet-b0", "tpu-v4i", batch=8)
+    best = table.iloc[0]
+    assert best["description"] in shown
+    assert f"{100 * best['throughput_change']:+.1f} %" in shown
+    assert table.iloc[2]["description"] not in shown
+    assert f"{len(table)} changes tried" in shown
+    with file.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["description"] for row in rows] == table["description"].tolist()
+    assert main([*line, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["advice"][0]["latency_ms"] == best["latency_ms"]
+
+
+def test_a_reason_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "waterfall.png"
+    line = ["simulate", "efficientnet-b0", "--device", "tpu-v3", "--explain"]
+    assert main([*line, "--plot", "waterfall", "--output", str(file)]) == 0
+    assert file.stat().st_size > 0
+    shown = capsys.readouterr().out
+    assert "Where the latency goes" in shown
+    assert "tile padding" in shown
+    report = rf.simulate("efficientnet-b0", "tpu-v3")
+    assert main([*line, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["waterfall"]
+    assert sum(row["time_s"] for row in rows) == pytest.approx(report.latency_s, rel=1e-9)
+    assert main([*line, "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "stage,term,time_s,share"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["advise", "efficientnet-b0", "--device", "tpu-v3", "--limit", "0"], "--limit must be at least 1, got 0"),
+        (["advise", "efficientnet-b0", "--device", "tpu-v3", "--output", "advice.png"], "allowed: .csv, .json"),
+        (["advise", "--device", "tpu-v3"], "give a MODEL"),
+        (["simulate", "efficientnet-b0", "--device", "tpu-v3", "--plot", "waterfall"], "--plot needs --output"),
+        (
+            ["simulate", "efficientnet-b0", "--device", "tpu-v3", "--plot", "kernels", "--output", "report.json"],
+            "cannot write 'report.json'; allowed: .png, .svg, .pdf",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
