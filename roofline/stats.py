@@ -186,3 +186,15 @@ def geometric_mean(values: ArrayLike) -> float:
     2.0
     """
     return float(np.exp(np.mean(np.log(np.asarray(values, dtype=np.float64)))))
+
+
+def median_deviation(values: ArrayLike) -> float:
+    """Return the median distance from the median, scaled to be the standard deviation of normal noise.
+
+    Examples
+    --------
+    >>> round(median_deviation([1.0, 2.0, 3.0, 4.0, 100.0]), 4)
+    1.4826
+    """
+    v = np.asarray(values, dtype=np.float64)
+    return 1.4826 * float(np.median(np.abs(v - np.median(v))))

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from roofline.analysis.constants import CONSTANTS, Constant, fitted_constants
+from roofline.analysis.constant import Constant
+from roofline.analysis.constants import CONSTANTS, fitted_constants
 from roofline.analysis.fit import Fit, check_rows, fit, own_fractions
 from roofline.analysis.measured import Measurement, Options, Rejected, load
 from roofline.analysis.measured.graphs import GraphSource

@@ -3,63 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
+from roofline.analysis.constant import Constant
+from roofline.analysis.host import HOST_CONSTANTS, HOST_DEFAULT
 from roofline.errors import InputError
 from roofline.names import lookup
-from roofline.quantity import UNITS
 from roofline.runtime.spec import Runtime
 
 #: more constants than this would describe the data instead of the machine
 MOST_FITTED = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Constant:
-    """One number of a runtime file.
-
-    Attributes
-    ----------
-    field
-        Name in `Runtime`.
-    place
-        Table and key in the runtime file.
-    low, high
-        Physical range in `unit` (None: a count).
-    kinds
-        Kinds of device on which it has an effect.
-    logarithmic
-        Fitted on a logarithmic scale.
-    """
-
-    field: str
-    place: str
-    low: float
-    high: float
-    unit: str | None
-    why: str
-    kinds: tuple[str, ...] = ("tpu", "gpu", "cpu")
-    logarithmic: bool = False
-
-    @property
-    def si(self) -> float:
-        """What the file's number is multiplied with to get SI units."""
-        return 1.0 if self.unit is None else UNITS[self.unit][1]
-
-    def position(self, value_si: float) -> float:
-        """Return where a value lies in the range, 0 to 1; values outside are brought in."""
-        value = float(np.clip(value_si / self.si, self.low, self.high))
-        if self.logarithmic:
-            return float(np.log(value / self.low) / np.log(self.high / self.low))
-        return (value - self.low) / (self.high - self.low)
-
-    def value_si(self, position: float) -> float:
-        """Return the value at a position of the range, in SI units."""
-        if self.logarithmic:
-            return float(self.low * (self.high / self.low) ** position * self.si)
-        return float((self.low + (self.high - self.low) * position) * self.si)
 
 
 CONSTANTS: tuple[Constant, ...] = (
@@ -155,7 +107,7 @@ DEFAULT: dict[str, tuple[str, ...]] = {
         *("matrix_fraction", "bandwidth_fraction", "vector_fraction", "overlap", "floor_s", "memory_latency_s"),
         *("window_ops", "conversion_ops", "weight_load_rows", "partial_sum_ops"),
     ),
-    "cpu": ("matrix_fraction", "bandwidth_fraction", "vector_fraction", "overlap", "floor_s", "window_ops"),
+    "cpu": HOST_DEFAULT,
 }
 
 
@@ -170,7 +122,8 @@ def fitted_constants(runtime: Runtime, names: Sequence[str] | None = None) -> tu
         None, or more than ten.
     """
     kind = runtime.device_kinds[0]
-    known = {c.field: c for c in CONSTANTS if kind in c.kinds} | {c.place: c for c in CONSTANTS if kind in c.kinds}
+    of_kind = HOST_CONSTANTS if kind == "cpu" else [c for c in CONSTANTS if kind in c.kinds]
+    known = {c.field: c for c in of_kind} | {c.place: c for c in of_kind}
     chosen = names or DEFAULT[kind]
     found = tuple(dict.fromkeys(lookup(name, known, "constant") for name in chosen))
     if len(found) > MOST_FITTED:

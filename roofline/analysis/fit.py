@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from roofline.analysis.constants import Constant
+from roofline.analysis.constant import Constant
 from roofline.analysis.measured.types import Measurement
 from roofline.analysis.offsets import SOFT, best_offset_s, group_codes, largest_offset_s, robust_cost, with_offsets
 from roofline.analysis.predict import Prepared

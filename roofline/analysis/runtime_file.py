@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from roofline.analysis.calibrate import Calibration
-from roofline.analysis.constants import Constant
+from roofline.analysis.constant import Constant
 from roofline.errors import InputError
 from roofline.files import atomic
 from roofline.paths import data_files

@@ -92,6 +92,8 @@ def _cached(path: Path, mtime_ns: int, size: int) -> Device:
     spec = load_spec(path, DeviceFile)
     for table, text in _mistakes(spec):
         raise SpecError(f"{path.name}: [{table}]: {text}" if table else f"{path.name}: {text}")
+    if spec.default_runtime.endswith(".toml"):  # a file beside the device's own
+        spec = spec.model_copy(update={"default_runtime": str(path.parent / spec.default_runtime)})
     return _device(spec)
 
 

@@ -32,9 +32,10 @@ class Fusion(SpecFile):
 
 
 class MatrixConstants(SpecFile):
-    """How the software drives the matrix unit."""
+    """How the software drives the matrix unit; `product_fraction` is 1 where a file leaves it out."""
 
     fraction: Fraction
+    product_fraction: Fraction | None = None
     nchw_fraction: Fraction
     weight_load: Cycles
     tap_folding: Fraction
@@ -127,6 +128,8 @@ class Runtime:
         Per run; host time per kernel; device time per kernel at least.
     overlap
         1: engines overlap fully, 0: they take turns.
+    product_fraction
+        Further factor on products of one tap: matrix products and 1 x 1 convolutions.
     """
 
     name: str
@@ -161,10 +164,12 @@ class Runtime:
     host_s: float
     floor_s: float
     overlap: float
+    product_fraction: float = 1.0
 
 
 def runtime_of(file: RuntimeFile) -> Runtime:
     """Return the runtime that a validated file describes."""
+    product_fraction = file.matrix.product_fraction
     return Runtime(
         name=file.name,
         title=file.title,
@@ -198,4 +203,5 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         host_s=file.launch.host.si,
         floor_s=file.launch.floor.si,
         overlap=file.launch.overlap.si,
+        product_fraction=1.0 if product_fraction is None else product_fraction.si,
     )

@@ -114,7 +114,9 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
             partial_sum_bytes_per_s=machine.bandwidths_bytes_per_s[-1] * machine.bandwidth_fraction,
         )
         partial_ops = np.zeros_like(time_s)
-    return time_s / (machine.matrix_fraction * _layout_factor(c.channels_first, machine)), np.asarray(partial_ops)
+    fraction = machine.matrix_fraction * _layout_factor(c.channels_first, machine)
+    one_tap = 1.0 * (c.taps <= 1.0)
+    return time_s / (fraction * (1.0 - one_tap * (1.0 - runtime.product_fraction))), np.asarray(partial_ops)
 
 
 def _layout_factor(channels_first: Array, machine: Machine) -> Array:

@@ -42,7 +42,9 @@ def _full_overlap(machine: Machine) -> Machine:
 
 
 def _nominal_rates(machine: Machine) -> Machine:
-    runtime = replace(machine.runtime, nchw_fraction=1.0, movement_fraction=1.0, vector_fraction=1.0)
+    runtime = replace(
+        machine.runtime, nchw_fraction=1.0, movement_fraction=1.0, vector_fraction=1.0, product_fraction=1.0
+    )
     return replace(machine, runtime=runtime, matrix_fraction=1.0, bandwidth_fraction=1.0)
 
 
