@@ -24,8 +24,9 @@ from roofline.simulate.run import simulate
 
 ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS, PICTURE = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "roofline.png"
+WATERFALL = ROOT / "docs" / "waterfall.png"
 #: pages whose commands are shown with what they print
-PAGES = [ROOT / "docs" / "gap-and-migration.md"]
+PAGES = [ROOT / "docs" / "gap-and-migration.md", ROOT / "docs" / "explain.md"]
 
 #: (language, text) of a fenced block, and of a ``text`` block right behind it
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
@@ -287,7 +288,9 @@ def readme(text: str, folder: Path = ROOT) -> str:
 def main() -> None:
     """Write everything."""
     RESULTS.write_text(results(), encoding="utf-8")
-    simulate("efficientnet-x-b0", "tpu-v3", batch=128).save(PICTURE)
+    report = simulate("efficientnet-x-b0", "tpu-v3", batch=128)
+    report.save(PICTURE)
+    report.plot_waterfall(WATERFALL)
     for page in (README, *PAGES):
         page.write_text(readme(page.read_text(encoding="utf-8")), encoding="utf-8")
 
