@@ -29,6 +29,7 @@ _PUBLIC = {
     "Request": "roofline.simulate.run",
     "Report": "roofline.simulate.report",
     "advise": "roofline.analysis.advise",
+    "annotate_onnx": "roofline.analysis.annotate",
     "compare": "roofline.analysis.compare",
     "flops_gap": "roofline.analysis.gap",
     "migrate": "roofline.analysis.migrate",
@@ -55,6 +56,7 @@ __all__ = [*_PUBLIC, "__version__"]
 
 if TYPE_CHECKING:
     from roofline.analysis.advise import advise as advise
+    from roofline.analysis.annotate import annotate_onnx as annotate_onnx
     from roofline.analysis.compare import compare as compare
     from roofline.analysis.gap import flops_gap as flops_gap
     from roofline.analysis.migrate import migrate as migrate

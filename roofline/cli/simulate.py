@@ -21,6 +21,7 @@ from roofline.cli.options import (
     Plot,
     StrictOption,
 )
+from roofline.cli.programs import parse_dims
 from roofline.errors import InputError
 from roofline.repeats import merge_repeats
 from roofline.simulate.summary import heading, summary_rows
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from roofline.simulate.report import Report
 
 PICTURES = (".png", ".svg", ".pdf")
-FILES = (".html", *PICTURES, ".csv", ".json")
+FILES = (".html", *PICTURES, ".csv", ".json", ".onnx")
 SLOWEST = 10
 
 
@@ -74,11 +75,13 @@ def command(
 
     Prints latency, its bound and the slowest kernels; with --format csv one row per kernel. --output also writes
     a page with everything (.html), a picture (.png, .svg, .pdf; --plot says which), a timeline (trace.json), the
-    kernels (.csv) or the report (.json).
+    kernels (.csv), the report (.json), or the file of --onnx with the prediction in its nodes (.onnx).
     """
     output.check_suffix(file, FILES if plot is None else PICTURES, force=force)
     if plot is not None and file is None:
         raise InputError(f"--plot needs --output: a file with {', '.join(PICTURES)}")
+    if file is not None and file.suffix.lower() == ".onnx" and onnx is None:
+        raise InputError(f"{str(file)!r} would be a copy of the file that is simulated: give it with --onnx")
     output.check_suffix(save_graph, (".json",), force=force)
     import roofline as rf
 
@@ -108,6 +111,8 @@ def command(
         getattr(report, f"plot_{plot}")(file)
     elif file is not None and file.suffix.lower() == ".html":
         report.save(file, advice=gains(rf.advise(network, device, **options)))
+    elif file is not None and file.suffix.lower() == ".onnx":
+        rf.annotate_onnx(report, str(onnx), file, dims=parse_dims(dim or ()) or None)
     elif file is not None:
         report.save(file)
     if form is Format.json:

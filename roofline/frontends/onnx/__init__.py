@@ -38,6 +38,24 @@ def from_onnx(
     GraphError, ShapeError
         The graph contradicts itself.
     """
+    return _load(path, dims=dims, name=name, recognise=recognise)[0]
+
+
+def traced(path: str | Path, *, dims: Mapping[str, int] | None = None) -> tuple[OpGraph, dict[str, str]]:
+    """Return the op graph of an ONNX file as `from_onnx` does, and where its ops come from.
+
+    Returns
+    -------
+    tuple of OpGraph, dict
+        The graph; op id -> the first output of the node that it comes from (of the node with the body or the function,
+        where it comes from inside one).
+    """
+    return _load(path, dims=dims, name=None, recognise=True)
+
+
+def _load(
+    path: str | Path, *, dims: Mapping[str, int] | None, name: str | None, recognise: bool
+) -> tuple[OpGraph, dict[str, str]]:
     try:
         import onnx  # noqa: F401
     except ImportError:

@@ -31,8 +31,10 @@ from roofline.graph.opgraph import OpGraph
 MAX_DIM = 2**31
 
 
-def load(path: str | Path, *, dims: Mapping[str, int] | None, name: str | None, recognise: bool) -> OpGraph:
-    """Return the op graph of a file; see `roofline.frontends.onnx.from_onnx`."""
+def load(
+    path: str | Path, *, dims: Mapping[str, int] | None, name: str | None, recognise: bool
+) -> tuple[OpGraph, dict[str, str]]:
+    """Return the op graph of a file, and the node that each op comes from; see `roofline.frontends.onnx.traced`."""
     file = ModelFile(path)
     graph = file.model.graph
     pinned = _Pinned(file.name, dims or {})
@@ -55,7 +57,7 @@ def load(path: str | Path, *, dims: Mapping[str, int] | None, name: str | None, 
         raise GraphError(f"{file.name}: malformed ({type(error).__name__})") from error
     lowerer.report_missing()
     outputs = [_returned(lowerer, value) for o in graph.output if (value := lowerer.scope.find(o.name)) is not None]
-    return _pruned(lowerer, outputs, name or Path(path).stem)
+    return _pruned(lowerer, outputs, name or Path(path).stem), lowerer.origins
 
 
 def _returned(lowerer: Lowerer, value: Value) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto
@@ -66,6 +67,8 @@ class Lowerer(Context):
         super().__init__()
         self.file = file
         self.recognise = recognise
+        #: op id -> the first output of the node of the file's own graph that it comes from
+        self.origins: dict[str, str] = {}
         self.missing: dict[tuple[str, str], list[tuple[str, str]]] = {}
         self.versions = file.versions
         self.scope = Scope()
@@ -94,10 +97,15 @@ class Lowerer(Context):
         axis = -1 if self.versions.get(STANDARD, 1) >= 13 else 1  # of a softmax that names none
         patterns = Patterns(ordered, outputs, scope, softmax_axis=axis) if self.recognise else None
         outer, self.scope = self.scope, scope
+        inside = scope.parent is not None or bool(self._calls)
         for index, node in enumerate(ordered):
+            count = len(self.ops)
             with self._at(node):
                 if patterns is None or not patterns.lower(self, index):
                     self.node(node, scope)
+            if not inside:
+                added = islice(reversed(self.ops), len(self.ops) - count)
+                self.origins.update(dict.fromkeys(added, next(filter(None, node.output), node.name)))
         self.scope = outer
 
     def subgraph(self, graph: GraphProto, inputs: Sequence[Value]) -> list[Value]:
