@@ -39,6 +39,7 @@ _PUBLIC = {
     "Oracle": "roofline.search.oracle",
     "Objective": "roofline.search.objective",
     "evolve": "roofline.search.evolve",
+    "compound_scale": "roofline.search.scaling",
     "Arch": "roofline.arch.spec",
     "Device": "roofline.device.spec",
     "Runtime": "roofline.runtime.spec",
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from roofline.search.evolve import evolve as evolve
     from roofline.search.objective import Objective as Objective
     from roofline.search.oracle import Oracle as Oracle
+    from roofline.search.scaling import compound_scale as compound_scale
     from roofline.search.space import Space as Space
     from roofline.search.spacefile import search_space as search_space
     from roofline.search.spacefile import search_spaces as search_spaces

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from roofline.arch.block import Stage, stage_class
 from roofline.arch.rounding import round_filters, round_repeats
-from roofline.arch.spec import Arch, FamilyFile, Scaling, Variant
+from roofline.arch.spec import Arch, FamilyFile, Scaling
 from roofline.errors import InputError, RooflineError, SpecError, UnknownNameError, nearest
 from roofline.names import key, lookup
 from roofline.paths import data_files
@@ -52,6 +52,26 @@ def model(name: str | Path | Arch) -> Arch:
             except UnknownNameError:
                 continue
     raise UnknownNameError(f"unknown model {text!r}{nearest(text, models())}")
+
+
+def multiples(name: str) -> tuple[float, float]:
+    """Return the depth and the width that a shipped network has in its family's file, as multiples.
+
+    Raises
+    ------
+    UnknownNameError
+        No such network.
+
+    Examples
+    --------
+    >>> multiples("efficientnet-b1")
+    (1.1, 1.0)
+    """
+    for path in data_files("models").values():
+        variants = _family(path).variants
+        if name in variants:
+            return variants[name].depth, variants[name].width
+    raise UnknownNameError(f"unknown model {name!r}{nearest(name, models())}")
 
 
 def _from_file(text: str) -> Arch:
@@ -101,7 +121,9 @@ def build_arch(family: FamilyFile, name: str) -> Arch:
         raise SpecError("no stages")
     for target, values in variant.set.items():
         _override(tables, target, values)
-    stages = tuple(_scaled(_stage(table), variant, family.scaling) for table in tables)
+    stages = tuple(
+        scale_stage(_stage(table), family.scaling, width=variant.width, depth=variant.depth) for table in tables
+    )
     names = [s.name for s in stages]
     if len(set(names)) != len(names):
         raise SpecError(f"stage names are not unique: {names!r}")
@@ -120,6 +142,7 @@ def build_arch(family: FamilyFile, name: str) -> Arch:
         input=family.input,
         published=variant.published,
         sources=tuple(family.sources.items()),
+        scaling=family.scaling,
     )
 
 
@@ -172,13 +195,14 @@ def _stage(table: dict[str, Any]) -> Stage:
     return made
 
 
-def _scaled(stage: Stage, variant: Variant, scaling: Scaling) -> Stage:
+def scale_stage(stage: Stage, scaling: Scaling, *, width: float, depth: float) -> Stage:
+    """Return a stage with its channels times `width` and its repeats times `depth`, rounded; 1 changes nothing."""
     changes: dict[str, Any] = {}
-    if stage.scale_width and variant.width != 1.0:
+    if stage.scale_width and width != 1.0:
         for name in stage.width_fields:
-            width = getattr(stage, name)
-            if width:
-                changes[name] = round_filters(width * variant.width, scaling.divisor, scaling.kept)
-    if stage.scale_depth and variant.depth != 1.0:
-        changes["repeats"] = round_repeats(stage.repeats, variant.depth)
+            channels = getattr(stage, name)
+            if channels:
+                changes[name] = round_filters(channels * width, scaling.divisor, scaling.kept)
+    if stage.scale_depth and depth != 1.0:
+        changes["repeats"] = round_repeats(stage.repeats, depth)
     return stage.model_copy(update=changes) if changes else stage

@@ -33,6 +33,10 @@ class Scaling(SpecFile):
     kept: float = Field(default=KEPT_SHARE, ge=0, le=1)
 
 
+#: what files that say nothing round by
+EFFICIENTNET_ROUNDING = Scaling()
+
+
 class Variant(SpecFile):
     """One network of a family: multipliers, input size, and what it changes in the family's stages."""
 
@@ -53,7 +57,7 @@ class FamilyFile(SpecFile):
     title: str
     input: Literal["image", "tokens"] = "image"
     sources: dict[str, str] = Field(min_length=1)
-    scaling: Scaling = Scaling()
+    scaling: Scaling = EFFICIENTNET_ROUNDING
     stages: list[dict[str, Any]] = Field(default_factory=list)
     variants: dict[str, Variant] = Field(min_length=1)
 
@@ -68,6 +72,8 @@ class Arch:
         Pixels per side (``input="image"``) or tokens (``input="tokens"``) of one example.
     stages
         In execution order.
+    scaling
+        How a width multiplier would round.
     """
 
     name: str
@@ -78,6 +84,7 @@ class Arch:
     input: Literal["image", "tokens"] = "image"
     published: Published | None = None
     sources: tuple[tuple[str, str], ...] = ()
+    scaling: Scaling = EFFICIENTNET_ROUNDING
 
     def with_image_size(self, image_size: int | None) -> Arch:
         """Return the same network for another input size.

@@ -19,6 +19,7 @@ from roofline.cli import (
     migrate,
     models,
     runtimes,
+    scale,
     search,
     simulate,
     validate,
@@ -40,6 +41,7 @@ app.command("compare")(compare.command)
 app.command("gap")(gap.command)
 app.command("migrate")(migrate.command)
 app.command("search")(search.command)
+app.command("scale")(scale.command)
 app.command("lut")(lut.command)
 app.command("devices")(devices.command)
 app.command("models")(models.command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -102,6 +102,16 @@ def per_device(text: str | None, devices: list[str], option: str, kind: Callable
             raise UnknownNameError(f"{option} names device {device!r}, which is not compared") from None
         values[known] = _read(value, option, kind)
     return values
+
+
+def by_device(text: str | None, devices: list[str], option: str, kind: Callable[[str], Any]) -> Any:
+    """Return an option as one value, or by the names that the devices have."""
+    if text is None:
+        return None
+    import roofline as rf
+
+    found = per_device(text, devices, option, kind)
+    return {rf.device(name).name: value for name, value in found.items() if value is not None}
 
 
 def _read(text: str, option: str, kind: Callable[[str], T]) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roofline.cli import output
-from roofline.cli.options import Format, FormatOption, LayoutOption, per_device, words
+from roofline.cli.options import EACH, Format, FormatOption, LayoutOption, by_device, words
 from roofline.errors import InputError
 from roofline.text import significant
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from roofline.search.evolve import SearchResult
 
 INTERRUPTED = 130
-EACH = "one value, or DEVICE=VALUE,..."
 
 
 class Method(StrEnum):
@@ -96,9 +94,9 @@ def command(
     if not devices:
         raise InputError("give at least one --device")
     oracle = Oracle(
-        space, devices, batch=_given(batch, devices, "--batch", int) or 1, dtype=_given(dtype, devices, "--dtype", str),
-        runtime=_given(runtime, devices, "--runtime", str), image_size=image_size, layout=layout,
-        cores=_given(cores, devices, "--cores", int),
+        space, devices, batch=by_device(batch, devices, "--batch", int) or 1,
+        dtype=by_device(dtype, devices, "--dtype", str), runtime=by_device(runtime, devices, "--runtime", str),
+        image_size=image_size, layout=layout, cores=by_device(cores, devices, "--cores", int),
     )  # fmt: skip
     objective = Objective(
         oracle=oracle, accuracy=accuracy_oracle(accuracy, oracle),
@@ -135,19 +133,9 @@ def _population(method: Method, population: int) -> dict[str, int]:
     return {"population": population, **more}
 
 
-def _given(text: str | None, devices: list[str], option: str, kind: Callable[[str], Any]) -> Any:
-    """Return an option as one value, or by the names that the devices have."""
-    if text is None:
-        return None
-    import roofline as rf
-
-    found = per_device(text, devices, option, kind)
-    return {rf.device(name).name: value for name, value in found.items() if value is not None}
-
-
 def _seconds(text: str | None, devices: list[str], option: str) -> Any:
     """Return milliseconds as seconds, for all devices or by their names."""
-    found = _given(text, devices, option, str)
+    found = by_device(text, devices, option, str)
     if isinstance(found, dict):
         return {name: _number(value, option) * 1e-3 for name, value in found.items()}
     return None if found is None else _number(found, option) * 1e-3

@@ -19,8 +19,8 @@ from roofline.errors import InputError, RooflineError, SpecError, nearest
 if TYPE_CHECKING:
     from roofline.search.space import Space
 
-#: more options would not fit a digit of a genome's word, nor most searches
-MAX_OPTIONS = 36
+#: options that a genome's int8 can hold
+MAX_OPTIONS = 127
 
 
 def check_space(space: Space) -> None:

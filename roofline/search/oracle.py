@@ -196,6 +196,11 @@ class Oracle:
                 out[:, i] = latency([np.asarray(p) for p in pair], self.targets[i].machine.runtime.program_s)
         return self._complete(out, checked)
 
+    def exists(self, genomes: Any) -> NDArray[np.bool_]:
+        """Return which genomes (N, L) are networks: every block fits what flows into it."""
+        checked = self.space.check(genomes)
+        return self.space.valid(checked) & np.isfinite(self._gather(0, checked, ["blocks"])["blocks"])
+
     def macs(self, genomes: Any) -> Array:
         """Return multiply-accumulates of a run of the whole batch, as `Report.macs`: (N,), of the first device."""
         return self.macs_per_example(genomes) * self.targets[0].batch

@@ -173,8 +173,12 @@ class Space:
         return decoding.decode(self, row[0].tolist(), name or f"{self.name}-{self.text(row[0])}")
 
     def text(self, genome: Any) -> str:
-        """Return a genome as a short word: one digit (base 36) per gene."""
-        return "".join(np.base_repr(int(g), 36).lower() for g in np.asarray(genome))
+        """Return a genome as a short word: one digit (base 36) per gene, two where a gene has more options."""
+        return "".join(np.base_repr(int(g), 36).lower().zfill(self._digits) for g in np.asarray(genome))
+
+    @cached_property
+    def _digits(self) -> int:
+        return 1 if max(self.sizes) <= 36 else 2
 
     def from_text(self, text: str) -> NDArray[np.int8]:
         """Return the genome that `text` writes.
@@ -184,9 +188,10 @@ class Space:
         InputError
             It does not.
         """
-        if len(text) != self.length or not text.isalnum() or not text.isascii():
-            raise InputError(f"a genome of {self.name!r} is a word of {self.length} digits, got {text!r}")
-        row = np.array([[int(digit, 36) for digit in text]], dtype=np.int8)
+        width = self._digits
+        if len(text) != self.length * width or not text.isalnum() or not text.isascii():
+            raise InputError(f"a genome of {self.name!r} is a word of {self.length * width} digits, got {text!r}")
+        row = np.array([[int(text[i : i + width], 36) for i in range(0, len(text), width)]], dtype=np.int64)
         return np.asarray(self.check(row)[0], dtype=np.int8)
 
     # populations ----------------------------------------------------------------------

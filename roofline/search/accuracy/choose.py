@@ -59,11 +59,18 @@ def accuracy_oracle(word: str, oracle: Oracle) -> AccuracyOracle:
         known = np.isfinite(columns[found[0]])
         return FromTable(space, genomes[known], columns[found[0]][known], name=Path(word).name)
     if ":" in word:
-        return FromFunction(space, _function(word), name=word)
+        return FromFunction(space, load_function(word), name=word)
     raise InputError(f"unknown accuracy oracle {word!r}{nearest(word, WORDS)} (or FILE.csv, or module:function)")
 
 
-def _function(word: str) -> Callable[..., Any]:
+def load_function(word: str) -> Callable[..., Any]:
+    """Return the function that ``module:function`` names; modules of the working folder are found.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
     module, _, name = word.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")

@@ -1,0 +1,176 @@
+"""``roofline scale``: a base network scaled to a family, by latency on devices or by FLOPs."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from roofline.cli import output
+from roofline.cli.options import (
+    BatchesOption,
+    CoresOption,
+    DevicesOption,
+    DtypesOption,
+    Format,
+    FormatOption,
+    LayoutOption,
+    RuntimesOption,
+    by_device,
+    words,
+)
+from roofline.errors import InputError
+from roofline.text import significant
+
+if TYPE_CHECKING:
+    from roofline.search.scaling import Answer, ScaledFamily
+
+
+class Objective(StrEnum):
+    """What the targets are of."""
+
+    latency = "latency"
+    flops = "flops"
+
+
+def command(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="Network to scale: a name, or a file.")],
+    device: DevicesOption,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target-latency-ms", "-t", help="A,B,...; repeat DEVICE=A,B,... where devices differ."),
+    ] = None,
+    gmacs: Annotated[str | None, typer.Option("--target-gmacs", help="A,B,...: 1e9 MACs of one example.")] = None,
+    times: Annotated[str | None, typer.Option("--times", help="Multiples of the base's cost: 2,4,8,...")] = None,
+    like: Annotated[
+        str | None, typer.Option("--like", help="Networks to cost no more than: efficientnet-b1..b7")
+    ] = None,
+    objective: Annotated[Objective, typer.Option("--objective", help="What targets are of.")] = Objective.latency,
+    accuracy: Annotated[
+        str, typer.Option("--accuracy", "-a", help="all-families, efficientnet, or module:function.")
+    ] = "all-families",
+    base_top1: Annotated[
+        float | None, typer.Option("--base-top1", help="Top-1 accuracy of BASE [%]; default: the published one.")
+    ] = None,
+    tie: Annotated[
+        float | None, typer.Option("--tie", help="Gap [percentage points] that accuracy cannot tell; default 0.25.")
+    ] = None,
+    free: Annotated[bool, typer.Option("--free", help="Each member its own depth, width and resolution.")] = False,
+    depth: Annotated[float, typer.Option("--max-depth", help="Largest multiple.")] = 6.0,
+    width: Annotated[float, typer.Option("--max-width", help="Largest multiple.")] = 4.0,
+    resolution: Annotated[float, typer.Option("--max-resolution", help="Largest multiple.")] = 3.0,
+    step: Annotated[int | None, typer.Option("--resolution-step", help="Pixels between resolutions.")] = None,
+    batch: BatchesOption = "1",
+    dtype: DtypesOption = None,
+    runtime: RuntimesOption = None,
+    layout: LayoutOption = None,
+    cores: CoresOption = None,
+    folder: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", file_okay=False)] = None,
+    form: FormatOption = Format.table,
+) -> None:
+    """Scale BASE in depth, width and resolution to a family of networks.
+
+    Each member is the cheapest of the networks that accuracy cannot tell from the most accurate one within its target.
+    Prints the family, the coefficients, and what every calibration of accuracy would choose. --output keeps a
+    table, architecture files of the members, and plots.
+    """
+    from roofline.search.accuracy.choose import load_function
+    from roofline.search.scaling import TIE_PP, compound_scale
+    from roofline.search.scaling_grid import Limits
+
+    devices = words(device)
+    if not devices:
+        raise InputError("give at least one --device")
+    if target and objective is Objective.flops:
+        raise InputError("--target-latency-ms is of --objective latency: give --target-gmacs, --times or --like")
+    if gmacs and objective is Objective.latency:
+        raise InputError("--target-gmacs is of --objective flops: give --target-latency-ms, --times or --like")
+    wanted = _milliseconds(target) if target else None
+    family = compound_scale(
+        base, devices, wanted if gmacs is None else _numbers(gmacs, "--target-gmacs"),
+        times=None if times is None else _numbers(times, "--times"), like=like, objective=objective.value,
+        accuracy=load_function(accuracy) if ":" in accuracy else accuracy, base_top1=base_top1,
+        tie_pp=TIE_PP if tie is None else tie, coefficients="free" if free else "common",
+        limits=Limits(
+            depth=(min(1.0, depth), depth), width=(min(1.0, width), width),
+            resolution=(min(1.0, resolution), resolution), resolution_step=step,
+        ),
+        batch=by_device(batch, devices, "--batch", int) or 1, dtype=by_device(dtype, devices, "--dtype", str),
+        runtime=by_device(runtime, devices, "--runtime", str), layout=layout,
+        cores=by_device(cores, devices, "--cores", int),
+    )  # fmt: skip
+    if folder is not None:
+        family.save(folder)
+    _print(family, form)
+
+
+def _milliseconds(texts: list[str]) -> Any:
+    """Return ``A,B,...``, or a mapping for ``DEVICE=A,B,...`` once per device."""
+    if not any("=" in text for text in texts):
+        return _numbers(",".join(texts), "--target-latency-ms")
+    pairs = [text.partition("=") for text in texts]
+    if not all(equals for _, equals, _ in pairs):
+        raise InputError("--target-latency-ms takes A,B,... for all devices, or DEVICE=A,B,... for each")
+    return {device.strip(): _numbers(values, "--target-latency-ms") for device, _, values in pairs}
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} takes numbers, A,B,..., got {text!r}") from None
+
+
+def _print(family: ScaledFamily, form: Format) -> None:
+    from roofline.search.result import finite
+    from roofline.search.scaling_report import left_out, rows, summary
+
+    if form is Format.json:
+        sys.stdout.write(output.as_json(finite(summary(family))))
+        return
+    if form is Format.csv:
+        sys.stdout.write(output.as_csv(rows(family)))
+        return
+    head = f"{family.grid.base.name} scaled by {family.objective} on {', '.join(family.devices)}"
+    output.show(f"{head}: {len(family.grid):,} networks looked at")
+    for name, answer in family.answers.items():
+        error = left_out(name)
+        said = "" if error != error else f", {error:.1f} points off (root mean square) for a family left out of its fit"
+        output.show(f"\naccuracy by {name}{said}", _coefficients(answer), _table(family, name))
+    output.show(*(f"note: {note}" for note in family.notes))
+
+
+def _coefficients(answer: Answer) -> str:
+    triple = answer.triple
+    if triple is None:
+        return "coefficients are free for each member"
+    low, high = triple.lowest, triple.highest
+    spans = ", ".join(f"{a:.2f} to {b:.2f}" for a, b in zip(low, high, strict=True))
+    best = ", ".join(f"{value:.2f}" for value in triple.best)
+    return (
+        f"alpha {triple.alpha:.2f}, beta {triple.beta:.2f}, gamma {triple.gamma:.2f} of depth, width, resolution at"
+        f" twice the cost; most accurate {best}; accuracy cannot tell {triple.count} apart: {spans}"
+    )
+
+
+def _table(family: ScaledFamily, name: str) -> Any:
+    from roofline.search.scaling_report import rows
+
+    by_latency = family.objective == "latency"
+    times = [f"{device} ms" for device in family.devices]
+    more = [f"FLOPs-scaled {time}" for time in times] if by_latency else []
+    numbers = ("depth", "width", "px", "phi", "GMACs", "M params", *times, *more, "tied")
+    table = output.table(None, ("member", *numbers[:-1], "accuracy", "tied"), numbers)
+    for row in rows(family, name):
+        latencies = [significant(row[f"latency_ms_{device}"], 4) for device in family.devices]
+        scaled = [significant(row[f"flops_scaled_latency_ms_{device}"], 4) for device in family.devices if by_latency]
+        phi = "" if row["phi"] != row["phi"] else f"{row['phi']:.2f}"
+        table.add_row(
+            row["member"], f"{row['depth']:.2f}", f"{row['width']:.2f}", f"{row['resolution_px']}", phi,
+            significant(row["macs"] / 1e9), significant(row["params"] / 1e6), *latencies, *scaled, row["figure"],
+            f"{row['tied']:,}",
+        )  # fmt: skip
+    return table
