@@ -1,4 +1,4 @@
-"""Writing output files: complete or not at all."""
+"""Output files: what leads their JSON, and writing them completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from roofline import __version__
 from roofline.errors import InputError
+
+#: of the JSON that reports and verbs write; a field that goes away or changes its meaning raises it
+SCHEMA_VERSION = 1
+
+
+def json_head() -> dict[str, Any]:
+    """Return what leads every JSON output: the version of its schema and of the package."""
+    return {"schema_version": SCHEMA_VERSION, "roofline_version": __version__}
 
 
 @contextmanager

@@ -244,3 +244,16 @@ def test_a_mistake_is_one_line(words: list[str], message: str, capsys: pytest.Ca
     assert captured.out == ""
     assert message in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_advice_that_does_not_fit_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["advise", "efficientnet-b7", "--device", "t4", "--batch", "512", "--all", "--limit", "100"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "batch = 2048" in line)
+    assert "batch 512 -> 2,048 (does not fit)" in line
+
+
+def test_no_gain_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    table = rf.advise("resnet-50", "v100")
+    monkeypatch.setattr("roofline.advise", lambda *_, **__: table[table["throughput_change"] < 0])
+    assert main(["advise", "resnet-50", "--device", "v100"]) == 0
+    assert "none of them gains throughput" in capsys.readouterr().out

@@ -173,7 +173,7 @@ def _widths(report: Report, arch: Arch, stage: Stage) -> Iterator[Change]:
         for target in _rounded(width, {max(granules)}):
             if target < width:
                 fraction = math.ceil(1e4 * target / channels) / 1e4  # rounds down to the target again
-                yield "expand", f"expand {channels} -> {target}, not {width}", NETWORK, {"expand": fraction}
+                yield "expand", f"expand {channels} to {target}, not {width},", NETWORK, {"expand": fraction}
 
 
 def _rounded(width: int, granules: set[int]) -> list[int]:

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-SHOWN = (
-    *("edit", "description", "setting", "kind", "latency_ms", "latency_change", "throughput_change", "macs_change"),
-    "fits",
-)
+SHOWN = ("description", "kind", "setting", "latency_ms", "latency_change", "throughput_change", "macs_change")
 #: a change of less is not worth a line
 WORTH_SAYING = 0.0005
 
@@ -86,19 +83,28 @@ def command(
     if form is not Format.table:
         output.write_rows("advice", rows, form)
         return
-    shown = advice if everything else gains(advice)
+    shown = for_readers(advice) if everything else gains(advice)
     name = network if isinstance(network, str) else network.name
-    before = f"{significant(advice['latency_before_ms'].iloc[0], 4)} ms" if len(advice) else ""
-    output.show(
-        _table(f"{name} on {device}: {len(advice)} changes tried, {before} as it is", shown.head(limit)),
-        "free: same outputs; precision: other numbers; network: another function, accuracy not predicted",
-    )
+    title = f"{name} on {device}: {significant(advice['latency_before_ms'].iloc[0], 4)} ms, {len(advice)} changes tried"
+    if shown.empty:
+        output.show(title, "none of them gains throughput")
+    else:
+        output.show(
+            _table(title, shown.head(limit)),
+            "free: same outputs; precision: other numbers; network: another function, accuracy not predicted",
+        )
     sys.stdout.flush()
 
 
 def gains(advice: pd.DataFrame) -> pd.DataFrame:
     """Return the changes that are worth a line, and of each what a reader needs."""
-    return advice.loc[advice["throughput_change"] >= WORTH_SAYING, list(SHOWN)]
+    return for_readers(advice[advice["throughput_change"] >= WORTH_SAYING])
+
+
+def for_readers(advice: pd.DataFrame) -> pd.DataFrame:
+    """Return what a reader needs of each change."""
+    note = advice["fits"].map({True: "", False: " (does not fit)"})
+    return advice.assign(description=advice["description"] + note)[list(SHOWN)]
 
 
 def _table(title: str, advice: pd.DataFrame) -> Table:
@@ -106,7 +112,7 @@ def _table(title: str, advice: pd.DataFrame) -> Table:
     table = output.table(title, ("change", "kind", "setting", *right), right)
     for row in advice.to_dict("records"):
         table.add_row(
-            row["description"] + ("" if row["fits"] else " (does not fit)"),
+            row["description"],
             row["kind"],
             row["setting"],
             significant(row["latency_ms"], 4),

@@ -20,14 +20,13 @@ from rich.table import Table
 
 from roofline.cli.options import Format
 from roofline.errors import InputError
-from roofline.files import atomic
+from roofline.files import atomic, json_head
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Columns given to a reader that is not a terminal: a file or a pipe does not wrap.
 UNLIMITED = 10_000
-SCHEMA_VERSION = 1
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -74,10 +73,7 @@ def warn(message: str) -> None:
 
 def as_json(content: Mapping[str, Any]) -> str:
     """Return `content` as JSON text, led by schema and package version."""
-    from roofline import __version__
-
-    head = {"schema_version": SCHEMA_VERSION, "roofline_version": __version__}
-    return json.dumps({**head, **content}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(json_head() | dict(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_csv(rows: Rows) -> str:

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roofline import __version__
 from roofline.errors import InputError
-from roofline.files import atomic
+from roofline.files import atomic, json_head
 from roofline.simulate.trace import chrome_trace
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".svg", ".pdf")
 #: a file of this name, or of ``*.trace.json``, is a timeline
 TRACE = "trace.json"
-SCHEMA_VERSION = 1
 #: what a report says as JSON, beside its kernels
 HEADLINE = (
     *("model", "device", "runtime", "dtype", "layout", "batch", "cores", "idle_cores", "image_size", "mode"),
@@ -64,6 +62,5 @@ def as_dict(report: Report) -> dict[str, Any]:
         "extrapolating": expected.extrapolating,
         "reasons": list(expected.reasons),
     }
-    head = {"schema_version": SCHEMA_VERSION, "roofline_version": __version__}
     values = {name: getattr(report, name) for name in HEADLINE}
-    return head | values | {"interval": interval, "warnings": list(report.warnings)}
+    return json_head() | values | {"interval": interval, "warnings": list(report.warnings)}
