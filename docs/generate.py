@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS, PICTURE = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "roofline.png"
 WATERFALL = ROOT / "docs" / "waterfall.png"
 #: pages whose commands are shown with what they print
-PAGES = [ROOT / "docs" / "gap-and-migration.md", ROOT / "docs" / "explain.md"]
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("gap-and-migration", "explain", "what-if")]
 
 #: (language, text) of a fenced block, and of a ``text`` block right behind it
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)

@@ -31,8 +31,12 @@ _PUBLIC = {
     "advise": "roofline.analysis.advise",
     "annotate_onnx": "roofline.analysis.annotate",
     "compare": "roofline.analysis.compare",
+    "codesign": "roofline.analysis.codesign",
     "flops_gap": "roofline.analysis.gap",
     "migrate": "roofline.analysis.migrate",
+    "sensitivity": "roofline.analysis.sensitivity",
+    "stage_choices": "roofline.analysis.choices",
+    "sweep": "roofline.analysis.sweep",
     "search_space": "roofline.search.spacefile",
     "search_spaces": "roofline.search.spacefile",
     "Space": "roofline.search.space",
@@ -58,9 +62,13 @@ __all__ = [*_PUBLIC, "__version__"]
 if TYPE_CHECKING:
     from roofline.analysis.advise import advise as advise
     from roofline.analysis.annotate import annotate_onnx as annotate_onnx
+    from roofline.analysis.choices import stage_choices as stage_choices
+    from roofline.analysis.codesign import codesign as codesign
     from roofline.analysis.compare import compare as compare
     from roofline.analysis.gap import flops_gap as flops_gap
     from roofline.analysis.migrate import migrate as migrate
+    from roofline.analysis.sensitivity import sensitivity as sensitivity
+    from roofline.analysis.sweep import sweep as sweep
     from roofline.arch.build import graph as graph
     from roofline.arch.load import model as model
     from roofline.arch.load import models as models

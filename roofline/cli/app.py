@@ -21,6 +21,7 @@ from roofline.cli import (
     runtimes,
     scale,
     search,
+    sensitivity,
     simulate,
     validate,
 )
@@ -43,6 +44,7 @@ app.command("migrate")(migrate.command)
 app.command("search")(search.command)
 app.command("scale")(scale.command)
 app.command("lut")(lut.command)
+app.command("sensitivity")(sensitivity.command)
 app.command("devices")(devices.command)
 app.command("models")(models.command)
 app.command("runtimes")(runtimes.command)

@@ -20,7 +20,9 @@ from roofline.cli.options import (
     ModeOption,
     OutputOption,
     RuntimesOption,
+    SetOption,
     StrictOption,
+    machines,
     per_device,
     words,
 )
@@ -49,6 +51,7 @@ def command(
     cores: CoresOption = None,
     mode: ModeOption = "inference",
     strict: StrictOption = False,
+    changes: SetOption = None,
     form: FormatOption = Format.table,
     file: OutputOption = None,
     force: ForceOption = False,
@@ -64,6 +67,7 @@ def command(
     names, devices = words(models), words(device)
     if not names or not devices:
         raise InputError("give at least one MODEL and one --device")
+    chips = machines(devices, changes)
     batches = per_device(batch, devices, "--batch", int)
     dtypes = per_device(dtype, devices, "--dtype", str)
     stacks = per_device(runtime, devices, "--runtime", str)
@@ -74,7 +78,7 @@ def command(
         [
             {
                 "model": networks[name],
-                "device": chip,
+                "device": chips[chip],
                 "batch": batches[chip],
                 "dtype": dtypes[chip],
                 "runtime": stacks[chip],

@@ -20,6 +20,9 @@ from roofline.cli.options import (
     ModelsArgument,
     OutputOption,
     RuntimesOption,
+    SetOption,
+    by_machine,
+    machines,
     per_device,
     words,
 )
@@ -44,6 +47,7 @@ def command(
     runtime: RuntimesOption = None,
     cores: CoresOption = None,
     image_size: ImageSizeOption = None,
+    changes: SetOption = None,
     form: FormatOption = Format.table,
     file: OutputOption = None,
     force: ForceOption = False,
@@ -57,14 +61,15 @@ def command(
     import roofline as rf
 
     names = words(device)
+    chips = machines(names, changes)
     found = rf.flops_gap(
         [frontend.network(name, frontend.Source()) for name in words(models)],
-        names,
+        list(chips.values()),
         reference=reference,
-        batch=per_device(batch, names, "--batch", int),
-        dtype=per_device(dtype, names, "--dtype", str),
-        runtime=per_device(runtime, names, "--runtime", str),
-        cores=per_device(cores, names, "--cores", int),
+        batch=by_machine(per_device(batch, names, "--batch", int), chips),
+        dtype=by_machine(per_device(dtype, names, "--dtype", str), chips),
+        runtime=by_machine(per_device(runtime, names, "--runtime", str), chips),
+        cores=by_machine(per_device(cores, names, "--cores", int), chips),
         image_size=image_size,
     )
     tables = {

@@ -19,6 +19,9 @@ from roofline.cli.options import (
     ModelsArgument,
     OutputOption,
     RuntimesOption,
+    SetOption,
+    by_machine,
+    machines,
     per_device,
     whole_numbers,
     words,
@@ -42,6 +45,7 @@ def command(
     runtime: RuntimesOption = None,
     cores: CoresOption = None,
     image_size: ImageSizeOption = None,
+    changes: SetOption = None,
     form: FormatOption = Format.table,
     file: OutputOption = None,
     force: ForceOption = False,
@@ -55,14 +59,15 @@ def command(
     import roofline as rf
 
     names = [before, after]
+    chips = machines(names, changes)
     found = rf.migrate(
         [frontend.network(name, frontend.Source()) for name in words(models)],
-        before,
-        after,
+        chips[before],
+        chips[after],
         batch=whole_numbers(batch, "--batch"),
-        dtype=per_device(dtype, names, "--dtype", str),
-        runtime=per_device(runtime, names, "--runtime", str),
-        cores=per_device(cores, names, "--cores", int),
+        dtype=by_machine(per_device(dtype, names, "--dtype", str), chips),
+        runtime=by_machine(per_device(runtime, names, "--runtime", str), chips),
+        cores=by_machine(per_device(cores, names, "--cores", int), chips),
         image_size=image_size,
     )
     tables = {

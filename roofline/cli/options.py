@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from roofline.errors import InputError, UnknownNameError
-from roofline.names import lookup
+from roofline.names import key, lookup
+
+if TYPE_CHECKING:
+    from roofline.device.spec import Device
 
 T = TypeVar("T")
 
@@ -48,6 +51,10 @@ BatchesOption = Annotated[str, typer.Option("--batch", "-b", help=f"Examples per
 DtypesOption = Annotated[str | None, typer.Option("--dtype", help=f"bf16, fp16, ...: {EACH}")]
 RuntimesOption = Annotated[str | None, typer.Option("--runtime", "-r", help=f"Default: the device's; {EACH}")]
 CoresOption = Annotated[str | None, typer.Option("--cores", help=f"Program instances: {EACH}")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="[DEVICE:]FIELD*=2", help="A hypothetical device: =, *= or /= a number; repeatable."),
+]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False)]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 
@@ -112,6 +119,39 @@ def by_device(text: str | None, devices: list[str], option: str, kind: Callable[
 
     found = per_device(text, devices, option, kind)
     return {rf.device(name).name: value for name, value in found.items() if value is not None}
+
+
+def machines(names: list[str], changes: list[str] | None) -> dict[str, Device]:
+    """Return the device behind each name, with the changes of ``--set`` that concern it.
+
+    Raises
+    ------
+    InputError
+        A change is malformed or gives no possible device.
+    UnknownNameError
+        A change names a device that is not simulated, or a field that a device lacks.
+    """
+    from roofline.device.load import device
+    from roofline.device.variant import changed, parse_change
+
+    found = {name: device(name) for name in names}
+    wanted = [parse_change(text) for text in changes or ()]
+    for change in wanted:
+        if change.device is not None and not any(_means(change.device, n, d) for n, d in found.items()):
+            raise UnknownNameError(f"--set names device {change.device!r}, which is not simulated")
+    return {
+        name: changed(spec, [c for c in wanted if c.device is None or _means(c.device, name, spec)])
+        for name, spec in found.items()
+    }
+
+
+def _means(text: str, name: str, spec: Device) -> bool:
+    return key(text) in {key(spelling) for spelling in (name, spec.name, *spec.aliases)}
+
+
+def by_machine(values: dict[str, T | None], chips: dict[str, Device]) -> dict[Device, T | None]:
+    """Return the values of `per_device` by the devices that the names stand for."""
+    return {chips[name]: value for name, value in values.items()}
 
 
 def _read(text: str, option: str, kind: Callable[[str], T]) -> T:

@@ -19,7 +19,9 @@ from roofline.cli.options import (
     ModeOption,
     OutputOption,
     Plot,
+    SetOption,
     StrictOption,
+    machines,
 )
 from roofline.cli.programs import parse_dims
 from roofline.errors import InputError
@@ -55,6 +57,7 @@ def command(
     cores: Annotated[int | None, typer.Option("--cores", help="Program instances; default: all.")] = None,
     mode: ModeOption = "inference",
     strict: StrictOption = False,
+    changes: SetOption = None,
     form: FormatOption = Format.table,
     explain: Annotated[
         bool, typer.Option("--explain", help="Also say where the latency goes; csv: only that.")
@@ -104,13 +107,14 @@ def command(
         "mode": mode,
         "strict": strict,
     }
-    report = rf.simulate(network, device, **options)
+    chip = machines([device], changes)[device]
+    report = rf.simulate(network, chip, **options)
     for warning in report.warnings:
         output.warn(warning)
     if file is not None and plot is not None:
         getattr(report, f"plot_{plot}")(file)
     elif file is not None and file.suffix.lower() == ".html":
-        report.save(file, advice=gains(rf.advise(network, device, **options)))
+        report.save(file, advice=gains(rf.advise(network, chip, **options)))
     elif file is not None and file.suffix.lower() == ".onnx":
         rf.annotate_onnx(report, str(onnx), file, dims=parse_dims(dim or ()) or None)
     elif file is not None:

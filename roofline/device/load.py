@@ -8,16 +8,9 @@ from math import isclose
 from pathlib import Path
 
 from roofline import names
-from roofline.device.spec import (
-    Device,
-    DeviceFile,
-    MatrixRate,
-    MatrixUnit,
-    MemoryLevel,
-    MemoryTable,
-    QuantityRecord,
-    VectorUnit,
-)
+from roofline.device.order import memory_mistakes
+from roofline.device.schema import DeviceFile, MemoryTable
+from roofline.device.spec import Device, MatrixRate, MatrixUnit, MemoryLevel, QuantityRecord, VectorUnit
 from roofline.errors import InputError, SpecError, nearest
 from roofline.paths import data_files
 from roofline.quantity import Quantity
@@ -94,7 +87,10 @@ def _cached(path: Path, mtime_ns: int, size: int) -> Device:
         raise SpecError(f"{path.name}: [{table}]: {text}" if table else f"{path.name}: {text}")
     if spec.default_runtime.endswith(".toml"):  # a file beside the device's own
         spec = spec.model_copy(update={"default_runtime": str(path.parent / spec.default_runtime)})
-    return _device(spec)
+    device = _device(spec)
+    for table, text in memory_mistakes(device):
+        raise SpecError(f"{path.name}: [{table}]: {text}")
+    return device
 
 
 def _si(quantity: Quantity | None) -> float | None:
@@ -187,10 +183,7 @@ def _compare(table: str, published: float, derived: float, rate: str) -> Iterato
 
 
 def _memory_mistakes(spec: DeviceFile) -> Iterator[tuple[str, str]]:
-    """Far to near: the whole chip's bandwidth grows, the capacity that one core or unit can address shrinks.
-
-    The capacities of a chip's local memories together may exceed the level above: 80 x 128 KiB against 6 MiB on V100.
-    """
+    """Yield what is wrong with the list of memories, but for how they compare (`device.order`)."""
     roles = [level.role for level in spec.memory]
     if roles[0] != "main" or roles.count("main") != 1:
         yield "memory", f"the first level, and no other, has role 'main'; got {', '.join(map(repr, roles))}"
@@ -205,14 +198,6 @@ def _memory_mistakes(spec: DeviceFile) -> Iterator[tuple[str, str]]:
         if level.bandwidth.unit == "B/clk" and spec.chip.clock is None:
             yield f"memory.{level.name}.bandwidth", "B/clk needs chip.clock; give the bandwidth in GB/s"
         seen.append(level.name)
-    for far, near in zip(spec.memory, spec.memory[1:], strict=False):
-        totals = [_bandwidth_bytes_per_s(spec, x) * _instances(spec, x) for x in (far, near)]
-        if totals[1] <= totals[0]:
-            slower = f"{near.name} {totals[1] / 1e9:.4g} GB/s, {far.name} {totals[0] / 1e9:.4g} GB/s"
-            yield f"memory.{near.name}.bandwidth", f"nearer memory must be faster, per chip: {slower}"
-        if near.capacity.si >= far.capacity.si:
-            larger = f"{near.name} {near.capacity.si:.4g} B, {far.name} {far.capacity.si:.4g} B"
-            yield f"memory.{near.name}.capacity", f"nearer memory must be smaller, per {near.scope}: {larger}"
 
 
 def _device(spec: DeviceFile) -> Device:

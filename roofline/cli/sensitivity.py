@@ -1,0 +1,74 @@
+"""``roofline sensitivity``: which number of a device a latency hangs on."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Annotated
+
+import typer
+
+from roofline.cli import frontend, output
+from roofline.cli.options import (
+    ForceOption,
+    Format,
+    FormatOption,
+    ImageSizeOption,
+    OutputOption,
+    SetOption,
+    machines,
+    words,
+)
+from roofline.text import significant
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model name, a TOML file, or a saved graph (.json).")],
+    device: Annotated[str, typer.Option("--device", "-d", help="A device name (roofline devices), or a TOML file.")],
+    batch: Annotated[int | None, typer.Option("--batch", "-b", help="Examples per run.")] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="bf16, fp16, int8, amp_fp16, ...")] = None,
+    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help="Default: the device's.")] = None,
+    cores: Annotated[int | None, typer.Option("--cores", help="Program instances; default: all.")] = None,
+    image_size: ImageSizeOption = None,
+    field: Annotated[
+        list[str] | None, typer.Option("--field", help="Only this one; repeat it, or a comma list.")
+    ] = None,
+    changes: SetOption = None,
+    form: FormatOption = Format.table,
+    file: OutputOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Change every number of a device a little and simulate MODEL again: d log latency / d log field.
+
+    Counts are halved and doubled. --output also draws the fields that matter (.png, .svg, .pdf), or writes all
+    (.csv, .json).
+    """
+    output.check_suffix(file, (*PICTURES, ".csv", ".json"), force=force)
+    import roofline as rf
+
+    chip = machines([device], changes)[device]
+    found = rf.sensitivity(
+        frontend.network(model, frontend.Source()), chip, fields=words(field) if field else None, batch=batch,
+        dtype=dtype, runtime=runtime, cores=cores, image_size=image_size,
+    )  # fmt: skip
+    rows = output.records(found.table)
+    if file is not None and file.suffix.lower() in PICTURES:
+        found.plot(file)
+    elif file is not None:
+        output.write_tables(file, {"fields": rows})
+    if form is not Format.table:
+        output.write_rows("fields", rows, form)
+        return
+    right = ("value", "from", "to", "ms", "ms to", "elasticity")
+    shown = output.table(f"d log latency / d log field: {found.report}", ("field", *right), right)
+    for row in found.table.to_dict("records"):
+        shown.add_row(
+            row["field"],
+            *(f"{row[name]:.6g}" for name in ("value", "low", "high")),
+            *(significant(row[name], 5) for name in ("low_ms", "high_ms")),
+            "–" if math.isnan(row["elasticity"]) else f"{row['elasticity']:+.3f}",
+        )
+    output.show(shown)
+    sys.stdout.flush()
