@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import roofline as rf
 from roofline.analysis.edits import FREE, NETWORK, PRECISION, edits
 from roofline.arch.blocks.common import kernel_in_depth
+from roofline.arch.build import instances
 from roofline.arch.edit import edit_stage
 from roofline.cli.app import main
 from roofline.errors import DoesNotFitError, InputError, UnknownNameError
@@ -257,3 +259,17 @@ def test_no_gain_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setattr("roofline.advise", lambda *_, **__: table[table["throughput_change"] < 0])
     assert main(["advise", "resnet-50", "--device", "v100"]) == 0
     assert "none of them gains throughput" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["efficientnet-b0", "efficientnet-x-b0", "mobilenetv3-large", "mnasnet-a1"])
+def test_expansions_are_as_wide_as_they_say(name: str) -> None:
+    request = request_of(model=rf.model(name), device="tpu-v3", batch=8)
+    found = [e for e in edits(rf.simulate(request.model, "tpu-v3", batch=8), request) if e.edit == "expand"]
+    for edit in found:
+        _, target, width = (int(number) for number in re.findall(r"\b\d+\b", edit.description.partition(" in ")[0]))
+        for arch, expected in ((edit.request.model, target), (request.model, width)):
+            assert isinstance(arch, rf.Arch)
+            last = [i.block for i in instances(arch, 1) if i.stage == edit.stage][-1]
+            assert last.expanded == expected  # type: ignore[attr-defined]
+        assert target % 128 == 0
+    assert found or name.startswith("mnasnet")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from roofline.arch.block import Stage
+from roofline.arch.blocks.mbconv import MBConvStage
 from roofline.arch.build import MAX_BATCH, instances
 from roofline.arch.edit import activations, edit_stage
 from roofline.arch.spec import Arch
@@ -166,14 +167,21 @@ def _widths(report: Report, arch: Arch, stage: Stage) -> Iterator[Change]:
                 yield "width", f"pad {width} -> {target} {name}", FREE, {name: target}
             elif name != "classes":
                 yield "width", f"cut {width} -> {target} {name}", NETWORK, {name: target}
-    ratio = getattr(stage, "expand", 1) if "kernel" in fields and "channels" in fields else 1
-    if ratio > 1:
-        channels = stage.channels  # type: ignore[attr-defined]
-        width = int(channels * ratio)
-        for target in _rounded(width, {max(granules)}):
-            if target < width:
-                fraction = math.ceil(1e4 * target / channels) / 1e4  # rounds down to the target again
-                yield "expand", f"expand {channels} to {target}, not {width},", NETWORK, {"expand": fraction}
+    if isinstance(stage, MBConvStage) and stage.expand > 1 and not stage.space_to_depth:
+        yield from _expansions(arch, stage, max(granules))
+
+
+def _expansions(arch: Arch, stage: MBConvStage, granule: int) -> Iterator[Change]:
+    """Yield ratios with which the blocks of a stage, if need be all but the first, are a multiple wide inside."""
+    last = [instance for instance in instances(arch, 1) if instance.stage == stage.name][-1]
+    channels = int(last.inputs[0].shape[-1])
+    if stage.repeats == 1 and stage.in_channels is not None:
+        channels = stage.in_channels
+    width = int(channels * stage.expand)
+    for target in _rounded(width, {granule}):
+        if target < width:
+            ratio = math.ceil(1e4 * target / channels) / 1e4  # rounds down to the target again
+            yield "expand", f"expand {channels} to {target}, not {width},", NETWORK, {"expand": ratio}
 
 
 def _rounded(width: int, granules: set[int]) -> list[int]:
@@ -189,10 +197,9 @@ def _structure(arch: Arch, stage: Stage) -> Iterator[Change]:
         functions = "/".join(dict.fromkeys(dear.values()))
         yield "activation", f"{functions} -> {CHEAP}", NETWORK, dict.fromkeys(dear, CHEAP)
     fields = type(stage).model_fields
-    if "fused" in fields:
-        fused = stage.fused  # type: ignore[attr-defined]
-        name = "unfuse" if fused else "fuse"
-        yield name, f"{name} MBConv", NETWORK, {"fused": not fused}
+    if isinstance(stage, MBConvStage):
+        name = "unfuse" if stage.fused else "fuse"
+        yield name, f"{name} MBConv", NETWORK, {"fused": not stage.fused}
     ratio = getattr(stage, "se_ratio", 0.0)
     if ratio and getattr(stage, "se", "") != "none":
         off: dict[str, Any] = {"se": "none"} if "se" in fields else {"se_ratio": 0.0}
