@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("simulate",),
     ("analysis", "search"),
     ("__init__",),  # the public surface
+    ("serve",),
     ("cli",),
 )
 FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}

@@ -20,6 +20,9 @@ from roofline.names import key, lookup
 from roofline.paths import data_files
 from roofline.specfile import load_spec, one_line
 
+#: blocks of one network; the deepest that anybody trained has a few thousand
+MAX_BLOCKS = 20_000
+
 
 def models() -> list[str]:
     """Return the names of all shipped networks."""
@@ -124,6 +127,9 @@ def build_arch(family: FamilyFile, name: str) -> Arch:
     stages = tuple(
         scale_stage(_stage(table), family.scaling, width=variant.width, depth=variant.depth) for table in tables
     )
+    blocks = sum(s.repeats for s in stages)
+    if blocks > MAX_BLOCKS:
+        raise SpecError(f"{blocks:,} blocks; a network has at most {MAX_BLOCKS:,}")
     names = [s.name for s in stages]
     if len(set(names)) != len(names):
         raise SpecError(f"stage names are not unique: {names!r}")

@@ -22,6 +22,7 @@ from roofline.cli import (
     scale,
     search,
     sensitivity,
+    serve,
     simulate,
     validate,
 )
@@ -45,6 +46,7 @@ app.command("search")(search.command)
 app.command("scale")(scale.command)
 app.command("lut")(lut.command)
 app.command("sensitivity")(sensitivity.command)
+app.command("serve")(serve.command)
 app.command("devices")(devices.command)
 app.command("models")(models.command)
 app.command("runtimes")(runtimes.command)

@@ -1,0 +1,56 @@
+"""``roofline serve``: the latency oracle over HTTP."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+import typer
+
+from roofline.cli import output
+from roofline.errors import InputError
+
+MIB = 2**20
+
+
+def command(
+    port: Annotated[int, typer.Option("--port", "-p", min=1, max=65535)] = 8265,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    max_body_mib: Annotated[int, typer.Option("--max-body-mib", min=1, help="Largest body of a request.")] = 128,
+    max_candidates: Annotated[int, typer.Option("--max-candidates", min=1, help="Genomes in a request.")] = 4_000_000,
+    max_simulations: Annotated[int, typer.Option("--max-simulations", min=1, help="Networks in a request.")] = 256,
+    max_seconds: Annotated[float, typer.Option("--max-seconds", help="Until a request is given up.")] = 60.0,
+) -> None:
+    """Answer simulations and batches of candidates over HTTP; GET /openapi.json describes the requests.
+
+    It reads no file for a request, and asks nobody who they are: keep it on this machine, or behind a proxy that does.
+    """
+    try:
+        import uvicorn
+
+        from roofline.serve.app import create_app
+    except ImportError as error:
+        raise InputError(f"the service needs {error.name}: pip install 'roofline[serve]'") from None
+    from roofline.serve.limits import Limits
+
+    limits = Limits(
+        body_bytes=max_body_mib * MIB, candidates=max_candidates, simulations=max_simulations, time_s=max_seconds
+    )
+    if not _is_loopback(host):
+        output.warn(f"anybody who reaches {host} can use the service")
+    output.show(f"serving on http://{host}:{port} until interrupted")
+    config = uvicorn.Config(
+        create_app(limits), host=host, port=port, log_level="warning", access_log=False, timeout_keep_alive=75
+    )
+    server = uvicorn.Server(config)
+    try:
+        server.run()
+    except SystemExit:
+        raise InputError(f"cannot listen on {host}:{port}: the address is in use or not of this machine") from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""The simulator as a small HTTP service, for searches that run elsewhere."""
