@@ -57,7 +57,9 @@ def test_a_simulation_is_that_of_the_library(client: TestClient) -> None:
 
 
 def test_several_simulations_in_their_order(client: TestClient) -> None:
-    wanted = [{"model": m, "device": "v100", "runtime": r} for m, r in (("vit-ti-16", "tensorrt"), ("resnet-18", None))]
+    wanted: list[dict[str, Any]] = [
+        {"model": m, "device": "v100", "runtime": r} for m, r in (("vit-ti-16", "tensorrt"), ("resnet-18", None))
+    ]
     answer = client.post("/simulate/batch", json={"simulations": wanted}).json()
     assert [a["model"] for a in answer] == ["vit-ti-16", "resnet-18"]
     assert answer == [rf.simulate(**one).to_dict() for one in wanted]
@@ -75,7 +77,7 @@ def test_networks_that_come_along(client: TestClient) -> None:
 def test_candidates_as_json_and_as_bytes(client: TestClient) -> None:
     oracle = rf.Oracle("accel-nasbench", ["tpu-v3", "v100"], batch=16)
     genomes = oracle.space.sample(20, seed=4)
-    options = {"space": "accel-nasbench", "devices": ["tpu-v3", "v100"], "batch": 16}
+    options: dict[str, Any] = {"space": "accel-nasbench", "devices": ["tpu-v3", "v100"], "batch": 16}
     answer = client.post("/latency", json=options | {"genomes": genomes.tolist()}).json()
     assert answer["devices"] == ["tpu-v3", "v100"]
     np.testing.assert_array_equal(answer["latency_s"], oracle.latency_s(genomes))
