@@ -1,6 +1,7 @@
 # make tour    compare EfficientNet and EfficientNet-X on four accelerators and draw their roofline (tour/roofline.png)
 # make test    the whole test suite
 # make check   formatting, lint, types, tests: what a change must pass
+# make notebooks   run the notebooks and store their outputs
 # make accuracy MEASUREMENTS=FOLDER   docs/accuracy.md from published measurements (docs/calibration.md)
 # Every target sets itself up in .venv; stamp files keep it from doing so twice.
 # PYTHON=/path/to/python picks the interpreter.
@@ -14,9 +15,9 @@ TOUR_MODELS := efficientnet-b0 efficientnet-x-b0 efficientnet-b3 efficientnet-x-
 	efficientnet-b7 efficientnet-x-b7
 TOUR_DEVICES := tpu-v2 tpu-v3 tpu-v4i v100
 
-.PHONY: help tour test check format clean accuracy
+.PHONY: help tour test check format clean accuracy notebooks
 help:
-	@sed -n '1,6s/^# //p' Makefile
+	@sed -n '1,7s/^# //p' Makefile
 
 tour: .venv/installed
 	@mkdir -p tour
@@ -31,6 +32,9 @@ check: .venv/installed-test
 	$(BIN)/ruff check
 	$(BIN)/mypy --strict
 	$(BIN)/python -m pytest
+
+notebooks: .venv/installed-test
+	$(BIN)/python notebooks/execute.py
 
 MEASUREMENTS ?=
 accuracy: .venv/installed-accuracy

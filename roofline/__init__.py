@@ -32,6 +32,7 @@ _PUBLIC = {
     "annotate_onnx": "roofline.analysis.annotate",
     "compare": "roofline.analysis.compare",
     "codesign": "roofline.analysis.codesign",
+    "evidence": "roofline.analysis.evidence",
     "flops_gap": "roofline.analysis.gap",
     "migrate": "roofline.analysis.migrate",
     "sensitivity": "roofline.analysis.sensitivity",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from roofline.analysis.choices import stage_choices as stage_choices
     from roofline.analysis.codesign import codesign as codesign
     from roofline.analysis.compare import compare as compare
+    from roofline.analysis.evidence import evidence as evidence
     from roofline.analysis.gap import flops_gap as flops_gap
     from roofline.analysis.migrate import migrate as migrate
     from roofline.analysis.sensitivity import sensitivity as sensitivity

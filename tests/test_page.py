@@ -197,12 +197,14 @@ def test_a_runtime_made_in_python_says_so() -> None:
 
 
 def test_advice_is_shown_best_first(report: rf.Report) -> None:
-    import pandas as pd
-
-    advice = pd.DataFrame({"change": ["pad <b>116</b>", "batch 64"], "latency_s": [1.5e-3, 2e-3], "gain": [0.25, 0.1]})
+    advice = rf.advise("resnet-18", "v100", batch=4)
     head, *rows = Reader(page(report, advice)).tables["advice-table"]
-    assert [title for title, _ in head] == ["change", "latency ms", "gain"]
-    assert [cell for cell, _ in rows[0]] == ["pad <b>116</b>", "1.50", "25.0 %"]
+    gains = advice[advice["throughput_change"] > 0]
+    assert [row[0][0] for row in rows] == list(gains["description"])
+    assert [title for title, _ in head][-3:] == ["latency", "throughput", "MACs"]
+    assert rows[0][-2][0] == f"{100 * gains['throughput_change'].iloc[0]:+.1f} %"
+    evil = advice.assign(description=EVIL)
+    assert Reader(page(report, evil)).tables["advice-table"][1][0][0] == EVIL
     assert "Not asked for" in page(report) and "No change that was tried" in page(report, advice.iloc[:0])
 
 

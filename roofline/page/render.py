@@ -64,6 +64,22 @@ KERNELS = (
 )
 
 
+ADVICE = (
+    Column(key="description", title="change"),
+    Column(key="kind", title="kind"),
+    Column(key="setting", title="setting"),
+    Column(key="latency_ms", title="latency ms", write=significant),
+    *(
+        Column(key=f"{name}_change", title=title, write=lambda share: f"{100 * share:+.1f} %")
+        for name, title in {"latency": "latency", "throughput": "throughput", "macs": "MACs"}.items()
+    ),
+)
+ADVICE_NOTE = (
+    "<p>Each line was simulated; they do not add up. <i>free</i> computes the same, <i>precision</i> the same in other "
+    "numbers, <i>network</i> is another network, whose accuracy is not predicted.</p>"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """What a page shows.
@@ -186,18 +202,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _advice(advice: pd.DataFrame | None) -> str:
     if advice is None:
         return "<p>Not asked for. Advice is computed by simulating changed networks, devices and batches.</p>"
-    if advice.empty:
+    gains = advice[advice["throughput_change"] > 0]
+    if gains.empty:
         return "<p>No change that was tried makes it faster.</p>"
-    columns = [_column(str(name), numeric=advice[name].dtype.kind in "fi") for name in advice]
-    return data_table("advice-table", columns, _records(advice), filtered=False)
-
-
-def _column(name: str, *, numeric: bool) -> Column:
-    """Return a column that follows the unit in its name."""
-    if not numeric:
-        return Column(key=name, title=name.replace("_", " "))
-    if name.endswith("_s"):
-        return Column(key=name, title=f"{name[:-2].replace('_', ' ')} ms", write=significant, scale=1e-3)
-    if name.endswith(("share", "gain", "saving", "change")):
-        return Column(key=name, title=name.replace("_", " "), write=percent)
-    return Column(key=name, title=name.replace("_", " "), write=significant)
+    return ADVICE_NOTE + data_table("advice-table", ADVICE, _records(gains), filtered=False)

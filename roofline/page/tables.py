@@ -54,7 +54,7 @@ def _cell(column: Column, value: Any) -> str:
         return f"<td>{escape(str(value))}</td>"
     number = float(value)
     if not math.isfinite(number):
-        return '<td class="n" data-v="-1"></td>'
+        return '<td class="n" data-v="-Infinity"></td>'
     style = f' style="--share:{max(0.0, min(number, 1.0)):.4f}"' if column.bar else ""
     kind = "n bar" if column.bar else "n"
     return f'<td class="{kind}" data-v="{number:.6g}"{style}>{escape(column.write(number / column.scale))}</td>'

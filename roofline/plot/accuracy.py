@@ -45,6 +45,7 @@ def plot_accuracy(
     """
     if not panels:
         raise InputError("nothing to draw")
+    colours = {name: i for i, name in enumerate(dict.fromkeys(n for *_, of in panels for n in _by_size(of)))}
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Picture(figsize=(PANEL_IN[0] * columns, PANEL_IN[1] * rows))
@@ -64,7 +65,7 @@ def plot_accuracy(
         for number, name in enumerate(names):
             chosen = np.array([f == name or (name == "others" and f not in names) for f in families])
             ax.scatter(
-                measured_s[chosen], predicted_s[chosen], s=size, color=SERIES[number % len(SERIES)], alpha=0.65,
+                measured_s[chosen], predicted_s[chosen], s=size, color=SERIES[colours[name] % len(SERIES)], alpha=0.65,
                 marker=MARKERS[number % len(MARKERS)], linewidths=0, label=f"{name} ({int(chosen.sum()):,})", zorder=3,
             )  # fmt: skip
         clean(ax)

@@ -167,6 +167,9 @@ class Report(Totals):
 
         return notebook_html(self)
 
+    def __repr__(self) -> str:
+        return f"<Report: {self}>"
+
     def __str__(self) -> str:
         return (
             f"{self.model} on {self.device} ({self.runtime}, {self.dtype}, batch {self.batch}): "

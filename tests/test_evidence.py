@@ -1,0 +1,68 @@
+"""What `rf.evidence` says is what the shipped files and the simulator say, counted another way."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import roofline as rf
+from roofline.analysis.evidence import Evidence
+
+FOLDER = Path(__file__).resolve().parent.parent / "roofline"
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    return rf.evidence()
+
+
+def test_every_published_latency_is_there(evidence: Evidence) -> None:
+    figures = tomllib.loads((FOLDER / "analysis" / "published.toml").read_text())["latency"]["ms"]
+    assert len(evidence.latencies) == sum(len(devices) for devices in figures.values())
+    for row in evidence.latencies.to_dict("records"):
+        assert row["published_ms"] == figures[row["model"]][row["device"]]
+    last = evidence.latencies.iloc[-1]
+    options = {name: last[name] for name in ("runtime", "dtype")}
+    report = rf.simulate(last["model"], last["device"], batch=int(last["batch"]), **options)
+    assert last["ratio"] == pytest.approx(report.latency_ms / last["published_ms"])
+
+
+def test_factors_are_those_that_reports_carry(evidence: Evidence) -> None:
+    shipped = tomllib.loads((FOLDER / "simulate" / "intervals.toml").read_text())["runtimes"]
+    table = evidence.intervals.set_index("runtime")
+    assert set(table.index) == set(shipped)
+    for name, row in table.iterrows():
+        device, dtype = shipped[name]["devices"][0], shipped[name]["dtypes"][0]
+        report = rf.simulate("resnet-50", device, runtime=str(name), dtype=dtype, batch=64)
+        assert not report.interval.extrapolating
+        assert report.interval.high_s / report.latency_s == pytest.approx(row["factor"])
+        assert row["rows"] == shipped[name]["rows"]
+
+
+def test_speedups_are_ratios_of_latencies(evidence: Evidence) -> None:
+    ms = evidence.latencies.set_index(["device", "model"])
+    for row in evidence.speedups.to_dict("records"):
+        slow, fast = (ms.loc[(row["device"], f"efficientnet{x}-{row['size']}")] for x in ("", "-x"))
+        assert row["published"] == pytest.approx(slow["published_ms"] / fast["published_ms"])
+        assert row["ratio"] == pytest.approx(slow["ratio"] / fast["ratio"])
+
+
+def test_migrations_span_the_batches(evidence: Evidence) -> None:
+    for row in evidence.migrations.to_dict("records"):
+        assert 0 < row["predicted_low"] <= row["predicted_high"] < row["peak_ratio"]
+
+
+def test_the_words_quote_the_tables(evidence: Evidence) -> None:
+    text = str(evidence)
+    assert f"{len(evidence.latencies)} published latencies" in text
+    assert f"median {evidence.latencies['ratio'].median():.2f}" in text
+    for row in evidence.intervals.to_dict("records"):
+        assert f"{row['rows']} measured networks under {row['runtime']}" in text
+
+
+def test_the_picture_has_a_panel_per_device(evidence: Evidence, tmp_path: Path) -> None:
+    figure = evidence.plot(tmp_path / "p.png")
+    titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()]
+    assert [title.split(",")[0] for title in titles] == list(evidence.latencies["device"].unique())
