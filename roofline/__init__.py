@@ -34,6 +34,7 @@ _PUBLIC = {
     "codesign": "roofline.analysis.codesign",
     "evidence": "roofline.analysis.evidence",
     "flops_gap": "roofline.analysis.gap",
+    "headlines": "roofline.analysis.headlines",
     "migrate": "roofline.analysis.migrate",
     "sensitivity": "roofline.analysis.sensitivity",
     "stage_choices": "roofline.analysis.choices",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from roofline.analysis.compare import compare as compare
     from roofline.analysis.evidence import evidence as evidence
     from roofline.analysis.gap import flops_gap as flops_gap
+    from roofline.analysis.headlines import headlines as headlines
     from roofline.analysis.migrate import migrate as migrate
     from roofline.analysis.sensitivity import sensitivity as sensitivity
     from roofline.analysis.sweep import sweep as sweep

@@ -79,6 +79,17 @@ def test_the_picture_joins_families_and_names_everybody(gap: FlopsGap) -> None:
     assert any(text.startswith("peak 123") for text in written)
 
 
+def test_the_finding_names_the_worst_and_its_bounds(gap: FlopsGap) -> None:
+    low, high = gap.error_bounds("v100")
+    worst = float(gap.summary["worst_pair_error_percent"].iloc[1])
+    assert 0 <= low < worst < high
+    slow, fast = (rf.simulate(m, "v100", batch=16) for m in gap.summary["worst_pair"].iloc[1].split(" / "))
+    widest = fast.achieved_flops_per_s * fast.latency_s / fast.interval.low_s
+    widest /= slow.achieved_flops_per_s * slow.latency_s / slow.interval.high_s
+    assert high == pytest.approx(100 * (widest - 1))
+    assert gap.finding.splitlines()[1].startswith(f"v100: FLOPs are wrong by up to {worst:,.0f} %")
+
+
 @pytest.mark.parametrize(
     ("models", "options", "message"),
     [

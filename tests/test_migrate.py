@@ -76,6 +76,12 @@ def test_kinds_of_devices_mix_and_each_has_its_own_dtype_and_runtime() -> None:
     assert found.conditions == "v100 (tensorrt, fp32, 1 core) -> tpu-v3 (xla_tpu, bf16, 2 cores)"
 
 
+def test_the_finding_is_a_line_per_batch_and_family(moved: Migration) -> None:
+    lines = moved.finding.splitlines()
+    assert len(lines) == len(moved.families)
+    assert lines[0].startswith(f"batch 2: efficientnet x{moved.families['speedup'].iloc[0]:.2f} of a peak of x3.00")
+
+
 def test_the_picture_has_a_bar_per_batch_and_series(moved: Migration) -> None:
     figure = moved.plot()
     (ax,) = figure.axes

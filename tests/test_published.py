@@ -68,6 +68,21 @@ def test_a_migration_is_the_ratio_of_two_simulations() -> None:
     assert row["speedup"] == before / after
 
 
+def test_headlines_are_the_published_figures_beside_the_predicted_ones(generate: dict[str, Any]) -> None:
+    rows = {row["figure"]: row for row in rf.headlines("gap").table.to_dict("records")}
+    assert sorted(row["published"] for row in rows.values()) == [1.5, 2, 2, 400, 400]
+    pairs = figures.speedups(generate["latencies"]())
+    for device in ("tpu-v3", "v100"):
+        row = rows[f"mean speed-up of EfficientNet-X over EfficientNet on {device}"]
+        mine = pairs.loc[pairs["device"] == device, "predicted"]
+        assert row["predicted"] == pytest.approx(figures.geometric_mean(mine))
+        assert row["low"] < row["predicted"] < row["high"]
+    moves = {row["figure"]: row for row in rf.headlines("migration").table.to_dict("records")}
+    assert [row["published"] for row in moves.values()] == [3.0, 1.3, 2.6]
+    with pytest.raises(rf.RooflineError, match="no headlines on 'speed'; allowed: 'gap', 'migration'"):
+        rf.headlines("speed")
+
+
 def test_naive_intensity_counts_by_hand() -> None:
     # a stem convolution 8x8x3 -> 4x4x16, then a gate on its output, as one graph
     b = GraphBuilder("tiny")

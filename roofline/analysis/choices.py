@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from roofline.analysis.compare import run_all
+from roofline.analysis.shown import Shown
 from roofline.arch.edit import activations, swap_activation, swap_fused
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 OTHER = {"relu": "swish", "swish": "relu"}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StageChoices:
-    """What `stage_choices` found. Shown as its `summary` by notebooks.
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class StageChoices(Shown):
+    """What `stage_choices` found. Shows itself as its `summary`.
 
     Attributes
     ----------
@@ -58,8 +59,10 @@ class StageChoices:
             )
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
-        return self.summary.to_html(float_format="{:+.1f}".format)
+    @property
+    def shown(self) -> pd.DataFrame:
+        """`summary`."""
+        return self.summary
 
 
 def stage_choices(model: Any, devices: Sequence[Any], **options: Any) -> StageChoices:

@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roofline.analysis.shown import Shown
 from roofline.analysis.sweep import sweep
 from roofline.device.derive import label_of
 from roofline.device.load import device as load_device
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 COORDINATES = ("array", "bandwidth_factor", "on_chip_bytes")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CoDesign:
-    """What `codesign` found. Shown as its `designs` by notebooks.
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class CoDesign(Shown):
+    """What `codesign` found. Shows itself as its `designs`.
 
     Attributes
     ----------
@@ -77,8 +78,10 @@ class CoDesign:
 
         return plot_codesign(self.designs, title=self.base.name, path=path)
 
-    def _repr_html_(self) -> str:
-        return self.designs.to_html(index=False, float_format="{:,.3g}".format)
+    @property
+    def shown(self) -> pd.DataFrame:
+        """`designs`."""
+        return self.designs
 
 
 def codesign(

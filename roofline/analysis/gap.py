@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roofline.analysis.compare import run_all
+from roofline.analysis.shown import Shown
 from roofline.errors import InputError
 from roofline.names import lookup
 from roofline.plot.compare import family
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from roofline.simulate.report import Report
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FlopsGap:
-    """What `flops_gap` found. Shown as its `summary` by notebooks.
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FlopsGap(Shown):
+    """What `flops_gap` found. Shows itself as its `summary`.
 
     Attributes
     ----------
@@ -112,6 +113,31 @@ class FlopsGap:
         found = found.iloc[np.lexsort((-found["error_percent"], found["device"].map(order)))]
         return found.reset_index(drop=True)
 
+    def error_bounds(self, device: str) -> tuple[float, float]:
+        """Return the least and the largest worst error on a device [%]: latencies at far ends of their intervals.
+
+        The pair is that of `summary`; errors that both latencies share would cancel, so that these are bounds.
+        """
+        runs = self.table[self.table["device"] == device].to_dict("records")
+        slow, fast = (pick(runs, key=lambda run: run["gap"]) for pick in (max, min))
+        ratio = slow["gap"] / fast["gap"]
+        low = slow["expected_low_ms"] / slow["latency_ms"] * (fast["latency_ms"] / fast["expected_high_ms"])
+        high = slow["expected_high_ms"] / slow["latency_ms"] * (fast["latency_ms"] / fast["expected_low_ms"])
+        return 100.0 * (max(1.0, ratio * low) - 1.0), 100.0 * (ratio * high - 1.0)
+
+    @property
+    def finding(self) -> str:
+        """How wrong FLOPs are on each device and within which bounds, in one line each."""
+        lines = []
+        for row in self.summary.to_dict("records"):
+            low, high = self.error_bounds(row["device"])
+            lines.append(
+                f"{row['device']}: FLOPs are wrong by up to {row['worst_pair_error_percent']:,.0f} %"
+                f" ({row['worst_pair']}), expected within {low:,.0f} to {high:,.0f} %;"
+                f" Kendall's tau {row['kendall_tau']:.2f}"
+            )
+        return "\n".join(lines)
+
     def plot(self, path: str | Path | None = None) -> Figure:
         """Draw latency over FLOPs, one panel per device; written to `path` where given."""
         from roofline.plot.gap import plot_gap
@@ -124,8 +150,10 @@ class FlopsGap:
             found.setdefault(report.device, []).append(report)
         return list(found.values())
 
-    def _repr_html_(self) -> str:
-        return self.summary.to_html(index=False, float_format="{:,.3g}".format)
+    @property
+    def shown(self) -> pd.DataFrame:
+        """`summary`."""
+        return self.summary
 
 
 def flops_gap(

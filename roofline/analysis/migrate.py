@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roofline.analysis.compare import run_all
+from roofline.analysis.shown import Shown
 from roofline.device.load import device as load_device
 from roofline.errors import InputError
 from roofline.plot.compare import family
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 SPEEDUPS = ("speedup", "speedup_low", "speedup_high")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Migration:
-    """What `migrate` found. Shown as its `families` by notebooks.
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Migration(Shown):
+    """What `migrate` found. Shows itself as its `families`.
 
     Attributes
     ----------
@@ -95,14 +96,25 @@ class Migration:
             f"{r.device} ({r.runtime}, {r.dtype}, {r.cores} core{'s' if r.cores > 1 else ''})" for r in self.runs[0]
         )
 
+    @property
+    def finding(self) -> str:
+        """What each family gains at each batch size and within which bounds, in one line each."""
+        return "\n".join(
+            f"batch {row['batch']:,}: {row['family']} x{row['speedup']:.2f} of a peak of x{row['peak_ratio']:.2f},"
+            f" expected within x{row['speedup_low']:.2f} to x{row['speedup_high']:.2f}"
+            for row in self.families.to_dict("records")
+        )
+
     def plot(self, path: str | Path | None = None) -> Figure:
         """Draw peak ratio and speed-up of each family as bars, a group per batch; written to `path` where given."""
         from roofline.plot.migrate import plot_migration
 
         return plot_migration(self.families, title=self.conditions, path=path)
 
-    def _repr_html_(self) -> str:
-        return self.families.to_html(index=False, float_format="{:,.3g}".format)
+    @property
+    def shown(self) -> pd.DataFrame:
+        """`families`."""
+        return self.families
 
 
 def migrate(models: Sequence[Any], before: Any, after: Any, *, batch: Any = 1, **options: Any) -> Migration:

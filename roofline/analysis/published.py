@@ -55,9 +55,16 @@ class Intensity(Figures):
 
 
 class Speedup(Figures):
-    """Mean speed-up of the second family over the first, by device."""
+    """Mean speed-up of the second family over the first, by device, and the ratio of their FLOPs."""
 
     mean: dict[str, float]
+    flops_ratio: float
+
+
+class Proxy(Figures):
+    """How wrong FLOPs may be as a stand-in for latency, at most [%]."""
+
+    error_percent: float
 
 
 class Migration(Figures):
@@ -78,6 +85,7 @@ class PublishedFile(SpecFile):
     latency: Latency
     intensity: Intensity
     speedup: Speedup
+    proxy: Proxy
     migration: Migration
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roofline.analysis.shown import Shown
 from roofline.device.load import device as load_device
 from roofline.device.spec import Device
 from roofline.device.variant import COUNTS, device_fields, with_overrides
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 STEP = 0.01
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sensitivity:
-    """What `sensitivity` found. Shown as its `table` by notebooks.
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Sensitivity(Shown):
+    """What `sensitivity` found. Shows itself as its `table`.
 
     Attributes
     ----------
@@ -49,8 +50,10 @@ class Sensitivity:
         title = f"{run.model} on {run.device}, {run.runtime}, {run.dtype}, batch {run.batch:,}"
         return plot_sensitivity(self.table, title=title, path=path)
 
-    def _repr_html_(self) -> str:
-        return self.table.to_html(index=False, float_format="{:,.4g}".format)
+    @property
+    def shown(self) -> pd.DataFrame:
+        """`table`."""
+        return self.table
 
 
 def sensitivity(
