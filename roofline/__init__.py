@@ -30,6 +30,7 @@ _PUBLIC = {
     "Report": "roofline.simulate.report",
     "advise": "roofline.analysis.advise",
     "annotate_onnx": "roofline.analysis.annotate",
+    "edit_stage": "roofline.arch.edit",
     "compare": "roofline.analysis.compare",
     "codesign": "roofline.analysis.codesign",
     "evidence": "roofline.analysis.evidence",
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from roofline.analysis.sensitivity import sensitivity as sensitivity
     from roofline.analysis.sweep import sweep as sweep
     from roofline.arch.build import graph as graph
+    from roofline.arch.edit import edit_stage as edit_stage
     from roofline.arch.load import model as model
     from roofline.arch.load import models as models
     from roofline.arch.spec import Arch as Arch

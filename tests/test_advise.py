@@ -17,6 +17,7 @@ from roofline.analysis.edits import FREE, NETWORK, PRECISION, edits
 from roofline.arch.blocks.common import kernel_in_depth
 from roofline.arch.build import instances
 from roofline.arch.edit import edit_stage
+from roofline.cli.advise import KINDS
 from roofline.cli.app import main
 from roofline.errors import DoesNotFitError, InputError, UnknownNameError
 from roofline.search.archfile import write_arch
@@ -233,6 +234,10 @@ def test_a_reason_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
         (["advise", "efficientnet-b0", "--device", "tpu-v3", "--limit", "0"], "--limit must be at least 1, got 0"),
         (["advise", "efficientnet-b0", "--device", "tpu-v3", "--output", "advice.png"], "allowed: .csv, .json"),
         (["advise", "--device", "tpu-v3"], "give a MODEL"),
+        (
+            ["advise", "efficientnet-b0", "--device", "tpu-v3", "--kind", "fre"],
+            "unknown --kind 'fre'; nearest: 'free'",
+        ),
         (["simulate", "efficientnet-b0", "--device", "tpu-v3", "--plot", "waterfall"], "--plot needs --output"),
         (
             ["simulate", "efficientnet-b0", "--device", "tpu-v3", "--plot", "kernels", "--output", "report.json"],
@@ -273,3 +278,11 @@ def test_expansions_are_as_wide_as_they_say(name: str) -> None:
             assert last.expanded == expected  # type: ignore[attr-defined]
         assert target % 128 == 0
     assert found or name.startswith("mnasnet")
+
+
+def test_kinds_choose_the_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert KINDS == (FREE, PRECISION, NETWORK)
+    line = ["advise", "resnet-50", "--device", "v100", "--format", "json", "--kind", "free,precision"]
+    assert main(line) == 0
+    rows = json.loads(capsys.readouterr().out)["advice"]
+    assert {row["kind"] for row in rows} == {FREE, PRECISION}

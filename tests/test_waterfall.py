@@ -123,6 +123,16 @@ def test_losses_vanish_with_their_constants() -> None:
         assert found[term] > 0.0
 
 
+@each_run
+def test_the_nominal_machine_has_no_fraction_left(run: dict[str, Any]) -> None:
+    machine = rf.simulate(**run).machine
+    _, nominal = next(rung for rung in LADDER if rung[0] == "achieved rates")
+    found = nominal(machine)
+    for spec in (found, found.runtime):
+        assert {v for name, v in vars(spec).items() if name.endswith("_fraction")} == {1.0}
+    assert found.device is machine.device
+
+
 def test_memory_of_a_gpu_is_linear() -> None:
     assert terms(rf.simulate("resnet-50", "v100", batch=8))["layout padding"] == 0.0
 

@@ -17,14 +17,17 @@ from roofline.cli.options import (
     ModeOption,
     OutputOption,
     StrictOption,
+    words,
 )
-from roofline.errors import InputError
+from roofline.errors import InputError, nearest
 from roofline.text import significant
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+#: as `roofline.analysis.edits` has them, without the cost of its import
+KINDS = ("free", "precision", "network")
 SHOWN = ("description", "kind", "setting", "latency_ms", "latency_change", "throughput_change", "macs_change")
 #: a change of less is not worth a line
 WORTH_SAYING = 0.0005
@@ -45,6 +48,9 @@ def command(
     strict: StrictOption = False,
     limit: Annotated[int, typer.Option("--limit", help="Lines of the table.")] = 15,
     everything: Annotated[bool, typer.Option("--all", help="Also changes that gain nothing.")] = False,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help=f"Only changes that are {', '.join(KINDS)}; repeatable.")
+    ] = None,
     form: FormatOption = Format.table,
     file: OutputOption = None,
     force: ForceOption = False,
@@ -64,6 +70,10 @@ def command(
     output.check_suffix(file, (".csv", ".json"), force=force)
     if limit < 1:
         raise InputError(f"--limit must be at least 1, got {limit}")
+    kinds = words(kind or list(KINDS))
+    for name in kinds:
+        if name not in KINDS:
+            raise InputError(f"unknown --kind {name!r}{nearest(name, KINDS)}")
     import roofline as rf
 
     network = frontend.network(
@@ -77,6 +87,8 @@ def command(
         network, device, batch=batch, dtype=dtype, runtime=runtime, layout=layout, image_size=image_size, cores=cores,
         mode=mode, strict=strict,
     )  # fmt: skip
+    before = f"{significant(advice['latency_before_ms'].iloc[0], 4)} ms"
+    advice = advice[advice["kind"].isin(kinds)]
     rows = output.records(advice)
     if file is not None:
         output.write_tables(file, {"advice": rows})
@@ -84,8 +96,8 @@ def command(
         output.write_rows("advice", rows, form)
         return
     shown = for_readers(advice) if everything else gains(advice)
-    name = network if isinstance(network, str) else network.name
-    title = f"{name} on {device}: {significant(advice['latency_before_ms'].iloc[0], 4)} ms, {len(advice)} changes tried"
+    model_name = network if isinstance(network, str) else network.name
+    title = f"{model_name} on {device}: {before}, {len(advice)} changes tried"
     if shown.empty:
         output.show(title, "none of them gains throughput")
     else:

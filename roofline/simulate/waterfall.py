@@ -7,7 +7,7 @@ the next is the term named after the flaw that went away; so terms add up to the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -42,10 +42,12 @@ def _full_overlap(machine: Machine) -> Machine:
 
 
 def _nominal_rates(machine: Machine) -> Machine:
-    runtime = replace(
-        machine.runtime, nchw_fraction=1.0, movement_fraction=1.0, vector_fraction=1.0, product_fraction=1.0
-    )
-    return replace(machine, runtime=runtime, matrix_fraction=1.0, bandwidth_fraction=1.0)
+    """Return a machine on which every constant that is a fraction of a rate is 1."""
+    nominal: list[dict[str, Any]] = [
+        {field.name: 1.0 for field in fields(spec) if field.name.endswith("_fraction")}
+        for spec in (machine.runtime, machine)
+    ]
+    return replace(machine, runtime=replace(machine.runtime, **nominal[0]), **nominal[1])
 
 
 def _no_layout(machine: Machine) -> Machine:
