@@ -24,13 +24,13 @@ def blocks(page: Path, language: str) -> list[str]:
     return [text for name, text in FENCE.findall(page.read_text(encoding="utf-8")) if name == language]
 
 
-def assert_up_to_date(page: str, now: str) -> None:
+def assert_up_to_date(page: str, now: str, by: str = "docs/generate.py") -> None:
     """Raise unless two texts agree: in every word, and in every number to a unit of its last digit.
 
     Blanks and rulers are not compared: tables widen with their numbers.
     """
     old, new = (re.sub(r"[─\s]+", " ", text) for text in (page, now))
-    hint = "numbers have moved: run `python docs/generate.py`"
+    hint = f"numbers have moved: run `python {by}`"
     assert NUMBER.sub("#", old) == NUMBER.sub("#", new), hint
     for shown, found in zip(NUMBER.findall(old), NUMBER.findall(new), strict=True):
         digit = 10.0 ** -len(shown.partition(".")[2])
