@@ -23,11 +23,11 @@ positive = st.floats(1.0, 1e12, allow_nan=False)
 
 
 def stored_elements(shape: tuple[int, int, int], lanes: int, sublanes: int) -> int:
-    """Try every pair of dimensions as (sublanes, lanes), one of them the channels, and count what the tiles hold."""
+    """Try every pair of (batch, inner, channels) as (sublanes, lanes) and count what the tiles hold."""
     best = None
     for second, minor in itertools.permutations(range(3), 2):
-        if 2 not in (second, minor):
-            continue  # a layout keeps the channels in a minor dimension
+        if 2 not in (second, minor) or minor == 1:
+            continue  # a layout keeps the channels in a minor dimension, and windows slide along no lanes
         padded = list(shape)
         padded[second] = len(range(0, shape[second], sublanes)) * sublanes
         padded[minor] = len(range(0, shape[minor], lanes)) * lanes
@@ -52,7 +52,8 @@ def test_padding_by_trying_every_layout(batch: int, inner: int, channels: int, t
     [
         (8, 7, 128, 1),  # cloud TPU performance guide: batch a multiple of 8, features of 128
         (128, 7, 8, 1),  # or batch 128 and features a multiple of 8
-        (1, 112, 32, 112 / 112 * 128 / 112),  # one image: 112 columns in the lanes, channels in the sublanes
+        (1, 112, 32, 128 / 32),  # one image: 32 channels in the lanes, 112 columns in the sublanes
+        (64, 112, 16, 128 / 64),  # 64 images fill half of the lanes, 16 channels two sets of sublanes
         (1, 1, 1000, 8 * 1024 / 1000),  # a vector fills one sublane of eight
         (1, 1, 1, 1024),  # a number takes a tile
     ],

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from pages import ROOT, assert_up_to_date, generator
 
@@ -54,12 +55,59 @@ def test_the_latencies_are_run_under_the_stated_conditions(generate: dict[str, A
     assert found == {("tpu-v3", "xla_tpu", "bf16", 128), ("v100", "tensorflow", "fp16", 128)}
 
 
+def test_tpu_v3_follows_the_published_latencies(generate: dict[str, Any]) -> None:
+    rows = generate["latencies"]()
+    known = rows[rows["device"] == "tpu-v3"].dropna(subset=["ratio"])
+    assert len(known) == 14
+    assert (known["ratio"] - 1).abs().mean() < 0.12  # the published figures are recalled: good to 10 %
+    pairs = figures.speedups(rows)
+    assert 1.35 < figures.geometric_mean(pairs.loc[pairs["device"] == "tpu-v3", "predicted"]) < 1.65
+
+
 def test_migration_gains_clearly_more_for_efficientnet_x(generate: dict[str, Any]) -> None:
     moves = generate["migrations"]()
     gain = moves.groupby(["batch", "family"])["speedup"].agg(figures.geometric_mean).unstack()
     assert list(gain.index) == list(figures.MIGRATION_BATCHES)
     assert (gain["efficientnet-x"] > 1.15 * gain["efficientnet"]).all(), gain.to_string()
-    assert moves["fits"].all()
+    assert moves.loc[moves["batch"] <= 128, "fits"].all()
+
+
+def test_the_batches_of_the_migration_are_the_largest_within_the_limit(generate: dict[str, Any]) -> None:
+    batches = figures.rule_batches(generate["migrations"]())
+    assert set(batches) == {f"{f}-{s}" for f in figures.published().families for s in figures.published().sizes}
+    limit_ms = figures.published().migration.limit_ms
+    for model, batch in batches.items():
+        assert batch & (batch - 1) == 0
+        assert rf.simulate(model, "tpu-v4i", batch=batch).latency_ms < limit_ms
+        assert rf.simulate(model, "tpu-v4i", batch=2 * batch).latency_ms >= limit_ms
+
+
+def test_a_network_over_the_limit_at_every_batch_runs_at_the_smallest() -> None:
+    table = pd.DataFrame({"model": ["a", "a", "b"], "batch": [1, 2, 4], "after_ms": [3.0, 12.0, 11.0]})
+    assert figures.rule_batches(table) == {"a": 1, "b": 4}
+    assert list(figures.at_batches(table, {"a": 1, "b": 4}).index) == [0, 2]
+
+
+def test_batch_sizes_hold_where_every_family_is_near() -> None:
+    gains = {1: (1.3, 2.0), 2: (1.4, 2.8), 4: (1.6, 2.6)}
+    rows = [
+        {"batch": batch, "family": family, "speedup": gain * factor}
+        for batch, both in gains.items()
+        for family, gain in zip(figures.published().families, both, strict=True)
+        for factor in (0.5, 2.0)  # the geometric mean is the gain itself
+    ]
+    assert figures.holding_batches(pd.DataFrame(rows)) == [2]
+
+
+def test_on_chip_memory_and_vector_lanes_carry_the_migration(generate: dict[str, Any]) -> None:
+    def gains(table: pd.DataFrame) -> pd.Series:
+        return table.groupby("family")["speedup"].agg(figures.geometric_mean)
+
+    moves = generate["migrations"]()
+    whole = gains(moves[moves["batch"] == 8])
+    less, more = (gains(figures.migrations((8,), after=device)) for device in figures.migration_variants().values())
+    assert (less < whole).all()
+    assert (whole < more).all()
 
 
 def test_a_migration_is_the_ratio_of_two_simulations() -> None:

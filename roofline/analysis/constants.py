@@ -64,8 +64,8 @@ CONSTANTS: tuple[Constant, ...] = (
         why="a conversion is one instruction, or a few with packing",
     ),
     Constant(
-        field="emulated_conversion_ops", place="vector.emulated_conversion_ops", low=0.0, high=16.0, unit=None,
-        kinds=("tpu",), why="without a conversion instruction: shifts, masks and selects",
+        field="emulated_conversion_ops", place="vector.emulated_conversion_ops", low=0.0, high=32.0, unit=None,
+        kinds=("tpu",), why="without a conversion instruction: shifts, masks and selects, for subnormal numbers too",
     ),
     Constant(
         field="k_loop_elements", place="matrix.k_loop", low=0.0, high=400.0, unit=None, kinds=("gpu",),

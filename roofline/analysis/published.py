@@ -5,6 +5,7 @@ The figures are in ``published.toml`` beside this file, with their sources. Noth
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ import numpy as np
 
 from roofline.analysis.intensity import naive_intensity
 from roofline.analysis.migrate import migrate
+from roofline.device.load import device as load_device
+from roofline.device.spec import Device
 from roofline.quantity import SpecFile
 from roofline.simulate.run import request_of, simulate_many
 from roofline.specfile import load_spec
@@ -21,7 +24,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: images per chip at which a migration is simulated: its source gives none
-MIGRATION_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+MIGRATION_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+#: how far from a published mean gain a prediction may lie to say that it holds: 1.3 as 1.15 to 1.45
+HOLDS = 0.115
+#: ALUs of a lane of TPU v5 over those of TPU v4i, whose number is recalled
+WIDER_ALUS = 2.0
 
 
 class Figures(SpecFile):
@@ -68,11 +75,16 @@ class Proxy(Figures):
 
 
 class Migration(Figures):
-    """Geometric mean of a family's speed-up from one device to another, and the ratio of their peaks."""
+    """Geometric mean of a family's speed-up from one device to another, and the ratio of their peaks.
+
+    `limit_ms` bounds the latency on the new device, where the batch size is chosen by it.
+    """
 
     before: str
     after: str
     peak_ratio: float
+    limit_ms: float
+    limit_source: str
     speedup: dict[str, float]
 
 
@@ -149,18 +161,68 @@ def speedups(table: pd.DataFrame | None = None) -> pd.DataFrame:
     return pd.DataFrame(found).loc[order].reset_index()
 
 
-def migrations(batches: tuple[int, ...] = MIGRATION_BATCHES) -> pd.DataFrame:
+def migrations(batches: tuple[int, ...] = MIGRATION_BATCHES, after: Device | None = None) -> pd.DataFrame:
     """Return what moving from TPU v2 to TPU v4i gains, per chip, in each network at each batch size.
+
+    Parameters
+    ----------
+    after
+        In place of TPU v4i.
 
     Returns
     -------
     DataFrame
-        One row per batch and model: batch, model, family, before_ms, after_ms, speedup, fits (on both devices).
+        As `Migration.table`: one row per batch and model.
     """
     figures = published().migration
     models = [f"{family}-{size}" for family in published().families for size in published().sizes]
-    table = migrate(models, figures.before, figures.after, batch=batches).table
-    return table[["batch", "model", "family", "before_ms", "after_ms", "speedup", "fits"]]
+    return migrate(models, figures.before, after or figures.after, batch=list(batches)).table
+
+
+def rule_batches(table: pd.DataFrame) -> dict[str, int]:
+    """Return the batch size of each model by a rule that does not look at the gain.
+
+    The largest power of two whose latency on the new device stays under the published limit; the smallest size where
+    none does.
+
+    Parameters
+    ----------
+    table
+        What `migrations` returned.
+    """
+    limit_ms = published().migration.limit_ms
+    return {
+        str(model): int(rows.loc[rows["after_ms"] < limit_ms, "batch"].max())
+        if (rows["after_ms"] < limit_ms).any()
+        else int(rows["batch"].min())
+        for model, rows in table.groupby("model", sort=False)
+    }
+
+
+def at_batches(table: pd.DataFrame, batches: dict[str, int]) -> pd.DataFrame:
+    """Return the rows of `migrations` that have each model's batch size."""
+    return table[table["batch"] == table["model"].map(batches)]
+
+
+def migration_variants() -> dict[str, Device]:
+    """Return TPU v4i with one effect taken out or changed, by what it is."""
+    device = load_device(published().migration.after)
+    near = tuple(level for level in device.memory if level.role != "shared")
+    unit = device.vector
+    wide = replace(
+        unit, simple_per_clock=unit.simple_per_clock * WIDER_ALUS, peak_flops_per_s=unit.peak_flops_per_s * WIDER_ALUS
+    )
+    return {
+        "without CMEM": replace(device, memory=near),
+        "with 4 ALUs in a lane, as TPU v5": replace(device, vector=wide),
+    }
+
+
+def holding_batches(table: pd.DataFrame) -> list[int]:
+    """Return the batch sizes at which the mean gain of every family is near the published one."""
+    mean = table.groupby(["batch", "family"])["speedup"].agg(geometric_mean).unstack()
+    near = [(mean[f] / gain - 1.0).abs() <= HOLDS for f, gain in published().migration.speedup.items()]
+    return [int(batch) for batch in mean.index[np.logical_and.reduce(near)]]
 
 
 def intensities() -> pd.DataFrame:
