@@ -186,7 +186,7 @@ def migration_section() -> str:
     """Return what moving from TPU v2 to TPU v4i gains: at batches chosen by a rule, without effects, over a sweep."""
     found, said, names = migrations(), figures.published().migration, figures.published().families
     batches = figures.rule_batches(found)
-    chosen = figures.at_batches(found, batches)
+    chosen: Any = figures.at_batches(found, batches)
 
     def means(rows: Any) -> list[str]:
         return [number(figures.geometric_mean(rows.loc[rows["family"] == f, "speedup"])) for f in names]
@@ -195,10 +195,9 @@ def migration_section() -> str:
     lines = [["published (blog)", *(number(said.speedup[f]) for f in names)], ["predicted", *means(chosen)]]
     for what, device in figures.migration_variants().items():
         lines.append([what, *means(figures.at_batches(figures.migrations(after=device), batches))])
-    models = [f"{f}-{s}" for f in names for s in figures.published().sizes]
     each = [
-        [title(m), f"{batches[m]}", *(number(float(row[c])) for c in ("before_ms", "after_ms", "speedup"))]
-        for m, row in ((m, chosen[chosen["model"] == m].iloc[0]) for m in models)
+        [title(str(r.model)), f"{r.batch}", number(r.before_ms), number(r.after_ms), number(r.speedup)]
+        for r in chosen.set_index("model", drop=False).loc[list(batches)].itertuples()
     ]
     sweep = [[f"{batch}", *means(rows)] for batch, rows in found.groupby("batch")]
     holds = ", ".join(map(str, figures.holding_batches(found))) or "none"
@@ -213,8 +212,8 @@ def migration_section() -> str:
         "three quarters of the old chip's operations. The last line says what the number of ALUs, which is recalled, "
         "is worth; no other constant within its range closes the gap.\n\n"
         f"{table(('model', 'images', *(f'{NAMES[d]} ms' for d in (said.before, said.after)), 'speed-up'), each)}\n\n"
-        f"Over all batch sizes (both means within {figures.HOLDS:.0%} of the published ones at: {holds}). Where a core "
-        f"of {NAMES[said.before]} is idle, at batch 1, the move is flattered.\n\n"
+        f"Over all batch sizes (both means within {figures.HOLDS:.0%} of the published ones at: {holds}). "
+        f"At batch 1 a core of {NAMES[said.before]} is idle.\n\n"
         f"{table(('images per chip', *head[1:]), sweep)}\n"
         + (f"\nDoes not fit into memory at the largest batches: {', '.join(tight)}.\n" if tight else "")
     )
@@ -239,12 +238,8 @@ def intensity_section() -> str:
 def sources_section() -> str:
     """Return where the published figures come from."""
     data = figures.published()
-    used = {
-        "latencies": data.latency,
-        "intensities": data.intensity,
-        "mean speed-ups": data.speedup,
-        "migration": data.migration,
-    }
+    used = {"latencies": data.latency, "intensities": data.intensity}
+    used |= {"mean speed-ups": data.speedup, "migration": data.migration}
     limit = f"- limit of the latency in the migration: {data.sources[data.migration.limit_source]}"
     lines = [f"- {what}: {data.sources[f.source]}" + (" (recalled)" if f.recalled else "") for what, f in used.items()]
     return "## Sources\n\n" + "\n".join([*lines, limit]) + "\n"
