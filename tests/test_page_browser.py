@@ -82,6 +82,7 @@ def test_no_error_no_request_no_overflow(driver: Any, place: Path, width: int, s
     show(driver, place, width, scheme)
     assert driver.get_log("browser") == []
     assert {url for url in requests(driver) if not url.startswith("data:")} == {place.as_uri()}
+    driver.execute_script("document.querySelectorAll('details').forEach(part => part.open = true)")
     assert js(driver, "document.documentElement.scrollWidth <= innerWidth")
     for box in js(
         driver, "[...document.querySelectorAll('.figure, h1, h2, p')].map(e => [e.scrollWidth, e.offsetTop])"
@@ -89,6 +90,8 @@ def test_no_error_no_request_no_overflow(driver: Any, place: Path, width: int, s
         assert box[0] <= width
     tall = js(driver, "[...document.querySelectorAll('.figure')].map(e => [e.clientHeight, e.scrollHeight])")
     assert all(inside <= box for box, inside in tall), "a figure runs over what follows it"
+    remarks = "[...document.querySelectorAll('.facts td:last-child')].filter(cell => cell.textContent.length > 20)"
+    assert min(js(driver, f"{remarks}.map(cell => cell.clientWidth)")) > 100, "a remark has a letter per line"
 
 
 def luminance(colour: str) -> float:

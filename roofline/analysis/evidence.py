@@ -59,6 +59,9 @@ class Evidence:
         ]
         return plot_accuracy(panels, path=path)
 
+    def _repr_html_(self) -> str:
+        return self.intervals.to_html(index=False, float_format="{:,.3g}".format)
+
     def __str__(self) -> str:
         ratio = self.latencies["ratio"]
         low, high = ratio.quantile(list(MIDDLE))

@@ -37,8 +37,8 @@ def roofline_figure(report: RunReport) -> dict[str, Any]:
     return {
         "data": [*_roofs(report, left, right), *_bubbles(report, points)],
         "layout": {
-            "xaxis": _log_axis(left, right, "FLOP / byte"),
-            "yaxis": _log_axis(bottom, highest, "FLOP/s (hollow: vector op/s)"),
+            "xaxis": _log_axis(left, right, "FLOP / byte", "~g"),
+            "yaxis": _log_axis(bottom, highest, "FLOP/s (hollow: vector op/s)", "~s"),
             "legend": {"orientation": "h", "y": -0.18, "itemsizing": "constant"},
             "annotations": _labels(report, left, right),
             "height": 520,
@@ -46,11 +46,11 @@ def roofline_figure(report: RunReport) -> dict[str, Any]:
     }
 
 
-def _log_axis(low: float, high: float, words: str) -> dict[str, Any]:
+def _log_axis(low: float, high: float, words: str, written: str) -> dict[str, Any]:
     """Return a logarithmic axis with a tick per decade, and more where it has less than two."""
     ticks = {"dtick": 1} if high / low >= 100 else {}
     span = np.log10([low, high]).tolist()
-    look = {"type": "log", "gridcolor": "@line", "zeroline": False, "linecolor": "@grey", "exponentformat": "SI"}
+    look = {"type": "log", "gridcolor": "@line", "zeroline": False, "linecolor": "@grey", "tickformat": written}
     return look | ticks | {"range": span, "title": {"text": words}}
 
 

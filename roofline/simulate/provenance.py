@@ -12,6 +12,7 @@ from roofline.runtime.load import runtime_file, runtimes
 from roofline.runtime.spec import Runtime, runtime_of
 from roofline.simulate.interval import known_intervals
 from roofline.specfile import quantities
+from roofline.text import percent
 
 if TYPE_CHECKING:
     from roofline.device.spec import QuantityRecord
@@ -51,7 +52,7 @@ def _interval(report: Report) -> Rows:
     rows = [
         ("Low", f"{found.low_s * 1e3:.4g} ms", ""),
         ("High", f"{found.high_s * 1e3:.4g} ms", ""),
-        ("Coverage", f"{found.coverage:.0%}", "share of measurements that should lie inside"),
+        ("Coverage", percent(found.coverage), "share of measurements that should lie inside"),
         ("Extrapolating", "yes" if found.extrapolating else "no", "; ".join(found.reasons)),
     ]
     if known is not None:
