@@ -49,9 +49,14 @@ def test_speedups_are_ratios_of_latencies(evidence: Evidence) -> None:
         assert row["ratio"] == pytest.approx(slow["ratio"] / fast["ratio"])
 
 
-def test_migrations_span_the_batches(evidence: Evidence) -> None:
+def test_migrations_are_those_of_the_results_page(evidence: Evidence) -> None:
+    """``docs/results.md`` is written from the same figures by another program, and tests keep it up to date."""
+    page = (FOLDER.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    line = next(line for line in page.splitlines() if line.startswith("| predicted |"))
+    shown = [float(cell) for cell in line.strip("| ").split("|")[1:]]
+    assert list(evidence.migrations["predicted"]) == pytest.approx(shown, abs=0.011)
     for row in evidence.migrations.to_dict("records"):
-        assert 0 < row["predicted_low"] <= row["predicted_high"] < row["peak_ratio"]
+        assert 0 < row["slowest"] <= row["predicted"] <= row["fastest"]
 
 
 def test_the_words_quote_the_tables(evidence: Evidence) -> None:

@@ -35,8 +35,8 @@ class Evidence:
     speedups
         Of EfficientNet-X over EfficientNet, by device and size: published, predicted (ratios of latencies).
     migrations
-        Of each family from one device to another: published (geometric mean), lowest and highest predicted over
-        batches of 2 and more, and the ratio of the peaks.
+        Of each family from one device to another, geometric means: published, predicted at batches that keep a limit
+        of latency (`roofline.analysis.published.rule_batches`), of its slowest and fastest member, ratio of the peaks.
     """
 
     intervals: pd.DataFrame
@@ -123,14 +123,15 @@ def _migrations() -> pd.DataFrame:
     import pandas as pd
 
     figures, moves = published.published().migration, published.migrations()
+    chosen = published.at_batches(moves, published.rule_batches(moves))
     rows = []
     for family, said in figures.speedup.items():
-        of_family = moves[(moves["family"] == family) & (moves["batch"] > 1)]
-        gains = [published.geometric_mean(rows["speedup"]) for _, rows in of_family.groupby("batch")]
+        gains = chosen.loc[chosen["family"] == family, "speedup"]
         rows.append(
             {
                 "family": family, "before": figures.before, "after": figures.after, "peak_ratio": figures.peak_ratio,
-                "published": said, "predicted_low": min(gains), "predicted_high": max(gains),
+                "published": said, "predicted": published.geometric_mean(gains), "slowest": gains.min(),
+                "fastest": gains.max(),
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
