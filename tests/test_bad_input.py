@@ -122,7 +122,7 @@ def test_integers_of_numpy_are_whole_numbers() -> None:
         ({"layout": "nhcw"}, "unknown layout 'nhcw'"),
         ({"layout": "channels_last"}, "unknown layout 'channels_last'"),
         ({"mode": "inferense"}, "unknown mode 'inferense'; nearest: 'inference'"),
-        ({"runtime": "tensorrt"}, "runtime 'tensorrt' does not run on a tpu; allowed: 'xla_tpu'"),
+        ({"runtime": "tensorrt"}, "runtime 'tensorrt' does not run on a tpu; allowed: 'pytorch_xla', 'xla_tpu'"),
         (
             {"device": "v100", "runtime": "xla_tpu"},
             "runtime 'xla_tpu' does not run on a gpu; allowed: 'pytorch_compile'",

@@ -94,6 +94,9 @@ PRENORM_KERNELS = {
     " attn/attention/context | attn/proj | attn_residual norm2 | mlp/fc1 mlp/gelu | mlp/fc2",
 }
 
+for KERNELS in (MBCONV_KERNELS, PRENORM_KERNELS):
+    KERNELS["pytorch_xla"] = KERNELS["xla_tpu"]  # the same compiler
+
 
 def prenorm() -> OpGraph:
     block = PreNormBlock(heads=2, inner=16, hidden=64, activation="gelu", causal=False)

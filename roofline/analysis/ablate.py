@@ -105,6 +105,8 @@ EFFECTS: tuple[Effect, ...] = (
     _constant("memory ramp", "the first byte comes at once", memory_latency_s=0.0),
     Effect(name="layout padding", without="tensors are stored dense", kinds=TPU, machine=_dense_layout),
     _constant("residency", "nothing stays on chip", residency_share=NOTHING),
+    _constant("order of results", "results stay in the compiler's order", TPU, result_padding=0.0),
+    _constant("tracing", "a program is traced once", TPU, trace_s=0.0),
     _constant("imperfect overlap", "engines overlap fully", overlap=1.0),
     _constant("any overlap", "engines take turns", overlap=0.0),
     _constant("kernel floor", "kernels start at no cost", floor_s=0.0),

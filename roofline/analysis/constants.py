@@ -92,6 +92,10 @@ CONSTANTS: tuple[Constant, ...] = (
         why="from one pass per kernel tap to taps that share the array's rows",
     ),
     Constant(
+        field="trace_s", place="launch.trace", low=1.0, high=200.0, unit="us", kinds=("tpu",), logarithmic=True,
+        why="a traced op costs Python's call, shape inference and a node of the graph: as an eager op, or several",
+    ),
+    Constant(
         field="program_s", place="launch.program", low=1.0, high=1000.0, unit="us", logarithmic=True,
         why="from the launch of a recorded graph to the dispatch of a program by a remote host",
     ),

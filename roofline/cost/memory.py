@@ -26,6 +26,18 @@ def padding_ratio(*, batch: Numeric, inner: Numeric, channels: Numeric, lanes: f
     return np.asarray(np.minimum(channels_minor, batch_minor))
 
 
+def row_major_padding(*, width: Numeric, height: Numeric, lanes: float, sublanes: float, limit: float) -> Array:
+    """Return stored over useful elements of a result in the order of its source program; 0 where it needs no copy.
+
+    Width lies in the lanes and height in the sublanes if that pads by less than `limit`; else the largest dimensions
+    do, batch and channels, as the compiler has them anyway.
+
+    Source: PyTorch/XLA, layout manager (XLA_MAX_PADDING_FACTOR), recalled.
+    """
+    padding = _waste(width, lanes) * _waste(height, sublanes)
+    return np.asarray(np.where(padding < limit, padding, 0.0))
+
+
 def _waste(size: Numeric, granule: float) -> Numeric:
     return np.ceil(size / granule) * granule / size
 

@@ -17,6 +17,7 @@ from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Conv
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
+from roofline.passes.results import channels_second
 
 AccessRole: TypeAlias = Literal["weight", "read", "write"]
 KIND_OF_FAMILY = {
@@ -45,6 +46,8 @@ class Access:
         was written before the block.
     by_vector_unit
         The vector unit reads or writes it.
+    result
+        Writes: an image map that the program returns in channels-first order.
     """
 
     tensor: Tensor
@@ -52,6 +55,7 @@ class Access:
     elements: Numeric
     distance_bytes: Numeric = 0.0
     by_vector_unit: bool = False
+    result: bool = False
 
     @property
     def bytes(self) -> Numeric:
@@ -88,7 +92,8 @@ def make_kernels(
     the whole network (`saved_bytes` of the block), so here they end with their last reader.
     """
     returned = saved | {graph.root(t) for t in graph.outputs}
-    raw = [_accesses(graph, group, returned) for group in groups]
+    results = saved & channels_second(graph)
+    raw = [_accesses(graph, group, returned, results) for group in groups]
     traffic = [_total(accesses) for accesses in raw]
     before: list[Numeric] = [0.0]
     for amount in traffic:
@@ -104,7 +109,9 @@ def make_kernels(
     return tuple(kernels)
 
 
-def _accesses(graph: OpGraph, group: tuple[str, ...], returned: frozenset[str] | set[str]) -> list[Access]:
+def _accesses(
+    graph: OpGraph, group: tuple[str, ...], returned: frozenset[str] | set[str], results: frozenset[str]
+) -> list[Access]:
     inside = set(group)
     touched: dict[str, Numeric] = {}
     vector_reads: set[str] = set()
@@ -130,7 +137,9 @@ def _accesses(graph: OpGraph, group: tuple[str, ...], returned: frozenset[str] |
             if t in returned or any(reader not in inside for reader in graph.effective_readers(t)):
                 tensor = graph.tensors[t]
                 amount = narrowed.get(t, tensor.elements)
-                accesses.append(Access(tensor=tensor, role="write", elements=amount, by_vector_unit=computes))
+                accesses.append(
+                    Access(tensor=tensor, role="write", elements=amount, by_vector_unit=computes, result=t in results)
+                )
     return accesses
 
 

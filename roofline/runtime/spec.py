@@ -62,6 +62,7 @@ class MemoryConstants(SpecFile):
     movement_fraction: Fraction
     latency: Time
     residency_share: Fraction
+    result_padding: Count | None = None
 
 
 class LaunchConstants(SpecFile):
@@ -71,6 +72,7 @@ class LaunchConstants(SpecFile):
     host: Time
     floor: Time
     overlap: Fraction
+    trace: Time | None = None
 
 
 class RuntimeFile(SpecFile):
@@ -124,8 +126,11 @@ class Runtime:
         Start of the bandwidth ramp: time = latency + bytes / bandwidth.
     residency_share
         Share of each on-chip level that keeps tensors between kernels.
-    program_s, host_s, floor_s
-        Per run; host time per kernel; device time per kernel at least.
+    result_padding
+        Largest padding at which results of a channels-first program are copied into its own order; 0: never.
+    program_s, host_s, floor_s, trace_s
+        Per run; host time per kernel; device time per kernel at least; time per op for which the device waits while
+        the host traces the program anew.
     overlap
         1: engines overlap fully, 0: they take turns.
     product_fraction
@@ -160,9 +165,11 @@ class Runtime:
     movement_fraction: float
     memory_latency_s: float
     residency_share: float
+    result_padding: float
     program_s: float
     host_s: float
     floor_s: float
+    trace_s: float
     overlap: float
     product_fraction: float = 1.0
 
@@ -199,9 +206,11 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         movement_fraction=file.memory.movement_fraction.si,
         memory_latency_s=file.memory.latency.si,
         residency_share=file.memory.residency_share.si,
+        result_padding=file.memory.result_padding.si if file.memory.result_padding else 0.0,
         program_s=file.launch.program.si,
         host_s=file.launch.host.si,
         floor_s=file.launch.floor.si,
+        trace_s=file.launch.trace.si if file.launch.trace else 0.0,
         overlap=file.launch.overlap.si,
         product_fraction=1.0 if product_fraction is None else product_fraction.si,
     )

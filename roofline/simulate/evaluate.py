@@ -10,7 +10,7 @@ import numpy as np
 from roofline.cost import combine, fold, matrix, memory, vector
 from roofline.numeric import Array
 from roofline.simulate.machine import Machine
-from roofline.simulate.table import READ, WEIGHT, WRITE, ContractionColumns, KernelTable
+from roofline.simulate.table import READ, WEIGHT, WRITE, AccessColumns, ContractionColumns, KernelTable
 
 BOUNDS = ("matrix", "vector", "memory", "overhead")
 
@@ -68,7 +68,7 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
     matrix_s = fold.segment_sum(contraction_s, table.contractions.kernel, count)
     vector_s = _vector(table, machine, fold.segment_sum(partial_ops, table.contractions.kernel, count))
     memory_s, padded_bytes, ideal_memory_s = _memory(table, machine)
-    floor_s = np.full(count, runtime.floor_s)
+    floor_s = runtime.floor_s + runtime.trace_s * table.kernels.ops
     return KernelCosts(
         matrix_s=matrix_s,
         vector_s=vector_s,
@@ -172,6 +172,10 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
         latency_s=machine.runtime.memory_latency_s,
     )
     time_s = time_s / (1.0 - table.kernels.copies_only * (1.0 - machine.runtime.movement_fraction))
+    copied = _result_copies(a, stored, useful, machine)
+    time_s = time_s + fold.segment_sum(copied, a.kernel, count) / (
+        machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction * machine.runtime.movement_fraction
+    )
     padding = stored / np.maximum(useful, 1.0)
     ideal_s = memory.transfer_time_s(
         [fold.segment_sum(s / np.maximum(padding, 1.0), a.kernel, count) for s in served],
@@ -180,6 +184,15 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
         latency_s=0.0,
     )
     return time_s, padded_bytes, ideal_s
+
+
+def _result_copies(a: AccessColumns, stored: Array, useful: Array, machine: Machine) -> Array:
+    """Return the bytes that each result moves to get into the order of the source program."""
+    padding = memory.row_major_padding(
+        width=a.inner, height=a.height, lanes=machine.lanes, sublanes=machine.sublanes,
+        limit=machine.runtime.result_padding,
+    )  # fmt: skip
+    return np.asarray(a.result * np.where(padding > 0, stored + useful * padding, 0.0))
 
 
 def block_costs(table: KernelTable, costs: KernelCosts) -> BlockCosts:

@@ -80,6 +80,8 @@ class AccessColumns(Columns):
     dtype: Index
     by_vector_unit: Array
     distance_bytes: Array
+    result: Array
+    height: Array
     batch: Array
     inner: Array
     channels: Array
@@ -92,6 +94,7 @@ class KernelColumns(Columns):
     block: Index
     label: Index
     times: Array
+    ops: Array
     copies_only: Array
     macs: Array
     vector_ops: Array
@@ -207,6 +210,7 @@ def build_table(
             block=rows,
             label=position,
             times=kernel.times,
+            ops=len(kernel.ops),
             copies_only=float(kernel.kind == "movement"),
             macs=macs,
             vector_ops=vector_ops,
@@ -278,6 +282,8 @@ def _add_access(accesses: _Collector, access: Access, owner: Index) -> None:
         dtype=DTYPE_CODES[access.tensor.dtype.name],
         by_vector_unit=float(access.by_vector_unit),
         distance_bytes=access.distance_bytes,
+        result=float(access.result),
+        height=access.tensor.shape[-3] if len(access.tensor.shape) > 3 else 1,
         **_tile(access.tensor),
     )
 

@@ -24,12 +24,12 @@ FAMILIES: tuple[tuple[str, str], ...] = (
 )
 #: precision in a results file's name -> precision of the run
 PRECISIONS = {"amp": "amp_fp16", "fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "bfloat16": "bf16", "float16": "fp16"}
-#: Accel-NASBench states images per second: (images per run, pixels per side, precision, runtime, cores, mode).
+#: Accel-NASBench states images per second: (images per run, pixels per side, precision, runtime, layout, cores, mode).
 #: GPU: fp16 autocast, channels last, batch 128-256, CUDA events. TPU: PyTorch/XLA on one core with autograd left on
 #: (Ahmad et al., arXiv 2404.08005, and its published code)
-NASBENCH = {
-    "gpu": (256, 256, "amp_fp16", "pytorch_eager", None, "inference"),
-    "tpu": (64, 224, "bf16", "xla_tpu", 1, "forward_saving"),
+NASBENCH: dict[str, tuple[int, int, str, str, Layout, int | None, str]] = {
+    "gpu": (256, 256, "amp_fp16", "pytorch_eager", "nhwc", None, "inference"),
+    "tpu": (64, 224, "bf16", "pytorch_xla", "nchw", 1, "forward_saving"),
 }
 #: repeats that differ by more than this are no measurement (std / mean)
 NASBENCH_SPREAD = 0.03
@@ -125,7 +125,7 @@ def _nasbench(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measurem
         except InputError as error:
             missing.append(str(error))
             continue
-        batch, size, dtype, runtime, cores, mode = NASBENCH["tpu" if device.startswith("tpu") else "gpu"]
+        batch, size, dtype, runtime, layout, cores, mode = NASBENCH["tpu" if device.startswith("tpu") else "gpu"]
         yield Measurement(
             row=cells.row,
             label=network.name.removeprefix("accel-nasbench-"),
@@ -133,7 +133,7 @@ def _nasbench(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measurem
             device=device,
             runtime=runtime,
             dtype=dtype,
-            layout="nhwc",
+            layout=layout,
             batch=batch,
             cores=cores,
             latency_s=batch / per_s,
