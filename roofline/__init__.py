@@ -46,6 +46,8 @@ _PUBLIC = {
     "Oracle": "roofline.search.oracle",
     "Objective": "roofline.search.objective",
     "evolve": "roofline.search.evolve",
+    "evolve_islands": "roofline.cluster.islands",
+    "run_plan": "roofline.cluster.run",
     "compound_scale": "roofline.search.scaling",
     "Arch": "roofline.arch.spec",
     "Device": "roofline.device.spec",
@@ -79,6 +81,8 @@ if TYPE_CHECKING:
     from roofline.arch.load import model as model
     from roofline.arch.load import models as models
     from roofline.arch.spec import Arch as Arch
+    from roofline.cluster.islands import evolve_islands as evolve_islands
+    from roofline.cluster.run import run_plan as run_plan
     from roofline.device.load import device as device
     from roofline.device.load import devices as devices
     from roofline.device.spec import Device as Device

@@ -31,6 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("page",),  # draws what pictures draw, for a browser
     ("simulate",),
     ("analysis", "search"),
+    ("cluster",),
     ("__init__",),  # the public surface
     ("serve",),
     ("cli",),

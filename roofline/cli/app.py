@@ -24,6 +24,7 @@ from roofline.cli import (
     sensitivity,
     serve,
     simulate,
+    sweep,
     validate,
 )
 from roofline.errors import RooflineError
@@ -44,6 +45,7 @@ app.command("gap")(gap.command)
 app.command("migrate")(migrate.command)
 app.command("search")(search.command)
 app.command("scale")(scale.command)
+app.command("sweep")(sweep.command)
 app.command("lut")(lut.command)
 app.command("sensitivity")(sensitivity.command)
 app.command("serve")(serve.command)

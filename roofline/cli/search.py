@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,6 +78,15 @@ def command(
     baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Random and params-only beside it.")
     ] = True,
+    islands: Annotated[
+        int | None, typer.Option("--islands", help="Populations that evolve apart and send their best to each other.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-w", help="Processes of --islands; default: as many as processors.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="A Dask scheduler, for --islands.")
+    ] = None,
     form: FormatOption = Format.table,
 ) -> None:
     """Search SPACE for networks that are accurate and fast on the devices.
@@ -106,12 +116,24 @@ def command(
         max_params=None if max_mparams is None else max_mparams * 1e6, in_domain=not any_domain,
         max_memory_bytes=None if max_memory is None else max_memory * 2**30,
     )  # fmt: skip
+    common: dict[str, Any] = {
+        "evaluations": evaluations, "method": method.value, "seed": seed, "output": folder, "baselines": baselines,
+        "strict": False, **({} if population is None else _population(method, population)),
+    }  # fmt: skip
     with _Bar(evaluations) as show:
-        result = evolve(
-            oracle.space, objective, evaluations=evaluations, method=method.value, seed=seed, output=folder,
-            history=history.value, baselines=baselines, progress=show, strict=False,
-            **({} if population is None else _population(method, population)),
-        )  # fmt: skip
+        if islands is None:
+            if workers is not None or scheduler is not None:
+                raise InputError("--workers and --scheduler are for --islands")
+            result = evolve(oracle.space, objective, history=history.value, progress=show, **common)
+        else:
+            if history is Keep.all:
+                raise InputError("islands keep no history of every evaluation")
+            from roofline.cluster.islands import evolve_islands
+
+            result = evolve_islands(
+                oracle.space, objective, islands=islands, workers=workers, scheduler=scheduler,
+                progress=show and (lambda states, seconds: show(_together(states), seconds)), **common,
+            )  # fmt: skip
     if folder is not None:
         from roofline.search.result import save
 
@@ -124,6 +146,12 @@ def command(
         raise InputError(
             f"no candidate of {result.evaluations:,} meets the constraints; {objective.closest(result.best)}"
         )
+
+
+def _together(states: Any) -> Any:
+    """Return the best island's state with the evaluations of all."""
+    best = max(states, key=lambda s: float(s.best.fitness[0]))
+    return replace(best, evaluations=sum(s.evaluations for s in states))
 
 
 def _population(method: Method, population: int) -> dict[str, int]:

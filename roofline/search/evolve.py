@@ -20,12 +20,17 @@ METHODS: dict[str, type[Any]] = {"aging": Aging, "pareto": Nsga2, "random": Rand
 Progress = Callable[[State, float], None]
 
 
-class _Method(Protocol):
-    def check(self) -> None: ...
+class Method(Protocol):
+    """How a search goes from one state to the next."""
 
-    def start(self, objective: Objective, seed: int, evaluations: int) -> tuple[State, Evaluation]: ...
+    def check(self) -> None:
+        """Raise unless the knobs fit each other."""
 
-    def step(self, state: State, objective: Objective, evaluations: int) -> tuple[State, Evaluation]: ...
+    def start(self, objective: Objective, seed: int, evaluations: int) -> tuple[State, Evaluation]:
+        """Return the first state, and what was evaluated."""
+
+    def step(self, state: State, objective: Objective, evaluations: int) -> tuple[State, Evaluation]:
+        """Return the next state, and what was evaluated; never more than `evaluations` in all."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,7 +121,7 @@ def evolve(
         raise InputError(f"evaluations must be a whole number, at least 1, got {evaluations!r}")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise InputError(f"seed must be a whole number, not negative, got {seed!r}")
-    engine = _engine(method, knobs)
+    engine = engine_of(method, knobs)
     kept = None
     if output is not None:
         about = {"space": space.hash, "method": method, "seed": seed, "knobs": knobs, "objective": objective.describe()}
@@ -129,7 +134,7 @@ def evolve(
     result = SearchResult(objective=objective, method=method, seed=seed, **found)
     if baselines and not result.interrupted:
         try:
-            result = replace(result, baselines=_baselines(engine, objective, seed, evaluations))
+            result = replace(result, baselines=run_baselines(engine, objective, seed, evaluations))
         except KeyboardInterrupt:
             result = replace(result, interrupted=True)
     if strict and not result.feasible and not result.interrupted:
@@ -138,20 +143,21 @@ def evolve(
     return result
 
 
-def _engine(method: str, knobs: Mapping[str, Any]) -> _Method:
+def engine_of(method: str, knobs: Mapping[str, Any]) -> Method:
+    """Return a method with its knobs, checked."""
     if method not in METHODS:
         raise InputError(f"unknown method {method!r}{nearest(method, METHODS)}")
     known = METHODS[method].__dataclass_fields__
     for name in knobs:
         if name not in known:
             raise InputError(f"method {method!r} has no option {name!r}{nearest(name, known)}")
-    engine: _Method = METHODS[method](**knobs)
+    engine: Method = METHODS[method](**knobs)
     engine.check()
     return engine
 
 
 def _run(
-    engine: _Method, objective: Objective, seed: int, evaluations: int, kept: History | None, progress: Progress | None
+    engine: Method, objective: Objective, seed: int, evaluations: int, kept: History | None, progress: Progress | None
 ) -> dict[str, Any]:
     objective.oracle.build()
     began, interrupted, start = time.perf_counter(), False, 0
@@ -187,7 +193,7 @@ def _run(
     }  # fmt: skip
 
 
-def _baselines(engine: _Method, objective: Objective, seed: int, evaluations: int) -> dict[str, Evaluation]:
+def run_baselines(engine: Method, objective: Objective, seed: int, evaluations: int) -> dict[str, Evaluation]:
     """Return the best of random search and of a search that sees parameters only, both judged by the objective."""
     found = {"random": _run(Random(), objective, seed, evaluations, None, None)["best"]}
     if objective.accuracy.kind == "accuracy" and objective.minimise is None:

@@ -116,9 +116,18 @@ def trace(network: TimmNetwork, batch: int) -> OpGraph:
     return from_torch(module, (image,), name=network.name)
 
 
-def _timm() -> Any:
-    """Import timm, also beside a torchvision built for another torch: its compiled operators are not needed here."""
-    import torch.library
+def import_timm(*, required: bool = True) -> Any:
+    """Import timm, also beside a torchvision built for another torch: its compiled operators are not needed here.
+
+    Raises
+    ------
+    InputError
+        PyTorch or timm is not installed, and it is `required`.
+    """
+    try:
+        import torch.library
+    except ImportError:
+        raise InputError("networks of PyTorch need it: pip install 'roofline[torch]'") from None
 
     register = torch.library.register_fake
 
@@ -138,6 +147,8 @@ def _timm() -> Any:
     try:
         return importlib.import_module("timm")
     except ImportError:
+        if not required:
+            return None
         raise InputError("networks of pytorch-image-models need timm: pip install timm") from None
     finally:
         torch.library.register_fake = register
@@ -146,7 +157,7 @@ def _timm() -> Any:
 def _module(network: TimmNetwork) -> Any:
     import torch
 
-    timm = _timm()
+    timm = import_timm()
     name = network.name
     for tag in RETIRED_TAGS:
         name = name.removesuffix(tag)

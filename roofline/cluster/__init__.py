@@ -1,0 +1,1 @@
+"""Work that outgrows one process: sweeps and searches as tasks of any executor, with results that survive it."""

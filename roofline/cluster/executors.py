@@ -1,0 +1,87 @@
+"""Where tasks run: in this process, on a local Dask cluster as long as the run takes, or on somebody's scheduler."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from typing import Any
+
+from roofline.errors import InputError
+
+#: a task whose workers died this often is given up: it kills them
+DEATHS = 3
+
+
+class Serial(Executor):
+    """Runs a task when it is submitted, in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run a task, and return its result as a future that is done."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def executor(workers: int | None = None, scheduler: str | None = None) -> Iterator[tuple[Executor, int]]:
+    """Yield an executor and how many tasks it runs at once.
+
+    Parameters
+    ----------
+    workers
+        Processes of the local cluster; as many as processors by default, 0 for none: in this process.
+    scheduler
+        Address of a Dask scheduler that runs already, ``tcp://host:port``.
+
+    Raises
+    ------
+    InputError
+        Dask is not installed, or nobody answers at the address.
+    """
+    if workers is not None and workers < 0:
+        raise InputError(f"workers must be a whole number, not negative, got {workers}")
+    if workers == 0 and scheduler is None:
+        yield Serial(), 1
+        return
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise InputError("workers need Dask: pip install 'roofline[dask]', or ask for 0 workers") from None
+    settings = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.comm.timeouts.connect": "10s"}
+    with dask.config.set(settings):
+        if scheduler is not None:
+            client = _connected(Client, scheduler)
+            try:
+                yield client.get_executor(), max(1, sum(client.nthreads().values()))
+            finally:
+                client.close(timeout=5)
+            return
+        count = workers or os.cpu_count() or 1
+        with (
+            LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None,
+                         silence_logs=logging.CRITICAL) as local,
+            Client(local) as client,  # type: ignore[no-untyped-call]
+        ):  # fmt: skip
+            yield client.get_executor(), count
+
+
+def _connected(client: Any, scheduler: str) -> Any:
+    try:
+        return client(scheduler, timeout="10s")
+    except (OSError, TimeoutError, ValueError) as error:
+        line = " ".join(str(error).split())[:160]
+        raise InputError(f"no Dask scheduler answers at {scheduler!r}: {line}") from None
+
+
+def lost(error: BaseException) -> InputError:
+    """Return what to tell somebody whose workers are gone."""
+    line = " ".join(str(error).split())[:160]
+    return InputError(f"the workers are gone ({type(error).__name__}: {line}): run it again to go on")

@@ -1,0 +1,128 @@
+"""What a plan file says: networks from anywhere, on devices, at every combination of options."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from roofline.arch.load import models as shipped
+from roofline.cluster import networks
+from roofline.errors import InputError, nearest
+from roofline.quantity import SpecFile
+from roofline.specfile import load_spec
+
+Kind = Literal["model", "file", "timm", "transformers"]
+#: characters that make a name a pattern
+WILD = frozenset("*?[")
+
+
+class Plan(SpecFile):
+    """A sweep: every network on every device at every combination of the lists.
+
+    Attributes
+    ----------
+    models
+        Names or patterns of shipped networks (``"efficientnet-b*"``), and files: architectures (``.toml``), saved
+        graphs (``.json``), ``.onnx``.
+    timm, transformers
+        Names or patterns of pytorch-image-models, and of model types of Hugging Face's transformers: built without
+        weights, from their default configurations.
+    fields
+        Field of the device -> values.
+    image_size
+        Pixels per side (tokens, for sequences); empty: each network's own.
+    """
+
+    models: tuple[str, ...] = ()
+    timm: tuple[str, ...] = ()
+    transformers: tuple[str, ...] = ()
+    devices: tuple[str, ...] = Field(min_length=1)
+    batch: tuple[int, ...] = (1,)
+    dtype: tuple[str, ...] = ()
+    runtime: tuple[str, ...] = ()
+    layout: tuple[str, ...] = ()
+    cores: tuple[int, ...] = ()
+    image_size: tuple[int, ...] = ()
+    mode: str = "inference"
+    fields: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+
+    @property
+    def axes(self) -> dict[str, list[Any]]:
+        """The options of every run, as lists of values."""
+        named = {"batch": self.batch, "dtype": self.dtype, "runtime": self.runtime, "layout": self.layout,
+                 "cores": self.cores}  # fmt: skip
+        return {name: list(values) for name, values in named.items() if values}
+
+    @property
+    def digest(self) -> str:
+        """Hash of the plan: results of another one are not mixed with its own."""
+        text = json.dumps(self.model_dump(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One network at one input size, with all its runs: what a worker does in one go."""
+
+    kind: Kind
+    name: str
+    image_size: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What names the unit in the results."""
+        return f"{self.kind}:{self.name}" + (f"@{self.image_size}" if self.image_size else "")
+
+
+def load_plan(path: str | Path) -> Plan:
+    """Return the plan in a TOML file.
+
+    Raises
+    ------
+    SpecError
+        The file cannot be read, or says something unknown.
+    """
+    return load_spec(Path(path), Plan)
+
+
+def units_of(plan: Plan) -> list[Unit]:
+    """Return the plan's networks in its order, patterns resolved, each once.
+
+    Raises
+    ------
+    InputError
+        A pattern or name fits nothing, or there is no network at all.
+    """
+    found: list[tuple[Kind, str]] = []
+    for text in plan.models:
+        if Path(text).suffix.lower() in networks.SUFFIXES or ".toml:" in text:
+            found.append(("file", text))
+        else:
+            found += [("model", name) for name in _matching(text, shipped(), "models")]
+    if plan.timm:
+        found += [("timm", name) for text in plan.timm for name in _matching(text, networks.timm_names(), "timm")]
+    if plan.transformers:
+        known = networks.transformers_names()
+        found += [
+            ("transformers", name) for text in plan.transformers for name in _matching(text, known, "transformers")
+        ]
+    if not found:
+        raise InputError("the plan names no networks: give models, timm or transformers")
+    sizes: tuple[int | None, ...] = plan.image_size or (None,)
+    return [Unit(kind=kind, name=name, image_size=size) for kind, name in dict.fromkeys(found) for size in sizes]
+
+
+def _matching(text: str, names: list[str], what: str) -> list[str]:
+    if not WILD & set(text):
+        found = [name for name in names if name == text]
+    else:
+        found = [name for name in names if fnmatchcase(name, text)]
+    if not found:
+        raise InputError(f"{what}: nothing fits {text!r}{nearest(text, names)}")
+    return found

@@ -1,0 +1,214 @@
+"""Results of a sweep on disk as they come: a unit's rows whole or not at all, so that a killed sweep goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from roofline import __version__
+from roofline.cluster.plan import Plan
+from roofline.cluster.work import Row, columns_of
+from roofline.errors import InputError
+from roofline.files import atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".sqlite", ".parquet")
+
+
+class Store(Protocol):
+    """Where rows go; opened for one plan by one process at a time."""
+
+    def done(self) -> set[str]:
+        """Return the keys of the units whose rows are there."""
+
+    def add(self, unit: str, rows: Sequence[Row]) -> None:
+        """Keep the rows of a unit, all of them or none."""
+
+    def frame(self) -> pd.DataFrame:
+        """Return all rows, in an order that does not depend on when they came."""
+
+    def close(self) -> None:
+        """Let go of the files."""
+
+
+def open_store(path: str | Path, plan: Plan) -> Store:
+    """Return the store that a path's suffix names: an SQLite file, or a folder of Parquet parts.
+
+    Raises
+    ------
+    InputError
+        Another suffix, a place that cannot be written, results of another plan, or another sweep is writing them.
+    """
+    path = Path(path)
+    kinds: dict[str, type[SqliteStore] | type[ParquetStore]] = {".sqlite": SqliteStore, ".parquet": ParquetStore}
+    if path.suffix not in kinds:
+        raise InputError(f"cannot write {path.name!r}: allowed suffixes are {', '.join(kinds)}")
+    try:
+        return kinds[path.suffix](path, plan)
+    except (OSError, sqlite3.Error) as error:
+        raise InputError(f"cannot write results to {str(path)!r}: {error}") from None
+
+
+def _about(plan: Plan) -> dict[str, str]:
+    return {"plan": plan.digest, "roofline_version": __version__}
+
+
+def _check(known: dict[str, str], plan: Plan, path: Path) -> None:
+    for key, value in _about(plan).items():
+        if known.get(key) != value:
+            what = "another plan" if key == "plan" else f"version {known.get(key)!r}"
+            raise InputError(f"{path.name} holds results of {what}: name another file, or remove it")
+
+
+def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.sort_values(["unit", "point"], kind="stable", ignore_index=True)
+
+
+class SqliteStore:
+    """One SQLite file: tables ``about``, ``units`` and ``runs``, one transaction per unit."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self.path, self.columns = path, columns_of(plan)
+        self._lock = sqlite3.connect(path.with_name(f".{path.name}.lock"), timeout=0, isolation_level=None)
+        try:
+            self._lock.execute("begin exclusive")
+        except sqlite3.OperationalError:
+            self._lock.close()
+            raise InputError(f"another sweep is writing {str(path)!r}") from None
+        self._db = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._db.execute("pragma journal_mode = wal")
+            names = ", ".join(f'"{name}"' for name in self.columns)
+            self._db.execute("create table if not exists about (key text primary key, value text)")
+            known = dict(self._db.execute("select key, value from about").fetchall())
+            if known:
+                _check(known, plan, path)
+            self._db.execute("begin immediate")
+            self._db.execute("create table if not exists units (key text primary key)")
+            self._db.execute(f"create table if not exists runs ({names}, primary key (unit, point))")
+            if not known:
+                self._db.executemany("insert into about values (?, ?)", list(_about(plan).items()))
+            self._db.execute("commit")
+        except BaseException:
+            self.close()
+            raise
+
+    def done(self) -> set[str]:
+        """Return the keys of the units whose rows are there."""
+        return {key for (key,) in self._db.execute("select key from units")}
+
+    def add(self, unit: str, rows: Sequence[Row]) -> None:
+        """Keep the rows of a unit, all of them or none."""
+        marks = ", ".join("?" * len(self.columns))
+        values = [tuple(_plain(row.get(name)) for name in self.columns) for row in rows]
+        self._db.execute("begin immediate")
+        try:
+            self._db.execute("insert into units values (?)", (unit,))
+            self._db.executemany(f"insert into runs values ({marks})", values)
+            self._db.execute("commit")
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+
+    def frame(self) -> pd.DataFrame:
+        """Return all rows, by unit and point."""
+        import pandas as pd
+
+        return _ordered(pd.read_sql("select * from runs", self._db))
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._db.close()
+        self._lock.close()
+        self.path.with_name(f".{self.path.name}.lock").unlink(missing_ok=True)
+
+
+class ParquetStore:
+    """A folder with a Parquet file per unit, which any reader of Parquet takes as one table."""
+
+    ABOUT = "_about.json"  # readers of Parquet skip names that begin so
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError:
+            raise InputError("Parquet needs pyarrow: pip install 'roofline[dask]', or name a .sqlite file") from None
+        self.path, self.columns = path, columns_of(plan)
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = sqlite3.connect(path / "_lock", timeout=0, isolation_level=None)
+        try:
+            self._lock.execute("begin exclusive")
+        except sqlite3.OperationalError:
+            self._lock.close()
+            raise InputError(f"another sweep is writing {str(path)!r}") from None
+        about = path / self.ABOUT
+        if about.is_file():
+            try:
+                known = json.loads(about.read_text(encoding="utf-8"))
+            except ValueError:
+                known = {}
+            _check(known if isinstance(known, dict) else {}, plan, path)
+        else:
+            if any(path.glob("*.parquet")):
+                raise InputError(f"{path.name} holds Parquet files of another origin: name another folder")
+            with atomic(about) as temporary:
+                temporary.write_text(json.dumps(_about(plan)), encoding="utf-8")
+
+    def _part(self, unit: str) -> Path:
+        return self.path / f"{hashlib.sha256(unit.encode()).hexdigest()[:24]}.parquet"
+
+    def done(self) -> set[str]:
+        """Return the keys of the units whose rows are there."""
+        import pyarrow.parquet as pq
+
+        keys = set()
+        for part in self.path.glob("*.parquet"):
+            keys.add(pq.read_table(part, columns=["unit"]).column("unit")[0].as_py())
+        return keys
+
+    def add(self, unit: str, rows: Sequence[Row]) -> None:
+        """Keep the rows of a unit, all of them or none."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        fields = [pa.field(name, _arrow_type(name)) for name in self.columns]
+        columns = {name: [_plain(row.get(name)) for row in rows] for name in self.columns}
+        arrays = [pa.array(columns[f.name], type=f.type, from_pandas=True) for f in fields]
+        with atomic(self._part(unit)) as temporary:
+            pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), temporary)
+
+    def frame(self) -> pd.DataFrame:
+        """Return all rows, by unit and point."""
+        import pandas as pd
+
+        parts = [pd.read_parquet(part) for part in sorted(self.path.glob("*.parquet"))]
+        return _ordered(pd.concat(parts, ignore_index=True)) if parts else pd.DataFrame(columns=self.columns)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._lock.close()
+
+
+TEXT = {"unit", "network", "model", "device", "runtime", "dtype", "layout", "bound", "base_device", "error"}
+WHOLE = {"point", "batch", "cores", "image_size"}
+
+
+def _arrow_type(name: str) -> Any:
+    import pyarrow as pa
+
+    if name in TEXT:
+        return pa.string()
+    return pa.int64() if name in WHOLE else pa.bool_() if name == "fits" else pa.float64()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as both stores keep it: None for NaN, a number of NumPy's as Python's."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and math.isnan(value) else value
