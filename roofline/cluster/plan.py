@@ -43,7 +43,7 @@ class Plan(SpecFile):
     timm: tuple[str, ...] = ()
     transformers: tuple[str, ...] = ()
     devices: tuple[str, ...] = Field(min_length=1)
-    batch: tuple[int, ...] = (1,)
+    batch: tuple[int, ...] = Field(default=(1,), min_length=1)
     dtype: tuple[str, ...] = ()
     runtime: tuple[str, ...] = ()
     layout: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ import math
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from roofline import __version__
 from roofline.cluster.plan import Plan
@@ -68,7 +68,9 @@ def _check(known: dict[str, str], plan: Plan, path: Path) -> None:
 
 
 def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.sort_values(["unit", "point"], kind="stable", ignore_index=True)
+    """Return rows by unit and point, with the same types whatever they were stored in."""
+    typed = frame.astype({name: _kind(name).pandas for name in frame.columns})
+    return typed.sort_values(["unit", "point"], kind="stable", ignore_index=True)
 
 
 class SqliteStore:
@@ -178,7 +180,7 @@ class ParquetStore:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        fields = [pa.field(name, _arrow_type(name)) for name in self.columns]
+        fields = [pa.field(name, pa.type_for_alias(_kind(name).arrow)) for name in self.columns]
         columns = {name: [_plain(row.get(name)) for row in rows] for name in self.columns}
         arrays = [pa.array(columns[f.name], type=f.type, from_pandas=True) for f in fields]
         with atomic(self._part(unit)) as temporary:
@@ -196,16 +198,21 @@ class ParquetStore:
         self._lock.close()
 
 
+class _Kind(NamedTuple):
+    """How a column is typed by pandas and by Arrow."""
+
+    pandas: str
+    arrow: str
+
+
+_TEXT, _WHOLE = _Kind("string", "string"), _Kind("Int64", "int64")
+_FLAG, _NUMBER = _Kind("boolean", "bool"), _Kind("float64", "float64")
 TEXT = {"unit", "network", "model", "device", "runtime", "dtype", "layout", "bound", "base_device", "error"}
 WHOLE = {"point", "batch", "cores", "image_size"}
 
 
-def _arrow_type(name: str) -> Any:
-    import pyarrow as pa
-
-    if name in TEXT:
-        return pa.string()
-    return pa.int64() if name in WHOLE else pa.bool_() if name == "fits" else pa.float64()
+def _kind(name: str) -> _Kind:
+    return _TEXT if name in TEXT else _WHOLE if name in WHOLE else _FLAG if name == "fits" else _NUMBER
 
 
 def _plain(value: Any) -> Any:
