@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import roofline as rf
+from roofline.arch.block import out_ports
 from roofline.arch.build import instances
-from roofline.errors import InputError
+from roofline.errors import InputError, RooflineError
 from roofline.search import lut, stored
 from roofline.search.cold import ColdOracle
 from roofline.search.oracle import Oracle
@@ -255,3 +256,18 @@ def test_a_stage_drops_the_genes_it_does_not_hear() -> None:
     names = [oracle.space.names[g] for g in found["s3"].genes]
     assert "s2_width" in names and "image_size" in names
     assert "stem" not in names and "s1_width" not in names and "s2_op" not in names
+
+
+@pytest.mark.parametrize("name", rf.models())
+def test_blocks_a_period_apart_are_equal(name: str) -> None:
+    """What a layout takes for granted from the second block of a stage on: `Stage.period`."""
+    arch = rf.model(name)
+    inputs = {i.stage: i.inputs for i in reversed(instances(arch, 1))}
+    for stage in arch.stages:
+        longer = stage.model_copy(update={"repeats": 9})
+        try:
+            ports = out_ports(longer.make(0, inputs[stage.name]), inputs[stage.name])
+            blocks = [longer.make(index, ports) for index in range(1, 8)]
+        except RooflineError:  # no block fits behind the first
+            continue
+        assert all(a == b for a, b in zip(blocks, blocks[stage.period :], strict=False)), stage.name

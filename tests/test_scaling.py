@@ -51,6 +51,18 @@ def test_every_point_of_the_grid_is_what_simulate_says(tiny: Grid) -> None:
         assert (tiny.macs[row], tiny.params[row]) == (report.macs_per_example, report.params)
 
 
+@pytest.mark.parametrize("name", ["vit-b-16", "swin-t", "convnext-t", "resnet-50", "mobilenetv3-large", "inception-v3"])
+def test_blocks_of_every_kind_scale_to_what_simulate_says(name: str) -> None:
+    base = rf.model(name)
+    step = 224 if name == "swin-t" else 32
+    limits = Limits(depth=(1, 2.5), width=(1, 1.5), resolution=(1, 2), width_step=0.5, resolution_step=step)
+    grid = scaling_grid(base, "v100", limits, batch=4)
+    for row in {0, len(grid) // 2, len(grid) - 1}:
+        report = rf.simulate(grid.arch(row, "x"), "v100", batch=4)
+        assert grid.latency_s[row, 0] == pytest.approx(report.latency_s, rel=1e-9)
+        assert grid.params[row] == report.params
+
+
 @pytest.mark.parametrize(("name", "pixels"), [("efficientnet-b3", 300), ("efficientnet-x-b4", 380)])
 def test_published_coefficients_give_the_published_network(name: str, pixels: int) -> None:
     base, other = rf.model(name[:-1] + "0"), rf.model(name)

@@ -91,6 +91,8 @@ class Stage(SpecFile):
     kind: ClassVar[str] = ""
     #: fields that a width multiplier scales
     width_fields: ClassVar[tuple[str, ...]] = ()
+    #: behind the first, blocks of equal inputs that lie so far apart are equal, unless one is the last
+    period: ClassVar[int] = 1
 
     name: str
     block: str

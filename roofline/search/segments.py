@@ -8,8 +8,8 @@ gene that matters to it and no other, and a candidate's row in it is a sum of ge
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,8 +89,10 @@ def _walk(space: Space, stage: int, flow: _Flow, steps: Steps) -> tuple[Segment,
     own = genes_of_stages(space)[stage]
     genes = tuple(sorted({*own, *flow.genes}))
     shape = tuple(space.sizes[g] for g in genes)
-    if prod(shape) > MAX_ENTRIES:
-        raise InputError(f"stage {space.stages[stage]['name']!r} depends on {prod(shape):,} combinations: too many")
+    if math.prod(shape) > MAX_ENTRIES:
+        raise InputError(
+            f"stage {space.stages[stage]['name']!r} depends on {math.prod(shape):,} combinations: too many"
+        )
     stages = _Cores(space, stage, own)
     core = np.broadcast_to(_spread(stages.core, own, genes), shape).ravel()
     repeats = np.broadcast_to(_spread(stages.repeats, own, genes), shape).ravel()
@@ -126,6 +128,7 @@ class _Cores:
     def __init__(self, space: Space, stage: int, own: tuple[int, ...]) -> None:
         sizes = tuple(space.sizes[g] for g in own)
         self.core, self.repeats = np.full(sizes, NONE, dtype=np.int64), np.zeros(sizes, dtype=np.int64)
+        self._met: dict[int, tuple[Index, Index]] = {}
         self.forms: list[Stage] = []
         numbers: dict[Stage, int] = {}
         for options in itertools.product(*(range(s) for s in sizes)):
@@ -155,14 +158,17 @@ class _Cores:
         return self.forms[core].model_copy(update={"repeats": repeats})
 
     def rows(self, keys: Index, port_count: int, index: int, steps: Steps) -> Index:
-        """Return the row of block number `index` for each (form, ports, whether it is the last)."""
+        """Return the row of block number `index` for each (form, ports, whether it is the last), in that order."""
         last, rest = keys % 2 == 1, keys // 2
-        cores, ports = (rest // port_count).tolist(), (rest % port_count).tolist()
+        cores, ports = rest // port_count, rest % port_count
         found = np.full(len(keys), NONE, dtype=np.int64)
+        stated = ((cores << 32) + ports) * 2 + last  # holds however many ports are to come
+        known = self._known(stated, index, found)
         wanted: list[tuple[Block, int]] = []
         places: list[int] = []
         forms: dict[tuple[int, bool], Stage] = {}
-        for i, (core, port, final) in enumerate(zip(cores, ports, last.tolist(), strict=True)):
+        for i in np.flatnonzero(~known).tolist():
+            core, port, final = int(cores[i]), int(ports[i]), bool(last[i])
             form = forms.get((core, final))
             if form is None:
                 form = forms[core, final] = self._form(core, index + 1 if final else index + 2)
@@ -172,7 +178,19 @@ class _Cores:
                 continue
             places.append(i)
         found[places] = steps.add(wanted)
+        self._met[index] = stated, found
         return found
+
+    def _known(self, stated: Index, index: int, found: Index) -> NDArray[np.bool_]:
+        """Write the rows of blocks that equal one that was met a period ago, and return which."""
+        period = math.lcm(*(form.period for form in self.forms))
+        keys, rows = self._met.get(index - period, (stated[:0], stated[:0]))
+        if index - period < 1 or not len(keys):
+            return np.zeros(len(stated), dtype=bool)
+        place = np.minimum(np.searchsorted(keys, stated), len(keys) - 1)
+        known: NDArray[np.bool_] = keys[place] == stated
+        found[known] = rows[place[known]]
+        return known
 
 
 def _spread(values: NDArray[np.int64], genes: tuple[int, ...], over: tuple[int, ...]) -> NDArray[np.int64]:

@@ -90,6 +90,8 @@ class SwinStage(TransformerStage):
         The first block opens with a norm of its input: behind the patch convolution.
     """
 
+    period = 2  # every second one shifts its windows
+
     window: int = Field(default=7, ge=1)
     patch_norm: bool = False
 
