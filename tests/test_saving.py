@@ -12,7 +12,7 @@ from roofline.dtypes import precision
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.ops import Softmax
 from roofline.passes.pipeline import lower, policy
-from roofline.passes.saved import saved_for_backward
+from roofline.passes.backward import backward_of
 from roofline.runtime.load import runtime
 from roofline.simulate.lowering import lower_arch
 
@@ -26,14 +26,14 @@ def test_saved_tensors_by_hand() -> None:
     y = b.relu(b.add(x, x, name="double"))  # a sum keeps nothing; relu its result
     y = b.add_op("softmax", Softmax, y)  # softmax its result
     z = b.activation("scale", y)  # by a constant: nothing, but it is returned
-    assert saved_for_backward(b.graph([z])) == {"conv:0", "bn:0", "relu:0", "softmax:0", "scale:0"}
+    assert backward_of(b.graph([z])).saved == {"conv:0", "bn:0", "relu:0", "softmax:0", "scale:0"}
 
 
 def test_views_are_kept_as_what_they_show() -> None:
     b = GraphBuilder()
     x = b.linear(b.input("x", (4, 6)), 12, name="qkv")
     y = b.linear(b.part(x, 6), 3, bias=False, name="last")
-    assert saved_for_backward(b.graph([y])) == {"qkv:0", "last:0"}
+    assert backward_of(b.graph([y])).saved == {"qkv:0", "last:0"}
 
 
 @pytest.mark.parametrize("name", SAMPLE)

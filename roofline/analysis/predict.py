@@ -164,7 +164,7 @@ def prepare(
     graphs = graphs or GraphSource()
     keys: dict[tuple[Any, ...], list[Measurement]] = {}
     for m in measurements:
-        key = (m.device, m.runtime, m.dtype, m.layout, m.cores, m.mode, type(m.workload))
+        key = (m.device, m.runtime, m.dtype, m.layout, m.cores, m.mode, m.optimizer, type(m.workload))
         keys.setdefault(key, []).append(m)
     kept: list[Measurement] = []
     groups: list[Group] = []
@@ -193,7 +193,7 @@ def _group(
     single = isinstance(first.workload, SingleOp | TimmNetwork)
     cores = first.cores or (1 if single else device.cores)
     machine_for(device, runtime, found, layout, cores)  # refuses what the device lacks
-    rules = policy(runtime, found, layout, first.mode)
+    rules = policy(runtime, found, layout, first.mode, first.optimizer)
     good: list[Measurement] = []
     tables: list[KernelTable] = []
     steps: list[list[Step]] = []

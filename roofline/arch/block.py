@@ -20,10 +20,11 @@ from roofline.quantity import SpecFile
 
 @dataclass(frozen=True, kw_only=True)
 class Port:
-    """A tensor that enters or leaves a block."""
+    """A tensor that enters or leaves a block; `data` where it enters the network: nobody asks for its gradient."""
 
     shape: Shape
     dtype: DType = DTYPES["fp32"]
+    data: bool = False
 
 
 Ports: TypeAlias = tuple[Port, ...]
@@ -67,6 +68,7 @@ def stack_ports(rows: Sequence[Ports]) -> Ports:
         Port(
             shape=tuple(np.array(column, dtype=np.float64) for column in zip(*(p.shape for p in ports), strict=True)),
             dtype=ports[0].dtype,
+            data=ports[0].data,
         )
         for ports in zip(*rows, strict=True)
     )
@@ -76,6 +78,11 @@ def build_block(block: Block, ports: Ports, b: GraphBuilder) -> tuple[Tensor, ..
     """Add `block` to an empty builder with its ports as graph inputs; return its outputs."""
     inputs = [b.tensor(f"in{i}", port.shape, "input", port.dtype) for i, port in enumerate(ports)]
     return block.build(b, *inputs)
+
+
+def wanted(ports: Ports) -> frozenset[str]:
+    """Return the names under which `build_block` adds the inputs whose gradients the block before needs."""
+    return frozenset(f"in{i}" for i, port in enumerate(ports) if not port.data)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -43,8 +43,8 @@ def input_port(arch: Arch, batch: int) -> Port:
     """
     batch, size = whole_number(batch, "batch", most=MAX_BATCH), arch.image_size
     if arch.input == "tokens":
-        return Port(shape=(batch, size), dtype=DTYPES["int32"])
-    return Port(shape=(batch, size, size, RGB))
+        return Port(shape=(batch, size), dtype=DTYPES["int32"], data=True)
+    return Port(shape=(batch, size, size, RGB), data=True)
 
 
 @lru_cache(maxsize=512, typed=True)

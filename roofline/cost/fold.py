@@ -25,6 +25,11 @@ def latency_s(device_s: Numeric, host_s: Numeric, *, program_s: float) -> Array:
     return np.asarray(program_s + np.maximum(device_s, host_s))
 
 
-def peak_memory_bytes(weight_bytes: Numeric, live_bytes: Numeric, saved_bytes: Numeric = 0.0) -> Numeric:
-    """Weights of the whole network, the activations alive at its widest point, and those kept for a backward pass."""
-    return weight_bytes + live_bytes + saved_bytes
+def peak_memory_bytes(
+    weight_bytes: Numeric, live_bytes: Numeric, saved_bytes: Numeric = 0.0, state_bytes: Numeric = 0.0
+) -> Numeric:
+    """Weights of the whole network and the activations alive at its widest point; in training also what is kept.
+
+    That is the activations saved for the backward pass, and the gradients and optimizer states of the weights.
+    """
+    return weight_bytes + live_bytes + saved_bytes + state_bytes

@@ -52,6 +52,11 @@ class Op(ABC):
         return "pointwise"
 
     @property
+    def reduces(self) -> bool:
+        """Whether the work is done on the first input rather than on the first output."""
+        return self.family == "reduction"
+
+    @property
     def in_place(self) -> bool:
         """Whether the first output takes the memory of the first input."""
         return False

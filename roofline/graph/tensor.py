@@ -10,7 +10,7 @@ from roofline.numeric import Numeric, product
 
 #: dimensions of a tensor, channels last: images (N, H, W, C), sequences (N, T, C); a dimension may be a column
 Shape: TypeAlias = tuple[Numeric, ...]
-Role: TypeAlias = Literal["input", "activation", "parameter", "buffer"]
+Role: TypeAlias = Literal["input", "activation", "parameter", "buffer", "saved"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,7 +27,8 @@ class Tensor:
         Storage format.
     role
         ``parameter`` is trained, ``buffer`` is stored but not counted as a parameter (batch-norm statistics),
-        ``input`` enters the graph, ``activation`` is computed.
+        ``input`` enters the graph, ``activation`` is computed, ``saved`` was computed by an earlier phase of a training
+        step and waits in the main memory.
     tied
         The parameter is another one's memory (an output layer that shares the embedding): no count of its own.
     """

@@ -1,11 +1,14 @@
-"""Folding batch norm into the convolution before it: its scale goes into the weights, its shift becomes the bias."""
+"""Batch norm: folded into the convolution before it (scale into weights, shift into bias), or over its own batch."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from roofline.dtypes import DTYPES
+from roofline.graph.gradients import BatchStatistics
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import BatchNorm, Conv, MatMul
+from roofline.graph.tensor import Tensor
 from roofline.passes.rewrite import Rewriter
 
 
@@ -22,4 +25,19 @@ def fold_batch_norm(graph: OpGraph) -> OpGraph:
         if len(producer.inputs) == 2:  # the norm's shift takes the place of the missing bias
             new.ops[str(producer_id)] = replace(producer, inputs=(*producer.inputs, op.inputs[2]))
         new.renamed[op.outputs[0]] = op.inputs[0]
+    return new.result()
+
+
+def use_batch_statistics(graph: OpGraph) -> OpGraph:
+    """Return `graph` with batch norms over the mean and variance of their batch, computed in fp32, not stored ones."""
+    new = Rewriter(graph)
+    for op_id, op in graph.ops.items():
+        if isinstance(op, BatchNorm) and graph.tensors[op.inputs[3]].stored:
+            names = (f"{op_id}/mean", f"{op_id}/variance")
+            new.keep(f"{op_id}/statistics", BatchStatistics(inputs=op.inputs[:1], outputs=names, times=op.times))
+            for name in names:
+                channels = graph.tensors[op.inputs[0]].shape[-1:]
+                new.tensor(Tensor(id=name, shape=channels, dtype=DTYPES["fp32"]))
+            op = replace(op, inputs=(*op.inputs[:3], *names))
+        new.keep(op_id, op)
     return new.result()

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from roofline.graph.gradients import ConvInputGrad, ConvWeightGrad
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Conv
@@ -29,6 +30,7 @@ KIND_OF_FAMILY = {
     "movement": "movement",
     "pointwise": "pointwise",
 }
+CONVOLUTIONS = (Conv, ConvInputGrad, ConvWeightGrad)
 #: families whose arithmetic runs on the vector unit, also inside a contraction's kernel
 VECTOR_FAMILIES = frozenset({"pointwise", "reduction", "pool", "depthwise"})
 
@@ -43,7 +45,7 @@ class Access:
         How much of it the kernel touches.
     distance_bytes
         Reads: traffic of the kernels between the one that wrote the tensor and this one; the tensor's own size where it
-        was written before the block.
+        was written before the block; infinite where the rest of a training step has run since.
     by_vector_unit
         The vector unit reads or writes it.
     result
@@ -159,6 +161,8 @@ def _total(accesses: list[Access]) -> Numeric:
 def _with_distance(access: Access, before: list[Numeric], written: dict[str, int], reader: int) -> Access:
     if access.role != "read":
         return access
+    if access.tensor.role == "saved":
+        return replace(access, distance_bytes=np.inf)
     writer = written.get(access.tensor.id)
     distance = access.tensor.bytes + before[reader] if writer is None else before[reader] - before[writer + 1]
     return replace(access, distance_bytes=distance)
@@ -179,19 +183,24 @@ def _live_bytes(
     for i, (group, accesses) in enumerate(zip(groups, raw, strict=True)):
         targets = saved | {graph.root(graph.op(o).inputs[0]) for o in group if graph.op(o).in_place}
         for access in accesses:
-            if access.role != "weight" and access.tensor.id not in targets:
+            if access.role != "weight" and access.tensor.role != "saved" and access.tensor.id not in targets:
                 last_use[access.tensor.id] = i
     end = len(raw) - 1
     for t in graph.outputs:
         if graph.root(t) not in saved:
             last_use[graph.root(t)] = end
+    begins: dict[int, Numeric] = {}
+    ends: dict[int, Numeric] = {}
+    for t, last in last_use.items():
+        size, first = graph.tensors[t].bytes, written.get(t, 0)
+        begins[first] = begins.get(first, 0.0) + size
+        ends[last] = ends.get(last, 0.0) + size
     live: list[Numeric] = []
-    for i in range(len(raw)):
-        total: Numeric = 0.0
-        for t, last in last_use.items():
-            if written.get(t, 0) <= i <= last:
-                total = total + graph.tensors[t].bytes
+    total: Numeric = 0.0
+    for i in range(len(raw)):  # whole bytes: sums are exact
+        total = total + begins.get(i, 0.0)
         live.append(total)
+        total = total - ends.get(i, 0.0)
     return live
 
 
@@ -200,6 +209,6 @@ def _describe(graph: OpGraph, group: tuple[str, ...]) -> tuple[str, str]:
     anchor = next((op_id for op_id in group if graph.op(op_id).family != "pointwise"), group[0])
     op: Op = graph.op(anchor)
     kind = KIND_OF_FAMILY[op.family]
-    if isinstance(op, Conv) and op.form != "depthwise":
+    if isinstance(op, CONVOLUTIONS) and op.form != "depthwise":
         kind = "conv"
     return kind, anchor

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline.arch.block import Block, Port, Ports, build_block, stack, stack_ports
+from roofline.arch.block import Block, Port, Ports, build_block, stack, stack_ports, wanted
 from roofline.arch.build import input_port
 from roofline.arch.spec import Arch
 from roofline.dtypes import DType
@@ -17,7 +17,7 @@ from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Conv
 from roofline.numeric import Array, product
-from roofline.passes.pipeline import Policy, lower, rewrite
+from roofline.passes.pipeline import Policy, program, rewrite
 from roofline.simulate.table import KernelTable, build_table
 
 Index = NDArray[np.int64]
@@ -80,7 +80,7 @@ class Steps:
 
     def _template_key(self, step: tuple[Block, int]) -> Any:
         block, port = step
-        return block.structure(), tuple((len(p.shape), p.dtype.name) for p in self.ports[port])
+        return block.structure(), tuple((len(p.shape), p.dtype.name, p.data) for p in self.ports[port])
 
     def _propagate(self, rows: list[int]) -> None:
         """Find what leaves each of some blocks of one template; a block that does not fit its inputs keeps `NONE`."""
@@ -124,7 +124,8 @@ class Steps:
 
     def _group(self, rows: list[int]) -> Group:
         source = self._graph(rows)
-        table = build_table(source, *lower(source, self.policy), len(rows))
+        inputs = wanted(self.ports[self.blocks[rows[0]][1]])
+        table = build_table(source, program(source, self.policy, inputs), len(rows))
         zeros = np.zeros(len(rows))
         structure = {name: zeros + value for name, value in _structure(source, self.batch).items()}
         return Group(rows=np.array(rows, dtype=np.int64), table=table, structure=structure)

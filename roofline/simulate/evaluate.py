@@ -51,6 +51,7 @@ class BlockCosts:
     live_bytes: Array
     weight_bytes: Array
     saved_bytes: Array
+    state_bytes: Array
     params: Array
 
 
@@ -211,5 +212,6 @@ def block_costs(table: KernelTable, costs: KernelCosts) -> BlockCosts:
         live_bytes=fold.segment_max(k.live_bytes, k.block, count),
         weight_bytes=table.blocks.weight_bytes,
         saved_bytes=table.blocks.saved_bytes,
+        state_bytes=table.blocks.state_bytes,
         params=table.blocks.params,
     )

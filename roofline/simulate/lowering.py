@@ -10,13 +10,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from roofline.arch.block import Block, Ports, build_block, stack, stack_ports
+from roofline.arch.block import Block, Ports, build_block, stack, stack_ports, wanted
 from roofline.arch.build import instances
 from roofline.arch.spec import Arch
 from roofline.dtypes import DType
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
-from roofline.passes.pipeline import Policy, lower, rewrite, saved_tensors
+from roofline.passes.pipeline import Policy, program, rewrite
 from roofline.simulate.table import Index, KernelTable, build_table, concat_tables
 
 
@@ -84,7 +84,7 @@ def lower_blocks(steps: Sequence[Step], policy: Policy) -> tuple[KernelTable, di
     templates: dict[Any, list[Step]] = {}
     for step in dict.fromkeys(steps):
         block, ports = step
-        key = (block.structure(), tuple((len(p.shape), p.dtype.name) for p in ports))
+        key = (block.structure(), tuple((len(p.shape), p.dtype.name, p.data) for p in ports))
         templates.setdefault(key, []).append(step)
     tables: list[KernelTable] = []
     row_of: dict[Step, int] = {}
@@ -92,13 +92,8 @@ def lower_blocks(steps: Sequence[Step], policy: Policy) -> tuple[KernelTable, di
         for step in rows:
             row_of[step] = len(row_of)
         source = _template([block for block, _ in rows], [ports for _, ports in rows])
-        tables.append(_table(source, policy, len(rows)))
+        tables.append(build_table(source, program(source, policy, wanted(rows[0][1])), len(rows)))
     return concat_tables(tables), row_of
-
-
-def _table(source: OpGraph, policy: Policy, count: int) -> KernelTable:
-    graph, kernels = lower(source, policy)
-    return build_table(source, graph, kernels, count, saved=saved_tensors(graph, policy))
 
 
 def _template(blocks: list[Block], ports: list[Ports]) -> OpGraph:
@@ -126,7 +121,7 @@ def lower_graph(graph: OpGraph, policy: Policy) -> Lowered:
     """Return the kernel table of a graph from a front end: one template with one row."""
     known = _GRAPHS.setdefault(graph, {})
     if policy not in known:
-        table = _table(graph, policy, 1)
+        table = build_table(graph, program(graph, policy), 1)
         known[policy] = Lowered(
             name=graph.name, table=table, order=np.zeros(1, dtype=np.int64), names=("",), stages=("",)
         )

@@ -22,7 +22,7 @@ from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Layout
 from roofline.numeric import Array, ceil_div, whole_number
 from roofline.passes.layout import check_layout
-from roofline.passes.pipeline import policy
+from roofline.passes.pipeline import Policy, policy
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.spec import Runtime
 from roofline.simulate.evaluate import BlockCosts, KernelCosts, block_costs, kernel_costs
@@ -54,7 +54,12 @@ class Request:
     cores
         Program instances to use; all of the chip by default.
     mode
-        ``inference``, or ``forward_saving``: a forward pass that writes what a backward pass would read.
+        ``inference``; ``training``: forward pass, backward pass and the optimizer's step; or ``forward_saving``: the
+        forward pass alone, which writes what a backward pass would read.
+    optimizer
+        Of a training step: ``sgd``, ``momentum`` or ``adam`` (the default).
+    recompute
+        A training step keeps the inputs of blocks only, and runs each block again before its backward pass.
     strict
         Refuse a network that does not fit into the device's memory, instead of a warning.
     """
@@ -68,12 +73,15 @@ class Request:
     image_size: int | None = None
     cores: int | None = None
     mode: str = "inference"
+    optimizer: str | None = None
+    recompute: bool = False
     strict: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Job:
     request: Request
+    policy: Policy
     machine: Machine
     lowered: Lowered
     arch: Arch | None
@@ -90,7 +98,7 @@ def simulate(model: str | Path | Arch | OpGraph, device: str | Path | Device, **
     model, device
         See `Request`.
     **options
-        batch, dtype, runtime, layout, image_size, cores, mode, strict: the other fields of `Request`.
+        batch, dtype, runtime, layout, image_size, cores, mode, optimizer, recompute, strict: the other fields of `Request`.
 
     Returns
     -------
@@ -171,11 +179,16 @@ def _job(request: Request) -> _Job:
         cores = whole_number(request.cores, f"cores of {device.name!r}", most=device.cores)
     machine = _machine(device, runtime, found, layout, cores)
     core_batch = int(ceil_div(batch, cores))
-    lowered = lower_arch(arch, core_batch, policy(runtime, found, layout, request.mode))
+    rules = _policy(request, runtime, found, layout)
+    lowered = lower_arch(arch, core_batch, rules)
     return _Job(
-        request=request, machine=machine, lowered=lowered, arch=arch, batch=batch, core_batch=core_batch,
+        request=request, policy=rules, machine=machine, lowered=lowered, arch=arch, batch=batch, core_batch=core_batch,
         busy_cores=int(ceil_div(batch, core_batch)),
     )  # fmt: skip
+
+
+def _policy(request: Request, runtime: Runtime, found: Precision, layout: Layout) -> Policy:
+    return policy(runtime, found, layout, request.mode, request.optimizer, request.recompute)
 
 
 def _graph_job(
@@ -199,9 +212,12 @@ def _graph_job(
             raise
         graph, cores, core_batch = whole, 1, batch  # its examples cannot be told apart: one core runs it as it is
     machine = _machine(device, runtime, found, layout, cores)
-    lowered = lower_graph(graph, policy(runtime, found, layout, request.mode))
+    rules = _policy(request, runtime, found, layout)
+    if rules.mode == "training" and not graph.params:
+        raise InputError(f"{graph.name}: no parameters, so nothing to train")
+    lowered = lower_graph(graph, rules)
     return _Job(
-        request=request, machine=machine, lowered=lowered, arch=None, batch=batch, core_batch=core_batch,
+        request=request, policy=rules, machine=machine, lowered=lowered, arch=None, batch=batch, core_batch=core_batch,
         busy_cores=int(ceil_div(batch, core_batch)),
     )  # fmt: skip
 
@@ -219,7 +235,8 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
         return float(fold.segment_sum(column[order], whole, 1)[0])
 
     device_s, host_s, program_s = total(blocks.device_s), total(blocks.host_s), job.machine.runtime.program_s
-    weight_bytes = total(blocks.weight_bytes)
+    weight_bytes, saved_bytes = total(blocks.weight_bytes), total(blocks.saved_bytes)
+    state_bytes = total(blocks.state_bytes)
     live_bytes = float(fold.segment_max(blocks.live_bytes[order], whole, 1)[0])
     weight_traffic = total(blocks.weight_traffic_bytes)  # every busy core reads its own copy of the weights
     examples = job.batch / job.core_batch  # the fullest core's work stands for this many cores' worth
@@ -228,7 +245,9 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
         machine=job.machine,
         costs=KernelCosts(**{name: getattr(costs, name)[kernels] for name in KernelCosts.__dataclass_fields__}),
         image_size=job.arch.image_size if job.arch else None,
-        mode=job.request.mode,
+        mode=job.policy.mode,
+        optimizer=job.policy.optimizer,
+        recompute=job.policy.recompute,
         batch=job.batch,
         busy_cores=job.busy_cores,
         latency_s=float(fold.latency_s(device_s, host_s, program_s=program_s)),
@@ -241,7 +260,9 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
         ideal_memory_s=total(blocks.ideal_memory_s) * job.busy_cores / job.machine.device.cores,
         params=total(blocks.params),
         weight_bytes=weight_bytes,
-        peak_memory_bytes=float(fold.peak_memory_bytes(weight_bytes, live_bytes, total(blocks.saved_bytes)))
+        saved_bytes=saved_bytes * job.busy_cores,
+        state_bytes=state_bytes,
+        peak_memory_bytes=float(fold.peak_memory_bytes(weight_bytes, live_bytes, saved_bytes, state_bytes))
         * job.busy_cores,
     )
     if job.request.strict and not report.fits:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from roofline.dtypes import DTYPES
 from roofline.graph.op import Contraction
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Conv
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Array, Numeric
 from roofline.passes.kernels import Access, Kernel
+from roofline.passes.pipeline import Program
 from roofline.work import work_of
 
 Index = NDArray[np.int64]
@@ -109,6 +109,7 @@ class BlockColumns(Columns):
     params: Array
     weight_bytes: Array
     saved_bytes: Array
+    state_bytes: Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,31 +185,28 @@ class _Collector:
         return self.cls(**joined)
 
 
-def build_table(
-    source: OpGraph, graph: OpGraph, kernels: Sequence[Kernel], count: int, *, saved: frozenset[str] = frozenset()
-) -> KernelTable:
+def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     """Return the columns of a lowered template.
 
     Parameters
     ----------
     source
         The template before any pass: its parameters are the model's.
-    graph, kernels
-        The rewritten template and its kernels, with `count` rows in every column.
-    saved
-        Tensors that outlive the block, for a backward pass.
+    program
+        What the runtime runs of it, with `count` rows in every column.
     """
     rows = np.arange(count)
     contractions, vectors = _Collector(ContractionColumns, count), _Collector(VectorColumns, count)
     accesses, kernel_rows = _Collector(AccessColumns, count), _Collector(KernelColumns, count)
-    for position, kernel in enumerate(kernels):
-        owner = position * count + rows
+    labels: list[Label] = []
+    for graph, kernel in ((phase.graph, kernel) for phase in program.phases for kernel in phase.kernels):
+        owner = len(labels) * count + rows
         macs, vector_ops = _add_ops(graph, kernel, owner, contractions, vectors)
         for access in kernel.accesses:
             _add_access(accesses, access, owner)
         kernel_rows.add(
             block=rows,
-            label=position,
+            label=len(labels),
             times=kernel.times,
             ops=len(kernel.ops),
             copies_only=float(kernel.kind == "movement"),
@@ -217,23 +215,32 @@ def build_table(
             traffic_bytes=kernel.traffic_bytes,
             live_bytes=kernel.live_bytes,
         )
-    weights: Numeric = 0.0
-    for tensor in graph.tensors.values():
-        if tensor.stored and not tensor.tied and graph.readers[tensor.id]:
-            weights = weights + tensor.bytes
+        labels.append(Label(name=kernel.name, kind=kernel.kind, ops=tuple(_op_text(graph, o) for o in kernel.ops)))
     blocks = _Collector(BlockColumns, count)
-    kept: Numeric = 0.0
-    for t in sorted(saved):
-        kept = kept + graph.tensors[t].bytes
-    blocks.add(params=source.params, weight_bytes=weights, saved_bytes=kept)
+    blocks.add(
+        params=source.params,
+        weight_bytes=_weight_bytes(program),
+        saved_bytes=program.saved_bytes,
+        state_bytes=program.state_bytes,
+    )
     return KernelTable(
         contractions=contractions.columns(),
         vectors=vectors.columns(),
         accesses=accesses.columns(),
         kernels=kernel_rows.columns(),
         blocks=blocks.columns(),
-        labels=tuple(Label(name=k.name, kind=k.kind, ops=tuple(_op_text(graph, o) for o in k.ops)) for k in kernels),
+        labels=tuple(labels),
     )
+
+
+def _weight_bytes(program: Program) -> Numeric:
+    """Return the bytes of what the forward pass reads of the model file."""
+    graph = program.phases[0].graph
+    total: Numeric = 0.0
+    for tensor in graph.tensors.values():
+        if tensor.stored and not tensor.tied and graph.readers[tensor.id]:
+            total = total + tensor.bytes
+    return total
 
 
 def _add_ops(
@@ -245,13 +252,13 @@ def _add_ops(
         op = graph.op(op_id)
         inputs, outputs = graph.arguments(op)
         work = work_of(op, inputs, outputs)
-        channels_first = float(isinstance(op, Conv) and op.layout == "nchw")
+        channels_first = float(getattr(op, "layout", "nhwc") == "nchw")
         for contraction in work.contractions:
             macs = macs + contraction.macs
             if contraction.form != "depthwise":
                 _add_contraction(contractions, contraction, owner, inputs[0], channels_first)
         vector_ops = vector_ops + work.vector_ops
-        largest = inputs[0] if op.family == "reduction" and not inputs[0].stored else outputs[0]
+        largest = inputs[0] if op.reduces and not inputs[0].stored else outputs[0]
         if op.family != "movement":
             vectors.add(
                 kernel=owner,

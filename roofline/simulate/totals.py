@@ -30,6 +30,10 @@ class Totals:
         Trained parameters of the network.
     weight_bytes, peak_memory_bytes
         Stored weights of one copy; weights and live activations of all busy cores.
+    saved_bytes, state_bytes
+        Activations kept for a backward pass on all busy cores; gradients and optimizer states of one copy of the weights.
+    optimizer, recompute
+        Of a training step: None and False without one.
     batch, busy_cores
         Examples per run, and the cores they are spread over.
     """
@@ -39,6 +43,8 @@ class Totals:
     costs: KernelCosts
     image_size: int | None
     mode: str
+    optimizer: str | None
+    recompute: bool
     batch: int
     busy_cores: int
     latency_s: float
@@ -51,6 +57,8 @@ class Totals:
     ideal_memory_s: float
     params: float
     weight_bytes: float
+    saved_bytes: float
+    state_bytes: float
     peak_memory_bytes: float
 
     # what was simulated -------------------------------------------------------

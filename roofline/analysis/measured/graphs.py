@@ -6,8 +6,8 @@ import hashlib
 import importlib
 import pickle
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -162,7 +162,7 @@ def _module(network: TimmNetwork) -> Any:
     for tag in RETIRED_TAGS:
         name = name.removesuffix(tag)
     try:
-        with torch.device("meta"), warnings.catch_warnings():
+        with torch.device("meta"), warnings.catch_warnings(), _attention(timm, network.fused_attention):
             warnings.simplefilter("ignore")
             try:
                 module = timm.create_model(name, img_size=network.image_size)
@@ -174,6 +174,17 @@ def _module(network: TimmNetwork) -> Any:
             f"timm does not build {name!r} at {network.image_size}: {type(error).__name__}: {line}"
         ) from None
     return module.eval()
+
+
+@contextmanager
+def _attention(timm: Any, fused: bool) -> Iterator[None]:
+    """Have networks that are built inside use fused attention or not."""
+    before = bool(timm.layers.use_fused_attn())
+    timm.layers.set_fused_attn(fused and before)
+    try:
+        yield
+    finally:
+        timm.layers.set_fused_attn(before)
 
 
 @lru_cache(maxsize=4)

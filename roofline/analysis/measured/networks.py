@@ -33,6 +33,10 @@ NASBENCH: dict[str, tuple[int, int, str, str, Layout, int | None, str]] = {
 }
 #: repeats that differ by more than this are no measurement (std / mean)
 NASBENCH_SPREAD = 0.03
+#: releases of PyTorch before 2.0, as file names write them, have no fused attention
+_BEFORE_FUSED_ATTENTION = re.compile(r"pt1\d*")
+#: the training benchmark's optimizer: SGD with Nesterov momentum (its default; the files do not say)
+TRAINED_WITH = "momentum"
 _THROUGHPUT = re.compile(r"throughput_(?P<device>\w+?)(_mean)?$")
 
 
@@ -67,13 +71,14 @@ def _conditions(sheet: Sheet, options: Options) -> tuple[str, str, str, Layout]:
 
 def _timm(cells: Cells, sheet: Sheet, options: Options, prefix: str, mode: str) -> Iterator[Measurement]:
     device, runtime, dtype, layout = _conditions(sheet, options)
+    fused = not any(_BEFORE_FUSED_ATTENTION.fullmatch(word) for word in sheet.stem.lower().split("-"))
     name, size = cells.text("model"), cells.integer(f"{prefix}_img_size")
     batch, step_ms = cells.integer(f"{prefix}_batch_size"), cells.number(f"{prefix}_step_time")
     cells.agree(f"{prefix}_step_time", step_ms, 1e3 * batch / cells.number(f"{prefix}_samples_per_sec"))
     yield Measurement(
         row=cells.row,
         label=f"{name} @{size}",
-        workload=TimmNetwork(name=name, image_size=size),
+        workload=TimmNetwork(name=name, image_size=size, fused_attention=fused),
         device=device,
         runtime=runtime,
         dtype=dtype,
@@ -82,6 +87,7 @@ def _timm(cells: Cells, sheet: Sheet, options: Options, prefix: str, mode: str) 
         latency_s=step_ms * 1e-3,
         family=family_of(name),
         mode=mode,
+        optimizer=TRAINED_WITH if mode == "training" else None,
     )
 
 

@@ -21,10 +21,14 @@ class SingleOp:
 
 @dataclass(frozen=True, kw_only=True)
 class TimmNetwork:
-    """A network of pytorch-image-models, by its name there: traced when it is needed."""
+    """A network of pytorch-image-models, by its name there: traced when it is needed.
+
+    `fused_attention` is off where the release that ran it had no fused kernel for it.
+    """
 
     name: str
     image_size: int
+    fused_attention: bool = True
 
 
 Workload: TypeAlias = Arch | SingleOp | TimmNetwork
@@ -68,6 +72,7 @@ class Measurement:
     batch: int = 1
     cores: int | None = None
     mode: str = "inference"
+    optimizer: str | None = None
     offset_group: str | None = None
     apart: str | None = None
     dataset: str = ""

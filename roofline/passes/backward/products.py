@@ -1,0 +1,66 @@
+"""Convolutions, matrix products and attention: two products for each, one for each operand that needs a gradient."""
+
+from __future__ import annotations
+
+from roofline.graph.gradients import AttentionGrad, ConvInputGrad, ConvWeightGrad
+from roofline.graph.ops import Attention, Conv, MatMul
+from roofline.graph.resampling import ConvTranspose
+from roofline.graph.tensor import Shape, Tensor
+from roofline.numeric import product
+from roofline.passes.backward.registry import backward
+from roofline.passes.backward.tape import Step
+
+
+@backward(Conv, ConvTranspose)
+def conv(step: Step[Conv | ConvTranspose]) -> None:
+    """The input's gradient reads the weight, the weight's the input, both dy; a bias sums dy."""
+    op, dy, (x, weight) = step.op, step.dy, step.inputs[:2]
+    transposed, layout = isinstance(op, ConvTranspose), getattr(op, "layout", "nhwc")
+    if step.needs(0):
+        dx = step.add(
+            "dx", ConvInputGrad, dy, step.x(1), shape=x.shape, kernel=op.kernel, groups=op.groups, form=op.form,
+            transposed=transposed, layout=layout, dtype=x,
+        )  # fmt: skip
+        step.give(0, dx)
+    if step.needs(1):
+        dw = step.add(
+            "dw", ConvWeightGrad, dy, step.x(0), shape=weight.shape, kernel=op.kernel, groups=op.groups, form=op.form,
+            transposed=transposed, layout=layout, dtype=weight,
+        )  # fmt: skip
+        step.give(1, dw)
+    step.give(2, dy)
+
+
+@backward(MatMul)
+def matmul(step: Step[MatMul]) -> None:
+    """da = dy b^T and db = a^T dy, transposed by the libraries' flags; a bias sums dy."""
+    dy, (a, b) = step.dy, step.inputs[:2]
+    if step.needs(0):
+        step.give(0, step.add("dx", MatMul, dy, step.view(step.x(1), _transposed(b.shape)), dtype=a))
+    if step.needs(1):
+        left, right = step.x(0), dy
+        if len(b.shape) == 2:  # one product over all rows
+            rows = product(a.shape[:-1])
+            left, right = step.view(left, (a.shape[-1], rows)), step.view(dy, (rows, dy.shape[-1]))
+        else:
+            left = step.view(left, _transposed(a.shape))
+        step.give(1, step.add("dw", MatMul, left, right, dtype=b))
+    step.give(2, dy)
+
+
+def _transposed(shape: Shape) -> Shape:
+    return (*shape[:-2], shape[-1], shape[-2])
+
+
+@backward(Attention)
+def attention(step: Step[Attention]) -> None:
+    """One kernel that computes the scores again, as FlashAttention's backward pass."""
+    trained = tuple(i for i in range(len(step.op.inputs) - 3) if step.needs(3 + i))
+    operands: tuple[Tensor, ...] = (step.dy, step.y(), *(step.x(i) for i in range(len(step.op.inputs))))
+    places = (0, 1, 2, *(3 + i for i in trained))
+    found = step.add_all(
+        "grad", AttentionGrad, operands, tuple(step.inputs[i] for i in places), heads=step.op.heads,
+        kv_heads=step.op.kv_heads, biases=trained,
+    )  # fmt: skip
+    for place, gradient in zip(places, found, strict=True):
+        step.give(place, gradient)

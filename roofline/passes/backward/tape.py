@@ -1,0 +1,266 @@
+"""The backward pass of a graph as a graph of its own: it reads what the forward pass saved and the outputs' gradients.
+
+Ops are walked in reverse, as autograd does; a tensor that several ops read sums their contributions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from roofline.graph.gradients import Scatter, SumTo
+from roofline.graph.movement import Reshape
+from roofline.graph.op import Op
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Cast, Elementwise
+from roofline.graph.tensor import Shape, Tensor
+from roofline.numeric import same
+from roofline.passes.backward.registry import RULES, check_rules
+
+O = TypeVar("O", bound=Op, covariant=True)  # noqa: E741
+
+#: functions whose result does not change with a small change of their operands
+FLAT_FUNCTIONS = frozenset({"compare", "sign", "round", "logical", "threefry"})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Backward:
+    """The backward pass of a graph.
+
+    Attributes
+    ----------
+    graph
+        Its ops. What the forward pass saved and the gradients of the outputs enter it.
+    gradients
+        Parameter -> its gradient in `graph`.
+    saved
+        Activations of the forward pass whose bytes wait for the backward pass: those that its rules ask for, and what
+        leaves the graph, which a block after it will read.
+    """
+
+    graph: OpGraph
+    gradients: dict[str, str]
+    saved: frozenset[str]
+
+
+def backward_of(graph: OpGraph, wanted: frozenset[str] = frozenset(), *, recompute: bool = False) -> Backward:
+    """Return the backward pass of a graph.
+
+    Parameters
+    ----------
+    graph
+        The forward graph, rewritten and in its precision: gradients have the format of their tensors.
+    wanted
+        Inputs of the graph whose gradients somebody reads: what flows in from the block before, not the data.
+    recompute
+        Forward results are computed again from the inputs, in place of being saved.
+
+    Raises
+    ------
+    UnknownOpError
+        An op between a parameter and an output has no rule.
+    """
+    tape = Tape(graph, wanted, recompute=recompute)
+    behind, gradients = tape.run()
+    roots = tape.saved | {graph.root(t) for t in graph.outputs}
+    saved = frozenset(t for t in roots if graph.tensors[t].role == "activation")
+    return Backward(graph=behind, gradients=gradients, saved=saved)
+
+
+class Tape:
+    """Collects the backward graph of a forward graph; see `backward_of`."""
+
+    def __init__(self, graph: OpGraph, wanted: frozenset[str], *, recompute: bool = False) -> None:
+        self.source = graph
+        self.wanted, self.recompute = wanted, recompute
+        self.ops: dict[str, Op] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.saved: set[str] = set()
+        self.varying = _varying(graph, wanted)
+        self._given: dict[str, list[Tensor]] = {}
+        self._pieces: dict[str, list[Tensor]] = {}
+        self._position = {op_id: i for i, op_id in enumerate(graph.order)}
+
+    def run(self) -> tuple[OpGraph, dict[str, str]]:
+        """Return the backward graph, and parameter -> its gradient."""
+        for tensor in dict.fromkeys(self.source.outputs):
+            if tensor in self.varying:
+                y = self.source.tensors[tensor]
+                self.give(tensor, self._tensor(Tensor(id=f"{tensor}.dy", shape=y.shape, dtype=y.dtype, role="input")))
+        active = [i for i, op in self.source.ops.items() if any(t in self.varying for t in op.outputs)]
+        check_rules(self.source, active)
+        for op_id in reversed(active):
+            op = self.source.op(op_id)
+            if any(self.gradient(t) is not None for t in op.outputs):
+                RULES[type(op)](Step(self, op_id, op))
+        parameters = {}
+        for name, tensor in self.source.tensors.items():
+            found = self.gradient(name) if tensor.role == "parameter" else None
+            if found is not None:
+                parameters[name] = found.id
+        inputs = [found.id for name in sorted(self.wanted) if (found := self.gradient(name)) is not None]
+        outputs = tuple(dict.fromkeys([*inputs, *parameters.values()]))
+        return OpGraph(self.ops, self.tensors, outputs, self.source.name), parameters
+
+    # forward values -----------------------------------------------------------
+
+    def value(self, tensor: str) -> Tensor:
+        """Return a tensor of the forward pass as the backward pass finds it: stored, saved, or computed again."""
+        if tensor not in self.tensors:
+            missing: set[str] = set()
+            stack = [tensor]
+            while stack:
+                name = stack.pop()
+                producer = self.source.producers.get(name)
+                if name in self.tensors or producer in missing:
+                    continue
+                op = self.source.ops.get(producer or "")
+                if producer is None or op is None or not (self.recompute or op.family == "free"):
+                    self._keep(name)
+                    continue
+                missing.add(producer)
+                stack.extend(op.inputs)
+            for op_id in sorted(missing, key=self._position.__getitem__):
+                op = self.source.op(op_id)
+                self.ops[f"{op_id}.again"] = op
+                for out in op.outputs:
+                    self._tensor(replace(self.source.tensors[out], role="activation"))
+        return self.tensors[tensor]
+
+    def _keep(self, name: str) -> None:
+        tensor = self.source.tensors[name]
+        if name in self.source.producers:
+            self.saved.add(name)
+        self._tensor(tensor if tensor.stored else replace(tensor, role="saved"))
+
+    def _tensor(self, tensor: Tensor) -> Tensor:
+        self.tensors[tensor.id] = tensor
+        return tensor
+
+    # gradients ----------------------------------------------------------------
+
+    def give(self, tensor: str, gradient: Tensor, *, piece: bool = False) -> None:
+        """Add a contribution to the gradient of a forward tensor; a `piece` covers a part of it only."""
+        like = self.source.tensors[tensor]
+        if gradient.dtype is not like.dtype:
+            gradient = self.add(f"{tensor}.dcast", Cast, gradient, dtype=like)
+        (self._pieces if piece else self._given).setdefault(tensor, []).append(gradient)
+
+    def gradient(self, tensor: str) -> Tensor | None:
+        """Return the sum of all contributions to the gradient of a tensor; None where there is none."""
+        pieces, given = self._pieces.pop(tensor, []), self._given.get(tensor, [])
+        shape = self.source.tensors[tensor].shape
+        if pieces:
+            given = [*given, self.add(f"{tensor}.dparts", Scatter, *pieces, shape=shape)]
+        total: Tensor | None = None
+        for part in given:
+            if total is not None:
+                part = self.add(
+                    f"{tensor}.dsum", Elementwise, total, part, function="add", broadcast=(False, False),
+                    times=self._times(tensor),
+                )  # fmt: skip
+            total = part
+        if total is not None:
+            self._given[tensor] = [total]
+        return total
+
+    def _times(self, tensor: str) -> Any:
+        producer = self.source.producers.get(tensor)
+        return 1 if producer is None else self.source.op(producer).times
+
+    def add(self, name: str, make: type[Op], *inputs: Tensor, dtype: Tensor | None = None, **fields: Any) -> Tensor:
+        """Add an op with one result to the backward graph and return it; it has the format of `dtype` or its input."""
+        return self.add_all(name, make, inputs, (dtype or inputs[0],), **fields)[0]
+
+    def add_all(
+        self, name: str, make: type[Op], inputs: tuple[Tensor, ...], dtypes: tuple[Tensor, ...], **fields: Any
+    ) -> tuple[Tensor, ...]:
+        """Add an op with several results, one for each tensor in `dtypes`, whose format it has."""
+        op_id, n = name, 1
+        while op_id in self.ops:
+            n += 1
+            op_id = f"{name}_{n}"
+        names = tuple(f"{op_id}:{i}" for i in range(len(dtypes)))
+        op = make(inputs=tuple(t.id for t in inputs), outputs=names, **fields)
+        shapes = op.infer(*(t.shape for t in inputs))
+        self.ops[op_id] = op
+        made = zip(names, shapes, dtypes, strict=True)
+        return tuple(self._tensor(Tensor(id=i, shape=shape, dtype=t.dtype)) for i, shape, t in made)
+
+
+def _varying(graph: OpGraph, wanted: frozenset[str]) -> frozenset[str]:
+    """Return the tensors that depend on a parameter or a wanted input, through something with a derivative."""
+    found = {
+        t.id
+        for t in graph.tensors.values()
+        if t.dtype.kind == "float" and (t.id in wanted or t.role == "parameter")
+    }
+    for op in graph.ops.values():
+        if isinstance(op, Elementwise) and op.function in FLAT_FUNCTIONS:
+            continue
+        if any(t in found for t in op.inputs):
+            found.update(t for t in op.outputs if graph.tensors[t].dtype.kind == "float")
+    return frozenset(found)
+
+
+@dataclass(frozen=True)
+class Step(Generic[O]):
+    """One forward op, and what its rule may ask for and give."""
+
+    tape: Tape
+    op_id: str
+    op: O
+
+    @property
+    def dy(self) -> Tensor:
+        """Gradient of the first result that has one."""
+        return next(g for t in self.op.outputs if (g := self.tape.gradient(t)) is not None)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The operands, as the forward pass knows them: shapes and formats."""
+        return tuple(self.tape.source.tensors[t] for t in self.op.inputs)
+
+    def needs(self, position: int) -> bool:
+        """Whether an operand is there and its gradient is needed."""
+        return position < len(self.op.inputs) and self.op.inputs[position] in self.tape.varying
+
+    def x(self, position: int = 0) -> Tensor:
+        """Return the value of an operand."""
+        return self.tape.value(self.op.inputs[position])
+
+    def y(self) -> Tensor:
+        """Return the value of the first result."""
+        return self.tape.value(self.op.outputs[0])
+
+    def give(self, position: int, gradient: Tensor, *, piece: bool = False) -> None:
+        """Add to the gradient of an operand; one that was broadcast gets the sum."""
+        if not self.needs(position):
+            return
+        shape = self.inputs[position].shape
+        if not piece and not _alike(gradient.shape, shape):
+            gradient = self.add("dsum", SumTo, gradient, shape=shape, dtype=self.inputs[position])
+        self.tape.give(self.op.inputs[position], gradient, piece=piece)
+
+    def add(self, part: str, make: type[Op], *inputs: Tensor, dtype: Tensor | None = None, **fields: Any) -> Tensor:
+        """Add an op to the backward pass; see `Tape.add`."""
+        return self.tape.add(f"{self.op_id}.{part}", make, *inputs, dtype=dtype, times=self.op.times, **fields)
+
+    def add_all(
+        self, part: str, make: type[Op], inputs: tuple[Tensor, ...], dtypes: tuple[Tensor, ...], **fields: Any
+    ) -> tuple[Tensor, ...]:
+        """Add an op with several results; see `Tape.add_all`."""
+        return self.tape.add_all(f"{self.op_id}.{part}", make, inputs, dtypes, times=self.op.times, **fields)
+
+    def view(self, x: Tensor, shape: Shape) -> Tensor:
+        """Return a tensor seen in another shape, or transposed: free."""
+        return x if _alike(x.shape, shape) else self.add("view", Reshape, x, shape=shape)
+
+    def pointwise(self, part: str, function: str, *operands: Tensor, like: Tensor | None = None) -> Tensor:
+        """Add an element-wise op; operands of another shape than the first are broadcast."""
+        small = tuple(not _alike(t.shape, operands[0].shape) for t in operands)
+        return self.add(part, Elementwise, *operands, function=function, broadcast=small, dtype=like)
+
+
+def _alike(a: Shape, b: Shape) -> bool:
+    return len(a) == len(b) and all(map(same, a, b))

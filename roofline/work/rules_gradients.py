@@ -1,0 +1,158 @@
+"""Rules of the ops in `roofline.graph.gradients`, and vector operations per element of derivatives."""
+
+from __future__ import annotations
+
+from roofline.graph import gradients
+from roofline.graph.op import Op
+from roofline.numeric import product
+from roofline.work.functions import FUNCTIONS
+from roofline.work.registry import Tensors, rule
+from roofline.work.types import Work
+
+#: softmax: dy y, its sum, subtract, times y
+SOFTMAX_GRAD_SIMPLE = 4.0
+#: norm: dy scale, x hat (2), both sums (3), their shares (3), times the reciprocal deviation
+NORM_GRAD_SIMPLE = 10.0
+#: batch statistics: sum, square, sum of squares
+BATCH_STATISTICS_SIMPLE = 3.0
+#: sums of dy and of dy (x - mean)
+AFFINE_GRAD_SIMPLE = 4.0
+#: attention, per score: scale, subtract the row's logarithm; P (dP - row sum) and the scale; one exponential
+ATTENTION_GRAD_SIMPLE, ATTENTION_GRAD_TRANSCENDENTAL = 5.0, 1.0
+#: optimizer, per parameter: w - lr g; m = b m + g before it; Adam: both moments 5, correction 2, root and quotient
+OPTIMIZER_OPS: dict[str, tuple[float, float]] = {"sgd": (2.0, 0.0), "momentum": (4.0, 0.0), "adam": (11.0, 2.0)}
+
+
+def _conv_grad(op: Op, inputs: Tensors, outputs: Tensors) -> Work:
+    """The product; a depthwise window loads an operand for every multiply-accumulate."""
+    products = op.contractions(inputs, outputs)
+    return Work(contractions=products, window_loads=products[0].macs if products[0].form == "depthwise" else 0.0)
+
+
+rule(gradients.ConvInputGrad)(_conv_grad)
+rule(gradients.ConvWeightGrad)(_conv_grad)
+
+
+@rule(gradients.AttentionGrad)
+def attention_grad(op: gradients.AttentionGrad, inputs: Tensors, outputs: Tensors) -> Work:
+    """Five products; softmax and its gradient of every score, and the sums of trained biases; dy out per row."""
+    products = op.contractions(inputs, outputs)
+    scores = product((products[0].batch, products[0].m, products[0].n))
+    simple = ATTENTION_GRAD_SIMPLE + len(inputs[5:]) + len(op.biases)
+    return Work(
+        contractions=products,
+        simple_ops=scores * simple + 2.0 * inputs[0].elements,
+        transcendental_ops=scores * ATTENTION_GRAD_TRANSCENDENTAL,
+    )
+
+
+@rule(gradients.SoftmaxGrad)
+def softmax_grad(op: gradients.SoftmaxGrad, inputs: Tensors, outputs: Tensors) -> Work:
+    """Every element."""
+    return Work(simple_ops=outputs[0].elements * SOFTMAX_GRAD_SIMPLE)
+
+
+@rule(gradients.NormGrad)
+def norm_grad(op: gradients.NormGrad, inputs: Tensors, outputs: Tensors) -> Work:
+    """Every element."""
+    return Work(simple_ops=outputs[0].elements * NORM_GRAD_SIMPLE)
+
+
+@rule(gradients.BatchStatistics)
+def batch_statistics(op: gradients.BatchStatistics, inputs: Tensors, outputs: Tensors) -> Work:
+    """Every element read."""
+    return Work(simple_ops=inputs[0].elements * BATCH_STATISTICS_SIMPLE)
+
+
+@rule(gradients.AffineGrad)
+def affine_grad(op: gradients.AffineGrad, inputs: Tensors, outputs: Tensors) -> Work:
+    """Every element read."""
+    return Work(simple_ops=inputs[0].elements * AFFINE_GRAD_SIMPLE)
+
+
+@rule(gradients.PoolGrad)
+def pool_grad(op: gradients.PoolGrad, inputs: Tensors, outputs: Tensors) -> Work:
+    """One operation per window element, as forward."""
+    window = inputs[0].elements * product(op.kernel)
+    return Work(simple_ops=window, window_loads=window)
+
+
+@rule(gradients.ResizeGrad)
+def resize_grad(op: gradients.ResizeGrad, inputs: Tensors, outputs: Tensors) -> Work:
+    """A multiplication and an addition for every neighbour."""
+    elements = inputs[0].elements * op.neighbours
+    return Work(simple_ops=2.0 * elements, window_loads=elements)
+
+
+@rule(gradients.SumTo)
+def sum_to(op: gradients.SumTo, inputs: Tensors, outputs: Tensors) -> Work:
+    """One addition per element read."""
+    return Work(simple_ops=inputs[0].elements)
+
+
+@rule(gradients.Spread)
+def spread(op: gradients.Spread, inputs: Tensors, outputs: Tensors) -> Work:
+    """One multiplication per element written."""
+    return Work(simple_ops=outputs[0].elements)
+
+
+@rule(gradients.Scatter)
+def scatter(op: gradients.Scatter, inputs: Tensors, outputs: Tensors) -> Work:
+    """One addition per value where they accumulate."""
+    return Work(simple_ops=inputs[0].elements * float(op.accumulate))
+
+
+@rule(gradients.OptimizerStep)
+def optimizer_step(op: gradients.OptimizerStep, inputs: Tensors, outputs: Tensors) -> Work:
+    """Operations of the algorithm for every parameter."""
+    simple, transcendental = OPTIMIZER_OPS[op.algorithm]
+    return Work(simple_ops=inputs[0].elements * simple, transcendental_ops=inputs[0].elements * transcendental)
+
+
+#: (simple, transcendental) operations per element of dx from dy and what was saved; where the derivative needs the
+#: function's own value again (swish, GELU), that is counted too
+DERIVATIVES: dict[str, tuple[float, float]] = {
+    "relu": (1.0, 0.0),
+    "relu6": (2.0, 0.0),
+    "leaky_relu": (2.0, 0.0),
+    "clamp": (2.0, 0.0),
+    "abs": (1.0, 0.0),
+    "hard_sigmoid": (3.0, 0.0),
+    "hard_swish": (5.0, 0.0),  # two comparisons, x / 3 + 1/2, times dy
+    "sigmoid": (3.0, 0.0),  # dy y (1 - y)
+    "tanh": (3.0, 0.0),  # dy (1 - y^2)
+    "exp": (1.0, 0.0),
+    "sqrt": (2.0, 1.0),
+    "rsqrt": (3.0, 0.0),
+    "reciprocal": (3.0, 0.0),
+    "log": (1.0, 1.0),
+    "square": (2.0, 0.0),
+    "cube": (3.0, 0.0),
+    "pow": (4.0, 2.0),
+    "sin": (3.0, 1.0),
+    "cos": (4.0, 1.0),
+    "tan": (3.0, 1.0),
+    "cbrt": (3.0, 1.0),
+    "arc": (4.0, 2.0),
+    "erf": (4.0, 1.0),
+    "erfc": (4.0, 1.0),
+    "erf_inv": (4.0, 1.0),
+    "lgamma": (25.0, 3.0),  # digamma: as many terms
+    "div": (3.0, 1.0),  # of the divisor: -dy y / b
+    "max": (2.0, 0.0),
+    "min": (2.0, 0.0),
+    "select": (1.0, 0.0),
+    "remainder": (3.0, 1.0),
+    "lerp": (3.0, 0.0),
+    "addcmul": (2.0, 0.0),
+    "addcdiv": (3.0, 1.0),
+    "hypot": (2.0, 1.0),
+    "elu": (3.0, 1.0),
+    "batch_norm": (7.0, 0.0),  # x hat 2, dy - its mean - x hat times the mean of dy x hat 4, times scale
+    "max_over": (2.0, 0.0),
+    "statistic": (3.0, 1.0),  # of a variance, norm or logarithm of a sum: the element's share of it, times dy
+} | {  # the function again, then its product rule
+    name: (FUNCTIONS[name][0] + 5.0, FUNCTIONS[name][1])
+    for name in ("swish", "gelu", "gelu_tanh", "mish", "softplus", "log_sigmoid", "glu", "lstm_cell", "gru_cell")
+}
+FUNCTIONS.update({f"{name}_grad": ops for name, ops in DERIVATIVES.items()})
