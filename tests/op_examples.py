@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from example import Example
+from gradient_examples import GRADIENT_EXAMPLES
 
 from roofline.dtypes import DTYPES
 from roofline.graph import indexing, movement, ops, resampling, statistics, windows
-from roofline.graph.builder import GraphBuilder
-from roofline.graph.op import Op
-from roofline.graph.opgraph import OpGraph
-from roofline.graph.tensor import Tensor
-from roofline.numeric import Numeric
 
-Build = Callable[..., Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Example:
-    """An op type, its sizes, the graph that holds one such op, and (MACs, simple, transcendental) counted by hand."""
-
-    op: type[Op]
-    sizes: tuple[int, ...]
-    build: Build
-    macs: float = 0
-    simple: float = 0
-    transcendental: float = 0
-
-    def graph(self, *sizes: Numeric) -> OpGraph:
-        """Return the example at these sizes."""
-        b = GraphBuilder(self.op.__name__)
-        return b.graph([self.build(b, *sizes)])
-
-
-EXAMPLES: dict[str, Example] = {
+EXAMPLES: dict[str, Example] = GRADIENT_EXAMPLES | {
     "conv": Example(
         op=ops.Conv,
         sizes=(2, 4, 6, 3, 5),

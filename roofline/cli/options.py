@@ -40,7 +40,13 @@ ImageSizeOption = Annotated[
     int | None, typer.Option("--image-size", help="Pixels per side (or tokens); default: the model's.")
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Rows per file, evenly spread.")]
-ModeOption = Annotated[str, typer.Option("--mode", help="What is run.")]
+ModeOption = Annotated[str, typer.Option("--mode", help="inference, training or forward_saving.")]
+OptimizerOption = Annotated[
+    str | None, typer.Option("--optimizer", help="Of a training step: sgd, momentum or adam (the default).")
+]
+RecomputeOption = Annotated[
+    bool, typer.Option("--recompute", help="Train without saved activations: run blocks again before their backward.")
+]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Refuse a run that does not fit into the memory.")]
 EACH = "one value, or DEVICE=VALUE,..."
 ModelsArgument = Annotated[

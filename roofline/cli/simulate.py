@@ -17,8 +17,10 @@ from roofline.cli.options import (
     ImageSizeOption,
     LayoutOption,
     ModeOption,
+    OptimizerOption,
     OutputOption,
     Plot,
+    RecomputeOption,
     SetOption,
     StrictOption,
     machines,
@@ -56,6 +58,8 @@ def command(
     image_size: ImageSizeOption = None,
     cores: Annotated[int | None, typer.Option("--cores", help="Program instances; default: all.")] = None,
     mode: ModeOption = "inference",
+    optimizer: OptimizerOption = None,
+    recompute: RecomputeOption = False,
     strict: StrictOption = False,
     changes: SetOption = None,
     form: FormatOption = Format.table,
@@ -105,6 +109,8 @@ def command(
         "image_size": image_size,
         "cores": cores,
         "mode": mode,
+        "optimizer": optimizer,
+        "recompute": recompute,
         "strict": strict,
     }
     chip = machines([device], changes)[device]

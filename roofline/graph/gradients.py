@@ -35,18 +35,18 @@ class _ConvGrad(Op):
         """As the convolution's own."""
         return "depthwise" if self.form == "depthwise" else "contraction"
 
-    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
-        """Return `shape`."""
-        for shape in shapes:
-            self.need_rank(shape, len(self.kernel) + 2)
-        return (self.shape,)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ConvInputGrad(_ConvGrad):
     """Gradient of a convolution's input. Inputs: dy (N, *out, K), weight; the result has the input's shape."""
 
     kind: ClassVar[str] = "conv_input_grad"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return `shape`."""
+        for shape in shapes:
+            self.need_rank(shape, len(self.kernel) + 2)
+        return (self.shape,)
 
     def contractions(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Contraction, ...]:
         """M = input positions, N = input channels, K = output channels; with a stride each meets some taps only."""
@@ -67,6 +67,12 @@ class ConvWeightGrad(_ConvGrad):
     """Gradient of a convolution's weight. Inputs: dy (N, *out, K), x (N, *in, C); the result has the weight's shape."""
 
     kind: ClassVar[str] = "conv_weight_grad"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return `shape`."""
+        for shape in shapes:
+            self.need_rank(shape, len(self.kernel) + 2)
+        return (self.shape,)
 
     @property
     def reduces(self) -> bool:
@@ -129,10 +135,6 @@ class _RowGrad(Op):
         """Needs whole rows."""
         return "reduction"
 
-    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
-        """Return the shape of dy."""
-        return (shapes[0],)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SoftmaxGrad(_RowGrad):
@@ -140,12 +142,20 @@ class SoftmaxGrad(_RowGrad):
 
     kind: ClassVar[str] = "softmax_grad"
 
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the shape of dy."""
+        return (shapes[0],)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NormGrad(_RowGrad):
     """Gradient of the input of a layer, RMS or group norm. Inputs: dy, x, optionally scale."""
 
     kind: ClassVar[str] = "norm_grad"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the shape of dy."""
+        return (shapes[0],)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

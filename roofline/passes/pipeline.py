@@ -140,13 +140,17 @@ def lower(graph: OpGraph, policy: Policy) -> tuple[OpGraph, tuple[Kernel, ...]]:
     return forward.graph, forward.kernels
 
 
-def program(graph: OpGraph, policy: Policy, wanted: frozenset[str] = frozenset()) -> Program:
+def program(
+    graph: OpGraph, policy: Policy, wanted: frozenset[str] = frozenset(), *, in_segments: bool = False
+) -> Program:
     """Return what a runtime runs of a graph.
 
     Parameters
     ----------
     wanted
         Inputs that need a gradient: those of a block that is not the first of its network.
+    in_segments
+        The graph is a whole network: what is computed again starts from tensors in between.
 
     Raises
     ------
@@ -156,7 +160,7 @@ def program(graph: OpGraph, policy: Policy, wanted: frozenset[str] = frozenset()
     forward = rewrite(graph, policy)
     if policy.mode == "inference":
         return Program(phases=(_phase(forward, policy),))
-    behind = backward_of(forward, wanted, recompute=policy.recompute)
+    behind = backward_of(forward, wanted, recompute=policy.recompute, in_segments=in_segments)
     phases = [_phase(forward, policy, behind.saved)]
     state_bytes: Numeric = 0.0
     if policy.optimizer is not None:

@@ -115,6 +115,9 @@ def interval(report: Report, known: dict[str, RuntimeInterval] | None = None) ->
     if report.dtype not in found.dtypes:
         half_width = max(half_width, UNKNOWN_HALF_WIDTH)
         reasons.append(f"no {report.dtype} run was in the calibration")
+    if report.optimizer:
+        half_width = max(half_width, UNKNOWN_HALF_WIDTH)
+        reasons.append("no training step was in the calibration")
     unseen = {kind: share for kind, share in kind_shares(report).items() if kind not in found.kinds}
     share = sum(unseen.values())
     half_width += math.log(1.0 + share * (UNSEEN_FACTOR - 1.0))

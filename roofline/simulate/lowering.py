@@ -121,7 +121,7 @@ def lower_graph(graph: OpGraph, policy: Policy) -> Lowered:
     """Return the kernel table of a graph from a front end: one template with one row."""
     known = _GRAPHS.setdefault(graph, {})
     if policy not in known:
-        table = build_table(graph, program(graph, policy), 1)
+        table = build_table(graph, program(graph, policy, in_segments=True), 1)
         known[policy] = Lowered(
             name=graph.name, table=table, order=np.zeros(1, dtype=np.int64), names=("",), stages=("",)
         )

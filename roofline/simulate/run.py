@@ -98,7 +98,7 @@ def simulate(model: str | Path | Arch | OpGraph, device: str | Path | Device, **
     model, device
         See `Request`.
     **options
-        batch, dtype, runtime, layout, image_size, cores, mode, optimizer, recompute, strict: the other fields of `Request`.
+        batch, dtype, runtime, layout, image_size, cores, mode, optimizer, recompute, strict: see `Request`.
 
     Returns
     -------

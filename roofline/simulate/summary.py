@@ -14,10 +14,11 @@ def heading(report: Report) -> str:
     """Return the line that says what was simulated."""
     size = f", {report.image_size} px" if report.image_size else ""
     cores = f", {report.cores} core{'s' if report.cores > 1 else ''}"
+    step = f" with {report.optimizer}{', recomputing' if report.recompute else ''}" if report.optimizer else ""
     idle = f" ({report.idle_cores} idle)" if report.idle_cores else ""
     return (
         f"{report.model} on {report.device}: {report.runtime}, {report.dtype}, {report.layout}, "
-        f"batch {report.batch:,}{size}{cores}{idle}, {report.mode}"
+        f"batch {report.batch:,}{size}{cores}{idle}, {report.mode}{step}"
     )
 
 
@@ -37,6 +38,7 @@ def summary_rows(report: Report) -> list[tuple[str, str, str]]:
         ("Vector operations", engineering(report.vector_ops), ""),
         ("Parameters", engineering(report.params, digits=4), f"{engineering(report.weight_bytes, 'B')} of weights"),
         ("Traffic", engineering(report.traffic_bytes, "B"), "across kernel boundaries, unpadded"),
+        *_training_rows(report),
         ("Peak memory", gibibytes(report.peak_memory_bytes), f"of {gibibytes(report.memory_capacity_bytes)}: {fits}"),
         (
             "Intensity I",
@@ -51,6 +53,15 @@ def summary_rows(report: Report) -> list[tuple[str, str, str]]:
         ("Achieved", engineering(report.achieved_flops_per_s, "FLOP/s"), "FLOPs / latency"),
         ("Efficiency E", percent(report.efficiency), "achieved / attainable"),
     ]
+
+
+def _training_rows(report: Report) -> list[tuple[str, str, str]]:
+    if not report.saved_bytes:
+        return []
+    rows = [("Saved activations", gibibytes(report.saved_bytes), "wait for the backward pass")]
+    if report.state_bytes:
+        rows.append(("Optimizer", gibibytes(report.state_bytes), f"gradients and states of {report.optimizer}"))
+    return rows
 
 
 def _expected(report: Report) -> str:

@@ -31,7 +31,7 @@ class Totals:
     weight_bytes, peak_memory_bytes
         Stored weights of one copy; weights and live activations of all busy cores.
     saved_bytes, state_bytes
-        Activations kept for a backward pass on all busy cores; gradients and optimizer states of one copy of the weights.
+        Activations kept for a backward pass on all busy cores; gradients and optimizer states of one copy of weights.
     optimizer, recompute
         Of a training step: None and False without one.
     batch, busy_cores

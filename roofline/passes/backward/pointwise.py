@@ -34,7 +34,7 @@ def elementwise(step: Step[Elementwise]) -> None:
         step.give(0, dy)
         if step.needs(1):
             step.give(1, step.pointwise("d1", "neg", dy))
-    elif name in ("neg", "scale"):
+    elif name in ("neg", "scale") or (name == "div" and len(op.inputs) == 1):  # by a constant
         for i in places:
             step.give(i, step.pointwise("dx", name, dy, like=step.inputs[i]))
     elif name in ("mul", "select"):

@@ -16,6 +16,7 @@ from roofline.graph.ops import Cast, Elementwise
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import same
 from roofline.passes.backward.registry import RULES, check_rules
+from roofline.passes.backward.segments import checkpoints
 
 O = TypeVar("O", bound=Op, covariant=True)  # noqa: E741
 
@@ -43,7 +44,9 @@ class Backward:
     saved: frozenset[str]
 
 
-def backward_of(graph: OpGraph, wanted: frozenset[str] = frozenset(), *, recompute: bool = False) -> Backward:
+def backward_of(
+    graph: OpGraph, wanted: frozenset[str] = frozenset(), *, recompute: bool = False, in_segments: bool = False
+) -> Backward:
     """Return the backward pass of a graph.
 
     Parameters
@@ -54,13 +57,15 @@ def backward_of(graph: OpGraph, wanted: frozenset[str] = frozenset(), *, recompu
         Inputs of the graph whose gradients somebody reads: what flows in from the block before, not the data.
     recompute
         Forward results are computed again from the inputs, in place of being saved.
+    in_segments
+        With `recompute`: also from some tensors in between, which are saved.
 
     Raises
     ------
     UnknownOpError
         An op between a parameter and an output has no rule.
     """
-    tape = Tape(graph, wanted, recompute=recompute)
+    tape = Tape(graph, wanted, recompute=recompute, in_segments=in_segments)
     behind, gradients = tape.run()
     roots = tape.saved | {graph.root(t) for t in graph.outputs}
     saved = frozenset(t for t in roots if graph.tensors[t].role == "activation")
@@ -70,13 +75,14 @@ def backward_of(graph: OpGraph, wanted: frozenset[str] = frozenset(), *, recompu
 class Tape:
     """Collects the backward graph of a forward graph; see `backward_of`."""
 
-    def __init__(self, graph: OpGraph, wanted: frozenset[str], *, recompute: bool = False) -> None:
+    def __init__(self, graph: OpGraph, wanted: frozenset[str], *, recompute: bool, in_segments: bool) -> None:
         self.source = graph
         self.wanted, self.recompute = wanted, recompute
         self.ops: dict[str, Op] = {}
         self.tensors: dict[str, Tensor] = {}
         self.saved: set[str] = set()
         self.varying = _varying(graph, wanted)
+        self.checkpoints = checkpoints(graph, self.varying) if recompute and in_segments else frozenset()
         self._given: dict[str, list[Tensor]] = {}
         self._pieces: dict[str, list[Tensor]] = {}
         self._position = {op_id: i for i, op_id in enumerate(graph.order)}
@@ -115,7 +121,8 @@ class Tape:
                 if name in self.tensors or producer in missing:
                     continue
                 op = self.source.ops.get(producer or "")
-                if producer is None or op is None or not (self.recompute or op.family == "free"):
+                again = self.recompute and name not in self.checkpoints
+                if producer is None or op is None or not (again or op.family == "free"):
                     self._keep(name)
                     continue
                 missing.add(producer)

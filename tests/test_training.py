@@ -1,0 +1,344 @@
+"""The training step: gradients of every op, counts by hand, memory, the optimizer, and every network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from families import RUNTIMES, SAMPLE, whole
+
+import roofline as rf
+from roofline.arch.load import model
+from roofline.dtypes import precision
+from roofline.errors import InputError, UnknownOpError
+from roofline.graph.builder import GraphBuilder
+from roofline.graph.op import Op
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Attention, Elementwise, Softmax
+from roofline.graph.serial import op_classes
+from roofline.numeric import Numeric
+from roofline.passes.backward import backward_of
+from roofline.passes.backward.pointwise import CELLS, IN_OPERANDS, IN_RESULT
+from roofline.passes.backward.registry import RULES
+from roofline.passes.backward.tape import FLAT_FUNCTIONS
+from roofline.passes.pipeline import Phase, Policy, Program, policy, program
+from roofline.runtime.load import runtime
+from roofline.simulate.lowering import lower_arch
+from roofline.work.functions import FUNCTIONS
+
+TRAINING_RUNTIMES = tuple(name for name in RUNTIMES if not runtime(name).fold_batch_norm)
+
+
+def training(runtime_name: str = "pytorch_eager", dtype: str = "fp32", **options: Any) -> Policy:
+    return policy(runtime(runtime_name), precision(dtype), mode="training", **options)
+
+
+def step(graph: OpGraph, *args: Any, **options: Any) -> Program:
+    return program(graph, training(*args, **options))
+
+
+def macs(phase: Phase) -> float:
+    return float(phase.graph.macs)
+
+
+def traffic(phase: Phase) -> float:
+    return float(sum(k.traffic_bytes for k in phase.kernels))
+
+
+def kernel(phase: Phase, name: str) -> float:
+    """Return the traffic of the kernel of that name."""
+    (found,) = (k for k in phase.kernels if k.name == name)
+    return float(found.traffic_bytes)
+
+
+# rules ---------------------------------------------------------------------------------------------------------------
+
+#: ops that only training itself makes; nobody differentiates a training step
+OF_TRAINING = {
+    "conv_input_grad", "conv_weight_grad", "attention_grad", "softmax_grad", "norm_grad", "affine_grad", "pool_grad",
+    "resize_grad", "sum_to", "spread", "scatter", "optimizer_step",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(op_classes().keys() - OF_TRAINING))
+def test_every_op_has_a_backward_rule(kind: str) -> None:
+    assert op_classes()[kind] in RULES, "register one in roofline/passes/backward"
+
+
+def test_every_function_has_a_derivative_or_is_flat_or_refused() -> None:
+    by_hand = {"add", "identity", "sub", "neg", "scale", "mul", "select", "div"}
+    refused = {"quantize", "dequantize"}
+    forward = {name for name in FUNCTIONS if not name.endswith("_grad")}
+    assert forward == by_hand | refused | FLAT_FUNCTIONS | IN_RESULT | IN_OPERANDS | CELLS
+    for name in IN_RESULT | IN_OPERANDS | CELLS | {"div"}:
+        assert sum(FUNCTIONS[f"{name}_grad"]) > 0
+
+
+class Unheard(Softmax):
+    """An op that nobody wrote a backward rule for."""
+
+    kind = "unheard"
+
+
+def test_an_op_without_a_backward_rule_is_named() -> None:
+    b = GraphBuilder("net")
+    x = b.linear(b.input("x", (4, 8)), 8)
+    for name in ("first", "second"):
+        x = b.add_op(name, Unheard, x)
+    with pytest.raises(UnknownOpError, match=r"net: no backward rule for 'Unheard' x2, first at 'first' \(4x8\): regi"):
+        step(b.graph([x]))
+
+
+def test_what_data_alone_feeds_needs_no_rule() -> None:
+    b = GraphBuilder()
+    x = b.add_op("first", Unheard, b.input("x", (4, 8)))
+    assert len(step(b.graph([b.linear(x, 8)])).phases) == 3
+
+
+def test_quantized_networks_are_not_trained() -> None:
+    b = GraphBuilder("net")
+    x = b.activation("quantize", b.linear(b.input("x", (4, 8)), 8))
+    with pytest.raises(UnknownOpError, match="net: element-wise function 'quantize' at 'quantize' has no derivative"):
+        step(b.graph([x]))
+
+
+# counts by hand ------------------------------------------------------------------------------------------------------
+
+
+def test_a_convolution_multiplies_three_times_but_the_first_twice() -> None:
+    b = GraphBuilder()
+    x = b.relu(b.conv(b.input("x", (2, 8, 8, 3)), 16, kernel=3, stride=2, name="first"))
+    y = b.depthwise(x, kernel=3, name="second")
+    first, second = (2 * 4 * 4) * 16 * (9 * 3), (2 * 4 * 4) * 16 * 9
+    forward, backward, update = step(b.graph([y])).phases
+    assert (macs(forward), macs(backward), macs(update)) == (first + second, first + 2 * second, 0)
+
+
+def test_kernels_of_a_linear_layer_by_hand() -> None:
+    """y = relu(x w + b) in fp32: 4 bytes per element, every op a kernel."""
+    n, c, k = 64, 32, 16
+    b = GraphBuilder()
+    y = b.relu(b.linear(b.linear(b.input("x", (n, c)), c, bias=False, name="before"), k, name="linear"))
+    forward, backward, update = step(b.graph([y])).phases
+    assert kernel(backward, "relu.dx") == 4 * (n * k * 3)  # reads dy and y, writes dx
+    assert kernel(backward, "linear.dx") == 4 * (n * k + c * k + n * c)
+    assert kernel(backward, "linear.dw") == 4 * (n * c + n * k + c * k)
+    assert kernel(backward, "linear.dsum") == 4 * (n * k + k)  # the bias: dy summed over the rows
+    assert kernel(backward, "before.dw") == 4 * (n * c + n * c + c * c)
+    assert len(backward.kernels) == 5
+    assert len(update.kernels) == 1
+    parameters = c * c + c * k + k
+    assert traffic(update) == 4 * parameters * (4 + 3)  # Adam reads p, g, m, v and writes p, m, v
+
+
+@pytest.mark.parametrize(("optimizer", "reads", "writes"), [("sgd", 2, 1), ("momentum", 3, 2), ("adam", 4, 3)])
+@pytest.mark.parametrize(("dtype", "size"), [("fp32", 4), ("bf16", 2), ("amp_bf16", 4)])
+def test_optimizers_by_hand(optimizer: str, reads: int, writes: int, dtype: str, size: int) -> None:
+    """Autocast keeps weights, gradients and states in fp32; else all are in the format of the run."""
+    b = GraphBuilder()
+    run = step(b.graph([b.linear(b.input("x", (4, 8)), 16)]), "pytorch_eager", dtype, optimizer=optimizer)
+    parameters = 8 * 16 + 16
+    assert traffic(run.phases[-1]) == size * parameters * (reads + writes)
+    assert run.state_bytes == size * parameters * (reads - 1), "the gradient and the states"
+
+
+def test_autocast_converts_weights_forth_and_their_gradients_back() -> None:
+    b = GraphBuilder()
+    graph = b.graph([b.linear(b.input("x", (4, 8)), 16, bias=False)])
+    forward, backward, _ = step(graph, "pytorch_eager", "amp_fp16").phases
+    (cast,) = (k for k in backward.kernels if k.name == "linear.linear.weight.to_fp16.dx")
+    assert float(cast.traffic_bytes) == (2 + 4) * 8 * 16
+    assert kernel(backward, "linear.dw") == 2 * (4 * 8 + 4 * 16 + 8 * 16), "the product itself is in half precision"
+
+
+def test_batch_norm_by_hand() -> None:
+    """Training: statistics are read off x before it is normalised; backward two sums first, then x's gradient."""
+    n, c = 4 * 6 * 6, 8
+    b = GraphBuilder()
+    x = b.conv(b.input("x", (4, 6, 6, 3)), c, name="conv")
+    forward, backward, _ = step(b.graph([b.batch_norm(x)])).phases
+    assert kernel(forward, "bn/statistics") == 4 * (n * c + 2 * c)
+    assert kernel(forward, "bn") == 4 * (2 * n * c + 4 * c)
+    assert kernel(backward, "bn.sums") == 4 * (2 * n * c + 2 * c)
+    assert kernel(backward, "bn.dx") == 4 * (3 * n * c + 5 * c)  # dy, x, dx; scale, statistics and sums
+
+
+def test_attention_computes_its_scores_again() -> None:
+    b = GraphBuilder()
+    q, k, v = (b.linear(b.input(f"{n}_in", (2, 16, 32)), 32, name=n) for n in "qkv")
+    graph = b.graph([b.attention(q, k, v, heads=4)])
+    forward, backward, _ = step(graph).phases
+    linear, product = 3 * (2 * 16 * 32 * 32), 2 * 16 * 16 * 32
+    assert (macs(forward), macs(backward)) == (linear + 2 * product, linear + 5 * product)
+    plain = step(graph, "tensorflow").phases  # decomposed: four products, nothing again
+    assert (macs(plain[0]), macs(plain[1])) == (linear + 2 * product, linear + 4 * product)
+
+
+def test_a_gradient_of_two_readers_is_summed_by_a_kernel() -> None:
+    b = GraphBuilder()
+    x = b.linear(b.input("x", (4, 8)), 8, name="one")
+    y = b.add(b.linear(x, 8, name="two"), x)
+    names = [k.name for k in step(b.graph([y])).phases[1].kernels]
+    assert names.count("one:0.dsum") == 1
+    assert not any("add" in name for name in names), "a sum passes its gradient on as it is"
+
+
+def test_parts_of_one_tensor_put_their_gradients_together_once() -> None:
+    b = GraphBuilder()
+    qkv = b.linear(b.input("x", (2, 4, 8)), 24, name="qkv")
+    parts = [b.part(qkv, 8, start=8 * i) for i in range(3)]
+    backward = step(b.graph([b.attention(*parts, heads=2)])).phases[1]
+    assert kernel(backward, "qkv:0.dparts") == 4 * (2 * 4 * 24) * 2
+
+
+def test_a_tied_table_is_updated_once() -> None:
+    b = GraphBuilder()
+    x = b.embedding(b.input("ids", (2, 4), rf.graph("bert-base").tensors["tokens"].dtype), 100, 8)
+    run = step(b.graph([b.linear(x, 100, bias=False, tied=True)]), optimizer="sgd")
+    table = 4 * 100 * 8
+    assert traffic(run.phases[-1]) == table * 3 + table * 3, "p, g -> p; and the second gradient added to the first"
+
+
+# memory --------------------------------------------------------------------------------------------------------------
+
+
+def test_saved_activations_by_hand() -> None:
+    b = GraphBuilder()
+    x = b.conv(b.input("x", (2, 8, 8, 3)), 16, name="conv")
+    x = b.activation("swish", b.batch_norm(x))
+    graph = b.graph([b.linear(b.mean(x, (1, 2), keep=False), 10)])
+    run = step(graph)
+    image = 2 * 8 * 8 * 16
+    # the norm keeps the convolution's result and its statistics, swish the norm's, the linear layer the mean; logits leave
+    assert run.saved_bytes == 4 * (2 * image + 2 * 16 + 2 * 16 + 2 * 10)
+
+
+def test_recomputing_keeps_what_leaves_the_block_only() -> None:
+    b = GraphBuilder()
+    x = b.input("x", (2, 8, 8, 16))
+    for i in range(3):
+        x = b.relu(b.batch_norm(b.conv(x, 16, kernel=3, name=f"conv{i}"), name=f"bn{i}"))
+    graph = b.graph([x])
+    plain, again = step(graph), step(graph, recompute=True)
+    assert again.saved_bytes == 4 * (2 * 8 * 8 * 16) < plain.saved_bytes
+    one = 2 * 8 * 8 * 16 * 16 * 9
+    assert macs(plain.phases[0]) == macs(again.phases[0]) == 3 * one
+    assert macs(plain.phases[1]) == 5 * one
+    assert macs(again.phases[1]) == 8 * one, "all three again: the last relu needs its own result"
+
+
+@pytest.mark.parametrize("device", ["tpu-v3", "a100-40gb"])
+def test_recomputing_trades_time_for_memory(device: str) -> None:
+    inference = rf.simulate("resnet-50", device, batch=64)
+    plain, again = (
+        rf.simulate("resnet-50", device, batch=64, mode="training", recompute=recompute) for recompute in (False, True)
+    )
+    assert inference.latency_s < plain.latency_s < again.latency_s
+    assert inference.peak_memory_bytes < again.peak_memory_bytes < plain.peak_memory_bytes
+    assert plain.macs < again.macs <= plain.macs + inference.macs
+    assert again.saved_bytes < plain.saved_bytes and again.state_bytes == plain.state_bytes
+
+
+# every network -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_every_family_multiplies_three_times_less_the_first_layer(name: str) -> None:
+    """By the forward graph alone: twice each product for the gradients of two operands that vary, else once."""
+    graph = whole(name)
+    run = step(graph, "tensorflow")
+    forward = run.phases[0].graph
+    expected = 0.0
+    varying = {t.id for t in forward.tensors.values() if t.role == "parameter"}
+    for op in forward.ops.values():
+        products = sum(float(c.macs) for c in op.contractions(*forward.arguments(op)))
+        expected += products * sum(t in varying for t in op.inputs[:2])
+        if any(t in varying for t in op.inputs):
+            varying.update(op.outputs)
+    assert macs(run.phases[1]) == pytest.approx(expected, rel=1e-12)
+    gradients = {op.inputs[-1] for op in run.phases[2].graph.ops.values()}
+    assert len(gradients) == sum(t.role == "parameter" for t in forward.tensors.values())
+    run.phases[1].graph.check_shapes()
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("runtime_name", TRAINING_RUNTIMES)
+def test_blocks_and_the_whole_graph_train_alike(name: str, runtime_name: str) -> None:
+    """Kernel by kernel where nothing fuses; else a whole graph may fuse across a cut, which blocks leave as it is."""
+    rules = training(runtime_name, "fp16")
+    run = program(whole(name), rules)
+    found = lower_arch(model(name), 1, rules)
+    k, count = found.table.kernels, found.table.block_count
+
+    def total(column: Any) -> float:
+        return float(np.bincount(k.block, weights=column, minlength=count)[found.order].sum())
+
+    updates = len(found.order) - np.sum(found.table.blocks.params[found.order] == 0)  # a kernel for each block
+    kernels = total(np.ones_like(k.macs)) - updates
+    whole_kernels, whole_traffic = (
+        sum(f(phase) for phase in run.phases[:2]) for f in (lambda p: len(p.kernels), traffic)
+    )
+    assert total(k.macs) == pytest.approx(sum(macs(p) for p in run.phases), rel=1e-12)
+    blocks_traffic = total(k.traffic_bytes) - traffic(run.phases[2])
+    if rules.epilogue:
+        assert kernels == pytest.approx(whole_kernels, rel=0.10)
+        assert blocks_traffic == pytest.approx(whole_traffic, rel=0.08)
+    else:
+        assert kernels == whole_kernels
+        assert blocks_traffic == pytest.approx(whole_traffic, rel=1e-12)
+
+
+@pytest.mark.parametrize("runtime_name", TRAINING_RUNTIMES)
+def test_every_family_trains_under_every_runtime(runtime_name: str) -> None:
+    device = "tpu-v3" if "tpu" in runtime(runtime_name).device_kinds else "a100-80gb"
+    common = {"device": device, "runtime": runtime_name, "batch": 8}
+    requests = [{"model": name, "mode": m, **common} for name in SAMPLE for m in ("inference", "training")]
+    reports = rf.simulate_many(requests)
+    for inference, trained in zip(reports[::2], reports[1::2], strict=True):
+        assert (trained.mode, trained.optimizer) == ("training", "adam")
+        assert 2 * inference.macs < trained.macs < 3.5 * inference.macs
+        assert np.isfinite(trained.latency_s) and trained.latency_s > 2 * (inference.latency_s - inference.program_s)
+        assert trained.state_bytes == pytest.approx(3 * inference.params * 2)  # gradient and two moments, 2 bytes each
+
+
+def test_one_and_many_agree() -> None:
+    options = {"device": "tpu-v4i", "mode": "training", "optimizer": "momentum"}
+    names = ("efficientnet-b0", "vit-ti-16")
+    many = rf.simulate_many([{"model": name, **options} for name in names])
+    assert [rf.simulate(name, **options).latency_s for name in names] == [r.latency_s for r in many]
+
+
+def test_what_was_saved_is_never_found_on_chip() -> None:
+    b = GraphBuilder()
+    graph = b.graph([b.relu(b.linear(b.input("x", (4, 8)), 8))])
+    backward = step(graph).phases[1]
+    distances = {a.tensor.id: a.distance_bytes for k in backward.kernels for a in k.accesses if a.role == "read"}
+    assert distances["relu:0"] == distances["x"] == np.inf
+    assert distances["relu:0.dy"] < np.inf
+
+
+# bad input -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "trainin"}, "unknown mode 'trainin'; nearest: 'training'"),
+        ({"mode": "training", "optimizer": "adan"}, "unknown optimizer 'adan'; nearest: 'adam'"),
+        ({"optimizer": "adam"}, "optimizer is for mode 'training', not 'inference'"),
+        ({"recompute": True, "mode": "forward_saving"}, "recompute is for mode 'training', not 'forward_saving'"),
+        ({"mode": "training", "dtype": "int8"}, "no training in 'int8': weights and gradients need fp32, bf16, fp16"),
+        ({"mode": "training", "runtime": "tensorrt"}, "runtime 'tensorrt' does not train: it folds batch norms"),
+    ],
+)
+def test_bad_input(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        rf.simulate("resnet-50", "a100-40gb", **options)
+
+
+def test_a_graph_without_parameters_is_not_trained() -> None:
+    b = GraphBuilder("pure")
+    graph = b.graph([b.relu(b.input("x", (4, 8)))])
+    with pytest.raises(InputError, match="pure: no parameters, so nothing to train"):
+        rf.simulate(graph, "a100-40gb", mode="training")
