@@ -11,8 +11,8 @@ from roofline.arch.load import model
 from roofline.dtypes import precision
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.ops import Softmax
-from roofline.passes.pipeline import lower, policy
 from roofline.passes.backward import backward_of
+from roofline.passes.pipeline import lower, policy
 from roofline.runtime.load import runtime
 from roofline.simulate.lowering import lower_arch
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import numpy as np
 import pytest
 from families import RUNTIMES, SAMPLE, whole
+from pages import ROOT, blocks
 
 import roofline as rf
 from roofline.arch.load import model
+from roofline.cli import main
 from roofline.dtypes import precision
 from roofline.errors import InputError, UnknownOpError
 from roofline.graph.builder import GraphBuilder
-from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Attention, Elementwise, Softmax
+from roofline.graph.ops import Softmax
 from roofline.graph.serial import op_classes
-from roofline.numeric import Numeric
-from roofline.passes.backward import backward_of
 from roofline.passes.backward.pointwise import CELLS, IN_OPERANDS, IN_RESULT
 from roofline.passes.backward.registry import RULES
 from roofline.passes.backward.tape import FLAT_FUNCTIONS
@@ -120,7 +120,7 @@ def test_kernels_of_a_linear_layer_by_hand() -> None:
     n, c, k = 64, 32, 16
     b = GraphBuilder()
     y = b.relu(b.linear(b.linear(b.input("x", (n, c)), c, bias=False, name="before"), k, name="linear"))
-    forward, backward, update = step(b.graph([y])).phases
+    _, backward, update = step(b.graph([y])).phases
     assert kernel(backward, "relu.dx") == 4 * (n * k * 3)  # reads dy and y, writes dx
     assert kernel(backward, "linear.dx") == 4 * (n * k + c * k + n * c)
     assert kernel(backward, "linear.dw") == 4 * (n * c + n * k + c * k)
@@ -146,7 +146,7 @@ def test_optimizers_by_hand(optimizer: str, reads: int, writes: int, dtype: str,
 def test_autocast_converts_weights_forth_and_their_gradients_back() -> None:
     b = GraphBuilder()
     graph = b.graph([b.linear(b.input("x", (4, 8)), 16, bias=False)])
-    forward, backward, _ = step(graph, "pytorch_eager", "amp_fp16").phases
+    _, backward, _ = step(graph, "pytorch_eager", "amp_fp16").phases
     (cast,) = (k for k in backward.kernels if k.name == "linear.linear.weight.to_fp16.dx")
     assert float(cast.traffic_bytes) == (2 + 4) * 8 * 16
     assert kernel(backward, "linear.dw") == 2 * (4 * 8 + 4 * 16 + 8 * 16), "the product itself is in half precision"
@@ -210,7 +210,7 @@ def test_saved_activations_by_hand() -> None:
     graph = b.graph([b.linear(b.mean(x, (1, 2), keep=False), 10)])
     run = step(graph)
     image = 2 * 8 * 8 * 16
-    # the norm keeps the convolution's result and its statistics, swish the norm's, the linear layer the mean; logits leave
+    # the norm keeps the convolution's result and its statistics, swish the norm's, linear the mean; the logits leave
     assert run.saved_bytes == 4 * (2 * image + 2 * 16 + 2 * 16 + 2 * 10)
 
 
@@ -342,3 +342,21 @@ def test_a_graph_without_parameters_is_not_trained() -> None:
     graph = b.graph([b.relu(b.input("x", (4, 8)))])
     with pytest.raises(InputError, match="pure: no parameters, so nothing to train"):
         rf.simulate(graph, "a100-40gb", mode="training")
+
+
+# command line and page -----------------------------------------------------------------------------------------------
+
+
+def test_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = ROOT / "docs" / "training.md"
+    for code in blocks(page, "python"):
+        exec(compile(code, page.name, "exec"), {})
+    assert "recomputing: 1." in capsys.readouterr().out
+    for line in "".join(blocks(page, "sh")).splitlines():
+        assert main(shlex.split(line)[1:]) == 0
+        assert "training with adam, recomputing" in " ".join(capsys.readouterr().out.split())
+
+
+def test_bad_input_of_the_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "resnet-50", "--device", "v100", "--recompute"]) == 2
+    assert capsys.readouterr().err == "error: recompute is for mode 'training', not 'inference'\n"

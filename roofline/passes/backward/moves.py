@@ -87,7 +87,9 @@ def update(step: Step[Update]) -> None:
     if step.needs(1):
         step.give(1, step.add("dvalues", Gather, step.dy, *indices, shape=values.shape, dtype=values))
     if step.needs(0):
-        whole = step.dy if step.op.accumulate else step.add("dtarget", Move, step.dy, function="zero", shape=target.shape)
+        whole = (
+            step.dy if step.op.accumulate else step.add("dtarget", Move, step.dy, function="zero", shape=target.shape)
+        )
         step.give(0, whole)
 
 

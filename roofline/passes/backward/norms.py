@@ -92,4 +92,3 @@ def scan(step: Step[Scan]) -> None:
         dy = step.pointwise("weighed", "mul", dy, step.y())
     dx = step.add("dx", Scan, dy, axis=op.axis)
     step.give(0, dx if op.function == "sum" else step.pointwise("shared", "div", dx, step.x(0)))
-

@@ -61,7 +61,6 @@ def elementwise(step: Step[Elementwise]) -> None:
         )
 
 
-
 def _product(step: Step[Elementwise], places: list[int]) -> None:
     """Each factor's gradient is dy times the others; a selection passes dy where its condition says so."""
     count = range(len(step.op.inputs))

@@ -33,7 +33,7 @@ def conv(step: Step[Conv | ConvTranspose]) -> None:
 
 @backward(MatMul)
 def matmul(step: Step[MatMul]) -> None:
-    """da = dy b^T and db = a^T dy, transposed by the libraries' flags; a bias sums dy."""
+    """Da = dy b^T and db = a^T dy, transposed by the libraries' flags; a bias sums dy."""
     dy, (a, b) = step.dy, step.inputs[:2]
     if step.needs(0):
         step.give(0, step.add("dx", MatMul, dy, step.view(step.x(1), _transposed(b.shape)), dtype=a))

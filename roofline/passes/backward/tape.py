@@ -100,8 +100,8 @@ class Tape:
             if any(self.gradient(t) is not None for t in op.outputs):
                 RULES[type(op)](Step(self, op_id, op))
         parameters = {}
-        for name, tensor in self.source.tensors.items():
-            found = self.gradient(name) if tensor.role == "parameter" else None
+        for name, stored in self.source.tensors.items():
+            found = self.gradient(name) if stored.role == "parameter" else None
             if found is not None:
                 parameters[name] = found.id
         inputs = [found.id for name in sorted(self.wanted) if (found := self.gradient(name)) is not None]
@@ -198,9 +198,7 @@ class Tape:
 def _varying(graph: OpGraph, wanted: frozenset[str]) -> frozenset[str]:
     """Return the tensors that depend on a parameter or a wanted input, through something with a derivative."""
     found = {
-        t.id
-        for t in graph.tensors.values()
-        if t.dtype.kind == "float" and (t.id in wanted or t.role == "parameter")
+        t.id for t in graph.tensors.values() if t.dtype.kind == "float" and (t.id in wanted or t.role == "parameter")
     }
     for op in graph.ops.values():
         if isinstance(op, Elementwise) and op.function in FLAT_FUNCTIONS:
