@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from op_examples import EXAMPLES, Example
+from example import Example
+from op_examples import EXAMPLES
 
 from roofline.errors import GraphError, RooflineError, UnknownOpError
 from roofline.families import FAMILIES
