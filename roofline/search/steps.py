@@ -18,7 +18,8 @@ from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Conv
 from roofline.numeric import Array, product
 from roofline.passes.pipeline import Policy, program, rewrite
-from roofline.simulate.table import KernelTable, build_table
+from roofline.simulate.build import build_table
+from roofline.simulate.table import KernelTable
 
 Index = NDArray[np.int64]
 #: rows lowered and costed together: bounds the memory of a build

@@ -17,7 +17,8 @@ from roofline.dtypes import DType
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
 from roofline.passes.pipeline import Policy, program, rewrite
-from roofline.simulate.table import Index, KernelTable, build_table, concat_tables
+from roofline.simulate.build import build_table
+from roofline.simulate.table import Index, KernelTable, concat_tables
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

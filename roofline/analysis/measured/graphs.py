@@ -23,7 +23,12 @@ from roofline.simulate.table import KernelTable
 
 #: what of the package's code decides how a traced graph looks, and how its kernel table does
 GRAPH_CODE = ("frontends", "graph")
-TABLE_CODE = (*GRAPH_CODE, "passes", "work", "simulate/table.py", "simulate/lowering.py", "analysis/columns.py")
+TABLE_CODE = (
+    *GRAPH_CODE,
+    "passes",
+    "work",
+    *("simulate/table.py", "simulate/build.py", "simulate/lowering.py", "analysis/columns.py"),
+)
 #: a tag that newer releases no longer accept; the network is the same without it
 RETIRED_TAGS = ("_sam",)
 T = TypeVar("T")
