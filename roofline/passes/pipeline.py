@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, cast, get_args
 
 from roofline.dtypes import Precision
 from roofline.errors import InputError, nearest
-from roofline.graph.gradients import STATES, Optimizer
+from roofline.graph.gradients import STATES, Optimizer, OptimizerStep
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Layout
 from roofline.numeric import Numeric
@@ -169,7 +169,8 @@ def program(
         if behind.gradients:
             update = update_graph(forward, behind, policy.optimizer)
             phases.append(Phase(graph=update, kernels=make_kernels(update, [update.order])))
-            state_bytes = _size(update, [t.id for t in update.tensors.values() if t.role in ("saved", "buffer")])
+            kept = [t for op in update.ops.values() if isinstance(op, OptimizerStep) for t in op.inputs[1:]]
+            state_bytes = _size(update, kept)
     return Program(phases=tuple(phases), saved_bytes=_size(forward, sorted(behind.saved)), state_bytes=state_bytes)
 
 
@@ -185,7 +186,7 @@ def _phase(graph: OpGraph, policy: Policy, written: frozenset[str] = frozenset()
     return Phase(graph=graph, kernels=make_kernels(graph, groups, saved=written))
 
 
-def _size(graph: OpGraph, tensors: tuple[str, ...] | list[str]) -> Numeric:
+def _size(graph: OpGraph, tensors: list[str]) -> Numeric:
     """Return the bytes of some tensors, of every run of a loop's body."""
     total: Numeric = 0.0
     for t in tensors:

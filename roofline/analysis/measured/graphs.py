@@ -23,7 +23,8 @@ from roofline.simulate.table import KernelTable
 
 #: what of the package's code decides how a traced graph looks, and how its kernel table does
 GRAPH_CODE = ("frontends", "graph")
-TABLE_CODE = (
+TABLES = ("simulate/table.py", "simulate/build.py", "simulate/lowering.py", "analysis/columns.py")
+TABLE_CODE = (*GRAPH_CODE, "passes", "work", *TABLES)
     *GRAPH_CODE,
     "passes",
     "work",
