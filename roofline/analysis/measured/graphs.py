@@ -25,11 +25,6 @@ from roofline.simulate.table import KernelTable
 GRAPH_CODE = ("frontends", "graph")
 TABLES = ("simulate/table.py", "simulate/build.py", "simulate/lowering.py", "analysis/columns.py")
 TABLE_CODE = (*GRAPH_CODE, "passes", "work", *TABLES)
-    *GRAPH_CODE,
-    "passes",
-    "work",
-    *("simulate/table.py", "simulate/build.py", "simulate/lowering.py", "analysis/columns.py"),
-)
 #: a tag that newer releases no longer accept; the network is the same without it
 RETIRED_TAGS = ("_sam",)
 T = TypeVar("T")
