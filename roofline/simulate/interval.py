@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 UNSEEN_FACTOR = 2.0
 #: share of the time from which kinds without data are worth a word
 WORTH_SAYING = 0.05
-#: a runtime that no network was measured under
+#: a runtime that too few networks were measured under
 UNKNOWN_HALF_WIDTH = math.log(UNSEEN_FACTOR)
 COVERAGE = 0.9
 
@@ -103,7 +103,7 @@ def interval(report: Report, known: dict[str, RuntimeInterval] | None = None) ->
     table = known_intervals() if known is None else known
     found = table.get(report.runtime)
     if found is None:
-        reason = f"no network was measured under {report.runtime}"
+        reason = f"too few networks were measured under {report.runtime} to bound the error"
         return _around(report.latency_s, UNKNOWN_HALF_WIDTH, COVERAGE, (reason,))
     reasons: list[str] = []
     half_width = found.half_width
