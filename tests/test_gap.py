@@ -59,6 +59,11 @@ def test_the_reference_can_be_any_model_and_the_worst_pair_does_not_care(gap: Fl
     assert list(other.summary["worst_error_percent"]) != list(gap.summary["worst_error_percent"])
 
 
+def test_one_device_needs_no_list(gap: FlopsGap) -> None:
+    for device in ("v100", rf.device("v100")):
+        assert rf.flops_gap(MODELS, device, batch=16).summary.equals(gap.summary.iloc[1:].reset_index(drop=True))
+
+
 def test_devices_may_run_different_batches() -> None:
     found = rf.flops_gap(MODELS, DEVICES, batch={"tpu-v3": 64}).table
     assert list(found["batch"]) == [64] * 4 + [1] * 4

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import assert_up_to_date
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -83,5 +84,13 @@ def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     content = nbformat.read(path, as_version=4)
     content.metadata.kernelspec.name = "python3"
     client = nbclient.NotebookClient(content, timeout=TIMEOUT_S, resources={"metadata": {"path": str(tmp_path)}})
+    stored = [shown(cell) for cell in content.cells]
     client.execute()
-    assert all(cell.get("outputs") is not None for cell in content.cells if cell.cell_type == "code")
+    assert_up_to_date("\n".join(stored), "\n".join(shown(cell) for cell in content.cells), by="notebooks/execute.py")
+
+
+def shown(cell: Any) -> str:
+    """Return what a cell shows as text, but for names of objects: `<Picture ...>`."""
+    outputs = cell.get("outputs", [])
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
+    return "\n".join(text for text in texts if not text.startswith("<"))

@@ -184,6 +184,16 @@ def test_set_for_one_of_several_devices(capsys: pytest.CaptureFixture[str]) -> N
     assert shown["migration"].startswith("tpu-v4i [cmem.capacity_bytes=0] (xla_tpu")
 
 
+def test_one_device_against_its_own_variant(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["migrate", "resnet-18", "--from", "tpu-v3", "--to", "tpu-v3", "-b", "32", "-f", "json"]
+    assert main([*words, "--set", f"to:{HBM}*=2"]) == 0
+    (family,) = json.loads(capsys.readouterr().out)["families"]
+    assert (family["peak_ratio"], family["bandwidth_ratio"], family["peak_share"]) == (1, 2, None)
+    assert 1 < family["speedup"] < 2
+    assert main(words) == 2
+    assert "between two devices" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -13,6 +13,7 @@ import numpy as np
 
 from roofline.analysis.compare import run_all
 from roofline.analysis.shown import Shown
+from roofline.device.spec import Device
 from roofline.errors import InputError
 from roofline.names import lookup
 from roofline.plot.compare import family
@@ -156,15 +157,15 @@ class FlopsGap(Shown):
         return self.summary
 
 
-def flops_gap(
-    models: Sequence[Any], devices: Sequence[Any], *, reference: str | None = None, **options: Any
-) -> FlopsGap:
+def flops_gap(models: Sequence[Any], devices: Any, *, reference: str | None = None, **options: Any) -> FlopsGap:
     """Measure how far latency departs from FLOPs for some networks on some devices.
 
     Parameters
     ----------
-    models, devices
-        Names, files or specs; at least two models.
+    models
+        Names, files or specs; at least two.
+    devices
+        The same, one or several.
     reference
         Name of the model to which ratios refer; the first one by default.
     **options
@@ -189,7 +190,8 @@ def flops_gap(
     """
     if not isinstance(models, str) and len(models) < 2:
         raise InputError(f"a gap is between models: give at least two, got {len(models)}")
-    count = 1 if isinstance(devices, str) else len(devices)
+    devices = [devices] if isinstance(devices, str | Path | Device) else list(devices)
+    count = len(devices)
     found = run_all(models, devices, **options)
     names = [report.model for report in found[::count]]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -20,7 +20,6 @@ from roofline.cli.options import (
     OutputOption,
     RuntimesOption,
     SetOption,
-    by_machine,
     machines,
     per_device,
     whole_numbers,
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from roofline.analysis.migrate import Migration
+    from roofline.device.spec import Device
+
+T = TypeVar("T")
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -59,15 +61,15 @@ def command(
     import roofline as rf
 
     names = [before, after]
-    chips = machines(names, changes)
+    chips = machines({"from": before, "to": after}, changes)
     found = rf.migrate(
         [frontend.network(name, frontend.Source()) for name in words(models)],
-        chips[before],
-        chips[after],
+        chips["from"],
+        chips["to"],
         batch=whole_numbers(batch, "--batch"),
-        dtype=by_machine(per_device(dtype, names, "--dtype", str), chips),
-        runtime=by_machine(per_device(runtime, names, "--runtime", str), chips),
-        cores=by_machine(per_device(cores, names, "--cores", int), chips),
+        dtype=_sides(per_device(dtype, names, "--dtype", str), before, after, chips),
+        runtime=_sides(per_device(runtime, names, "--runtime", str), before, after, chips),
+        cores=_sides(per_device(cores, names, "--cores", int), before, after, chips),
         image_size=image_size,
     )
     tables = {
@@ -84,6 +86,11 @@ def command(
         sys.stdout.write(output.as_json({"migration": found.conditions, **tables}))
     else:
         output.write_rows("runs", tables["runs"], form)
+
+
+def _sides(values: dict[str, T], before: str, after: str, chips: dict[str, Device]) -> dict[Device, T]:
+    """Return the values of `per_device` by the devices of the two sides."""
+    return {chips["from"]: values[before], chips["to"]: values[after]}
 
 
 def _families(found: Migration) -> Table:

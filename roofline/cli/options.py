@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -127,8 +127,10 @@ def by_device(text: str | None, devices: list[str], option: str, kind: Callable[
     return {rf.device(name).name: value for name, value in found.items() if value is not None}
 
 
-def machines(names: list[str], changes: list[str] | None) -> dict[str, Device]:
+def machines(names: Sequence[str] | Mapping[str, str], changes: list[str] | None) -> dict[str, Device]:
     """Return the device behind each name, with the changes of ``--set`` that concern it.
+
+    A mapping names devices by the part they play: ``to:FIELD=...`` then concerns that one.
 
     Raises
     ------
@@ -140,19 +142,20 @@ def machines(names: list[str], changes: list[str] | None) -> dict[str, Device]:
     from roofline.device.load import device
     from roofline.device.variant import changed, parse_change
 
-    found = {name: device(name) for name in names}
+    parts = names if isinstance(names, Mapping) else dict(zip(names, names, strict=True))
+    found = {part: device(name) for part, name in parts.items()}
     wanted = [parse_change(text) for text in changes or ()]
     for change in wanted:
-        if change.device is not None and not any(_means(change.device, n, d) for n, d in found.items()):
+        if change.device is not None and not any(_means(change.device, (n, parts[n]), d) for n, d in found.items()):
             raise UnknownNameError(f"--set names device {change.device!r}, which is not simulated")
     return {
-        name: changed(spec, [c for c in wanted if c.device is None or _means(c.device, name, spec)])
-        for name, spec in found.items()
+        part: changed(spec, [c for c in wanted if c.device is None or _means(c.device, (part, parts[part]), spec)])
+        for part, spec in found.items()
     }
 
 
-def _means(text: str, name: str, spec: Device) -> bool:
-    return key(text) in {key(spelling) for spelling in (name, spec.name, *spec.aliases)}
+def _means(text: str, names: tuple[str, ...], spec: Device) -> bool:
+    return key(text) in {key(spelling) for spelling in (*names, spec.name, *spec.aliases)}
 
 
 def by_machine(values: dict[str, T | None], chips: dict[str, Device]) -> dict[Device, T | None]:

@@ -103,21 +103,12 @@ def _clock(device: Device, value: float, factor: float) -> Device:
     return replace(device, memory=memory)
 
 
-def _units(device: Device, value: float, factor: float) -> Device:
-    """Set the number of processors: on a GPU or CPU the same ones hold matrix and vector units."""
-    if device.matrix.units == device.vector.units and device.kind != "tpu":
-        device = _vector_units(device, value, factor)
-    return _matrix("units", device, value, factor)
-
-
-def _vector_units(device: Device, value: float, factor: float) -> Device:
-    return _levels(_vector("units", device, value, factor), factor, "unit")
-
-
-def _both_units(device: Device, value: float, factor: float) -> Device:
-    if device.matrix.units == device.vector.units and device.kind != "tpu":
-        return _units(device, value, factor)
-    return _vector_units(device, value, factor)
+def _processors(device: Device, value: float, factor: float, *, engine: str) -> Device:
+    """Set the number of units of an engine: on a GPU or CPU the same processors hold both."""
+    both = device.kind != "tpu" and device.matrix.units == device.vector.units
+    if both or engine == "vector":
+        device = _levels(_vector("units", device, value, factor), factor, "unit")
+    return _matrix("units", device, value, factor) if both or engine == "matrix" else device
 
 
 def _transcendental(device: Device, value: float, factor: float) -> Device:
@@ -127,11 +118,11 @@ def _transcendental(device: Device, value: float, factor: float) -> Device:
 STEPS: dict[str, Callable[[Device, float, float], Device]] = {
     "cores": _cores,
     "clock_hz": _clock,
-    "matrix.units": _units,
+    "matrix.units": partial(_processors, engine="matrix"),
     "matrix.rows": partial(_matrix, "rows", macs=True),
     "matrix.cols": partial(_matrix, "cols", macs=True),
     "matrix.clock_hz": partial(_matrix, "clock_hz"),
-    "vector.units": _both_units,
+    "vector.units": partial(_processors, engine="vector"),
     "vector.clock_hz": partial(_vector, "clock_hz"),
     "vector.simple_per_clock": partial(_vector, "simple_per_clock", macs=True),
     "vector.transcendental_per_clock": _transcendental,
