@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from roofline.analysis.gap import FlopsGap, flops_gap
-from roofline.analysis.migrate import migrate
-from roofline.analysis.published import published
+from roofline.analysis.migrate import SPEEDUPS
+from roofline.analysis.published import at_batches, migrations, published, rule_batches
 from roofline.analysis.shown import Shown
+from roofline.device.load import device as load_device
 from roofline.errors import InputError
 from roofline.stats import geometric_mean
 
@@ -108,15 +109,21 @@ def _conditions(gap: FlopsGap) -> str:
 
 
 def _migration_rows() -> list[dict[str, Any]]:
-    data, (slow, fast) = published(), _families()
-    said = data.migration
-    moved = migrate([*slow, *fast], said.before, said.after, batch=data.latency.batch)
-    conditions = f"B0 to B7, {moved.conditions}, batch {data.latency.batch}"
-    rows = [_row("ratio of the matrix peaks", said.peak_ratio, moved.peak_ratio, math.nan, math.nan, conditions)]
-    for row in moved.families.to_dict("records"):
-        figure = f"mean speed-up of {data.families[row['family']]}"
-        bounds = (row["speedup_low"], row["speedup_high"])
-        rows.append(_row(figure, said.speedup[row["family"]], row["speedup"], *bounds, conditions))
+    """The source gives no batch size: the one that a limit of the latency allows, and a fixed one."""
+    data, table = published(), migrations()
+    said, fixed = data.migration, data.latency.batch
+    old, new = load_device(said.before), load_device(said.after)
+    peaks = [device.peak_flops_per_s(device.default_dtype) for device in (old, new)]
+    rows = [_row("ratio of the matrix peaks", said.peak_ratio, peaks[1] / peaks[0], math.nan, math.nan, "")]
+    chosen = {
+        f"the largest batch within {said.limit_ms:.0f} ms on {new.name}": at_batches(table, rule_batches(table)),
+        f"batch {fixed}": table[table["batch"] == fixed],
+    }
+    for how, runs in chosen.items():
+        for family, group in runs.groupby("family", sort=False):
+            mean, low, high = (geometric_mean(group[column]) for column in SPEEDUPS)
+            figure = f"mean speed-up of {data.families[str(family)]} from {old.name} to {new.name}"
+            rows.append(_row(figure, said.speedup[str(family)], mean, low, high, f"B0 to B7 per chip, {how}"))
     return rows
 
 
