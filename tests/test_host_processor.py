@@ -72,7 +72,7 @@ def simulate(graph: OpGraph, device: Device, **changes: float) -> rf.Report:
 
 def test_the_runtime_beside_the_device_is_its_default(toy: Device) -> None:
     report = rf.simulate(conv(3), toy)
-    assert report.runtime == "pytorch_cpu" and report.dtype == "fp32"
+    assert report.runtime == "pytorch_eager_cpu" and report.dtype == "fp32"
 
 
 def test_products_of_one_tap_have_a_fraction_of_their_own(toy: Device) -> None:

@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("plot", "stats"),
     ("page",),  # draws what pictures draw, for a browser
     ("simulate",),
+    ("measure",),
     ("analysis", "search"),
     ("cluster",),
     ("__init__",),  # the public surface

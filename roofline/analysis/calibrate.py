@@ -105,12 +105,12 @@ class Calibration:
 
 
 def gather_rows(
-    paths: Iterable[str | Path], runtime: Runtime, options: Options | None = None
+    paths: Iterable[str | Path], runtime: Runtime, options: Options | None = None, *, file: str | None = None
 ) -> tuple[list[Measurement], dict[str, tuple[Rejected, ...]]]:
     """Return the rows that tell something of a runtime, and those left out.
 
     Single ops come from libraries that several runtimes call, so theirs all count; a whole network counts where it ran
-    under this very runtime.
+    under this very runtime. `file` is where the runtime lies, if it is no shipped one.
     """
     options = options or Options()
     graphs_options = replace(options, runtime=None)
@@ -127,7 +127,7 @@ def gather_rows(
             elif m.network and not own:
                 bad.append(Rejected(row=m.row, reason=f"a network under {m.runtime}, not {runtime.name}"))
             else:
-                good.append(replace(m, runtime=runtime.name))
+                good.append(replace(m, runtime=file or runtime.name))
         rejected[dataset.name] = tuple(bad)
     return good, rejected
 
@@ -244,7 +244,8 @@ def calibrate(
     start = load_runtime(runtime)
     constants = fitted_constants(start, names)
     options = options or Options()
-    rows, rejected = gather_rows(paths, start, options)
+    file = None if isinstance(runtime, Runtime) or not str(runtime).endswith(".toml") else str(runtime)
+    rows, rejected = gather_rows(paths, start, options, file=file)
     report(f"{len(rows)} rows read")
     prepared = prepare(rows, graphs=graphs or GraphSource(options.cache), adapt=lambda _: start)
     rejected["rows that cannot be built"] = prepared.rejected

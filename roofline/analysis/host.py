@@ -1,6 +1,7 @@
-"""Host processors (CPUs): where the fit of their runtime starts, and which of its constants may be fitted.
+"""Host processors (CPUs): which constants of their runtimes may be fitted, and in which range.
 
-No shipped runtime serves them: a file that `roofline calibrate` wrote on a machine is good for that machine.
+No shipped runtime is that of a framework on a CPU: a file that `roofline calibrate` wrote on a machine is good for that
+machine.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ HOST_CONSTANTS: tuple[Constant, ...] = (
         why="from operands kept in registers to a scalar loop over the window",
     ),
     Constant(
+        field="pool_ops", place="vector.pool_ops", low=0.2, high=500.0, unit=None, logarithmic=True,
+        why="from full vectors to a scalar loop that compares and remembers a place",
+    ),
+    Constant(
         field="access_ops", place="vector.access_ops", low=0.0, high=16.0, unit=None,
         why="from loads that hide to scalar loads",
     ),
@@ -62,5 +67,5 @@ HOST_CONSTANTS: tuple[Constant, ...] = (
 #: what is fitted unless the person names something else
 HOST_DEFAULT: tuple[str, ...] = (
     *("matrix_fraction", "product_fraction", "bandwidth_fraction", "vector_fraction", "floor_s", "window_ops"),
-    *("movement_fraction", "residency_share"),
+    *("pool_ops", "movement_fraction", "residency_share"),
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from roofline.analysis.columns import take_blocks
 from roofline.analysis.measured.graphs import GraphSource
-from roofline.analysis.measured.types import Measurement, Rejected, SingleOp, TimmNetwork
+from roofline.analysis.measured.types import Measurement, Rejected, SavedGraph, SingleOp, TimmNetwork
 from roofline.arch.block import out_ports
 from roofline.cost import fold
 from roofline.device.load import device as load_device
@@ -190,7 +190,7 @@ def _group(
     runtime = load_runtime(first.runtime, device.kind)
     runtime = adapt(runtime) if adapt else runtime
     found, layout = precision(first.dtype), first.layout or runtime.default_layout
-    single = isinstance(first.workload, SingleOp | TimmNetwork)
+    single = isinstance(first.workload, SingleOp | TimmNetwork | SavedGraph)
     cores = first.cores or (1 if single else device.cores)
     machine_for(device, runtime, found, layout, cores)  # refuses what the device lacks
     rules = policy(runtime, found, layout, first.mode, first.optimizer)
@@ -199,7 +199,7 @@ def _group(
     steps: list[list[Step]] = []
     for m in rows:
         try:
-            if isinstance(m.workload, TimmNetwork):
+            if isinstance(m.workload, TimmNetwork | SavedGraph):
                 tables.append(graphs.table(m.workload, m.batch, rules))
             elif isinstance(m.workload, SingleOp):
                 steps.append([(m.workload.block, m.workload.ports)])

@@ -73,8 +73,15 @@ def _without_unused_sources(lines: list[str]) -> list[str]:
     return kept
 
 
-def write_runtime(found: Calibration, path: Path, today: datetime.date | None = None) -> None:
+def write_runtime(
+    found: Calibration, path: Path, today: datetime.date | None = None, *, start: Path | None = None
+) -> None:
     """Write the fitted runtime as a file that loads: the starting file with other values.
+
+    Parameters
+    ----------
+    start
+        The starting file; by default the shipped one of that name.
 
     Raises
     ------
@@ -82,9 +89,10 @@ def write_runtime(found: Calibration, path: Path, today: datetime.date | None = 
         The starting runtime has no file, or the new one cannot be written.
     """
     files = data_files("runtimes")
-    if found.runtime.name not in files:
+    start = start or files.get(found.runtime.name)
+    if start is None:
         raise InputError(f"runtime {found.runtime.name!r} is not one of the shipped files; nothing to rewrite")
-    text = rewritten(files[found.runtime.name].read_text(encoding="utf-8"), found, today or datetime.date.today())
+    text = rewritten(start.read_text(encoding="utf-8"), found, today or datetime.date.today())
     with tempfile.TemporaryDirectory() as folder:  # what is written must load
         draft = Path(folder) / f"{found.runtime.name}.toml"
         draft.write_text(text, encoding="utf-8")

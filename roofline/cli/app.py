@@ -16,6 +16,7 @@ from roofline.cli import (
     devices,
     gap,
     lut,
+    measure,
     migrate,
     models,
     runtimes,
@@ -54,6 +55,7 @@ app.command("models")(models.command)
 app.command("runtimes")(runtimes.command)
 app.command("validate")(validate.command)
 app.command("calibrate")(calibrate.command)
+app.command("measure")(measure.command)
 
 
 def _version(wanted: bool) -> None:

@@ -24,8 +24,10 @@ FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What is pr
 
 
 def command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Measurements in a published format.")],
-    runtime: Annotated[str, typer.Option("--runtime", "-r", help="The runtime to fit; its values are the start.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...|DIR", help="Measurements: published, or your own.")],
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", "-r", help="The runtime to fit; its values are the start.")
+    ] = None,
     constants: Annotated[
         list[str] | None, typer.Option("--constants", help="What is fitted, at most ten; default: the usual ones.")
     ] = None,
@@ -50,12 +52,30 @@ def command(
 
     Single ops of any library count, networks where they ran under this runtime. Each constant stays in its physical
     range and is pulled to its present value. Files count equally, whatever their length.
+
+    A folder DIR that `roofline measure` filled needs no option: every runtime in it is fitted, and files for runtimes
+    and, where none is shipped, for the device are written into it.
     """
     output.check_suffix(file, (".toml",), force=force)
     output.check_suffix(intervals, (".toml",), force=True)  # a table in it is replaced, the rest is kept
     if form is Format.csv:
         raise InputError("calibrate prints a table or json")
     check_limit(limit)
+    chosen = words(constants) if constants else None
+    if any(path.is_dir() for path in files):
+        given = {"--runtime": runtime, "--device": device, "--limit": limit, "--cache": cache, "--output": file}
+        given |= {"--intervals": intervals, "--own": own or None}
+        for option in (name for name, value in given.items() if value is not None):
+            raise InputError(f"{option} does not go with a folder: it says what it holds, and the files go into it")
+        if len(files) > 1:
+            raise InputError("give one folder of measurements, or files")
+        from roofline.cli.own_device import calibrate_own
+
+        folds = [name for name in words(leave_out or ["family"]) if name != "none"]
+        calibrate_own(files[0], names=chosen, folds=folds, form=form, force=force)
+        return
+    if runtime is None:
+        raise InputError("name the runtime to fit with --runtime, or give a folder that `roofline measure` filled")
     from roofline.analysis.calibrate import calibrate, own_tables
     from roofline.analysis.measured import Options
     from roofline.analysis.runtime_file import write_runtime
@@ -65,7 +85,7 @@ def command(
         files,
         runtime,
         Options(device=device, limit=limit, cache=cache),
-        names=words(constants) if constants else None,
+        names=chosen,
         folds=folds,
         own=own,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from roofline.errors import InputError
+from roofline.errors import InputError, SpecError
 from roofline.names import lookup
 from roofline.paths import data_files
 from roofline.runtime.spec import Runtime, RuntimeFile, runtime_of
@@ -39,7 +39,7 @@ def runtime(name: str | Path | Runtime, device_kind: str | None = None) -> Runti
     """
     found = name if isinstance(name, Runtime) else _find(str(name), device_kind or "tpu")
     if device_kind is not None and device_kind not in found.device_kinds:
-        fitting = [n for n in runtimes() if device_kind in _load(data_files("runtimes")[n]).device_kinds]
+        fitting = [n for n in runtimes() if device_kind in _from_file(data_files("runtimes")[n]).device_kinds]
         raise InputError(
             f"runtime {found.name!r} does not run on a {device_kind}; allowed: {', '.join(map(repr, fitting))}"
         )
@@ -52,7 +52,15 @@ def runtime_file(name: str | Path) -> RuntimeFile:
 
 
 def _find(name: str, device_kind: str) -> Runtime:
-    return _load(_path(name, device_kind))
+    return _from_file(_path(name, device_kind))
+
+
+def _from_file(path: Path) -> Runtime:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise SpecError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
+    return _load(path, stat.st_mtime_ns, stat.st_size)
 
 
 def _path(name: str, device_kind: str) -> Path:
@@ -64,5 +72,5 @@ def _path(name: str, device_kind: str) -> Path:
 
 
 @lru_cache(maxsize=64)
-def _load(path: Path) -> Runtime:
+def _load(path: Path, mtime_ns: int, size: int) -> Runtime:
     return runtime_of(load_spec(path, RuntimeFile))

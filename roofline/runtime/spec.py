@@ -46,10 +46,11 @@ class MatrixConstants(SpecFile):
 
 
 class VectorConstants(SpecFile):
-    """How the software drives the vector unit."""
+    """How the software drives the vector unit; `pool_ops` are `window_ops` where a file leaves them out."""
 
     fraction: Fraction
     window_ops: Count
+    pool_ops: Count | None = None
     access_ops: Count
     conversion_ops: Count
     emulated_conversion_ops: Count
@@ -114,9 +115,9 @@ class Runtime:
     k_loop_elements, tile_reuse_elements, alignment_elements
         Tensor cores: start and end of the K loop, operand elements fetched per side of a tile in units of
         multiply-accumulates, channel alignment.
-    window_ops, access_ops
-        Operations of the load path for each element of a sliding window (depthwise convolution, pooling), and for each
-        element that the vector unit reads or writes.
+    window_ops, pool_ops, access_ops
+        Operations of the load path for each element of a sliding window of a depthwise convolution, for each one of
+        pooling (None: the same), and for each element that the vector unit reads or writes.
     conversion_ops, emulated_conversion_ops
         Vector operations to convert one narrow element on its way in or out of the vector unit; and to convert one
         element of a format that the device only stores, wherever it is read or written.
@@ -158,6 +159,7 @@ class Runtime:
     alignment_elements: float
     vector_fraction: float
     window_ops: float
+    pool_ops: float | None
     access_ops: float
     conversion_ops: float
     emulated_conversion_ops: float
@@ -199,6 +201,7 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         alignment_elements=file.matrix.alignment.si,
         vector_fraction=file.vector.fraction.si,
         window_ops=file.vector.window_ops.si,
+        pool_ops=None if file.vector.pool_ops is None else file.vector.pool_ops.si,
         access_ops=file.vector.access_ops.si,
         conversion_ops=file.vector.conversion_ops.si,
         emulated_conversion_ops=file.vector.emulated_conversion_ops.si,

@@ -132,6 +132,7 @@ def _add_ops(
                 simple_ops=work.simple_ops,
                 transcendental_ops=work.transcendental_ops,
                 window_loads=work.window_loads,
+                pools=float(op.family == "pool"),
                 channels_first=channels_first,
                 **_tile(largest),
             )

@@ -130,7 +130,9 @@ def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
     padding = memory.padding_ratio(
         batch=v.batch, inner=v.inner, channels=v.channels, lanes=machine.lanes, sublanes=machine.sublanes
     )
-    windows = v.window_loads * runtime.window_ops * padding / _layout_factor(v.channels_first, machine)
+    pool_ops = runtime.window_ops if runtime.pool_ops is None else runtime.pool_ops
+    ops_per_load = runtime.window_ops + v.pools * (pool_ops - runtime.window_ops)
+    windows = v.window_loads * ops_per_load * padding / _layout_factor(v.channels_first, machine)
     accesses = a.by_vector_unit * a.elements * runtime.access_ops
     load_ops = fold.segment_sum(windows, v.kernel, count) + fold.segment_sum(accesses, a.kernel, count)
     by_software = machine.stored_only[a.dtype] * (1.0 - table.kernels.copies_only[a.kernel])  # a copy converts nothing

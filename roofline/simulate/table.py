@@ -57,6 +57,7 @@ class VectorColumns(Columns):
     simple_ops: Array
     transcendental_ops: Array
     window_loads: Array
+    pools: Array
     channels_first: Array
     batch: Array
     inner: Array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import roofline.analysis.measured.folders
 import roofline.analysis.measured.gpu_ops
 import roofline.analysis.measured.latency_tables
 import roofline.analysis.measured.networks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,10 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from roofline.analysis.columns import merge_equal_kernels
-from roofline.analysis.measured.types import TimmNetwork
+from roofline.analysis.measured.types import SavedGraph, TimmNetwork
 from roofline.errors import InputError, RooflineError
 from roofline.files import atomic
 from roofline.graph.opgraph import OpGraph
+from roofline.graph.serial import load_graph
+from roofline.measure.timm_networks import build, import_timm
 from roofline.passes.pipeline import Policy
 from roofline.simulate.lowering import lower_graph
 from roofline.simulate.table import KernelTable
@@ -65,14 +66,16 @@ class GraphSource:
             raise found
         return found
 
-    def table(self, network: TimmNetwork, batch: int, rules: Policy) -> KernelTable:
-        """Return the kernels of a network under a runtime's policy, equal ones merged.
+    def table(self, network: TimmNetwork | SavedGraph, batch: int, rules: Policy) -> KernelTable:
+        """Return the kernels of a network under a runtime's policy, equal ones merged; a saved graph has its own batch.
 
         Raises
         ------
         RooflineError
             It cannot be built or lowered, or PyTorch or timm is not installed.
         """
+        if isinstance(network, SavedGraph):
+            return merge_equal_kernels(lower_graph(load_graph(network.path), rules).table)
         return self._kept(
             (network, batch, rules),
             TABLE_CODE,
@@ -117,44 +120,6 @@ def trace(network: TimmNetwork, batch: int) -> OpGraph:
     return from_torch(module, (image,), name=network.name)
 
 
-def import_timm(*, required: bool = True) -> Any:
-    """Import timm, also beside a torchvision built for another torch: its compiled operators are not needed here.
-
-    Raises
-    ------
-    InputError
-        PyTorch or timm is not installed, and it is `required`.
-    """
-    try:
-        import torch.library
-    except ImportError:
-        raise InputError("networks of PyTorch need it: pip install 'roofline[torch]'") from None
-
-    register = torch.library.register_fake
-
-    def lenient(op: Any, func: Any = None, /, **options: Any) -> Any:
-        if func is not None:
-            return register(op, func, **options)
-
-        def decorate(f: Any) -> Any:
-            try:
-                return register(op, **options)(f)
-            except RuntimeError:  # no such operator in this build
-                return f
-
-        return decorate
-
-    torch.library.register_fake = lenient
-    try:
-        return importlib.import_module("timm")
-    except ImportError:
-        if not required:
-            return None
-        raise InputError("networks of pytorch-image-models need timm: pip install timm") from None
-    finally:
-        torch.library.register_fake = register
-
-
 def _module(network: TimmNetwork) -> Any:
     import torch
 
@@ -162,19 +127,9 @@ def _module(network: TimmNetwork) -> Any:
     name = network.name
     for tag in RETIRED_TAGS:
         name = name.removesuffix(tag)
-    try:
-        with torch.device("meta"), warnings.catch_warnings(), _attention(timm, network.fused_attention):
-            warnings.simplefilter("ignore")
-            try:
-                module = timm.create_model(name, img_size=network.image_size)
-            except TypeError:  # a network that does not care how large its images are
-                module = timm.create_model(name)
-    except Exception as error:  # any reason a third party's constructor has
-        line = " ".join(str(error).split())[:120]
-        raise InputError(
-            f"timm does not build {name!r} at {network.image_size}: {type(error).__name__}: {line}"
-        ) from None
-    return module.eval()
+    with torch.device("meta"), warnings.catch_warnings(), _attention(timm, network.fused_attention):
+        warnings.simplefilter("ignore")
+        return build(name, network.image_size).eval()
 
 
 @contextmanager

@@ -31,7 +31,20 @@ class TimmNetwork:
     fused_attention: bool = True
 
 
-Workload: TypeAlias = Arch | SingleOp | TimmNetwork
+@dataclass(frozen=True, kw_only=True)
+class SavedGraph:
+    """A program as the graph that was saved where it was measured; `whole` where its time holds the host's part too."""
+
+    path: Path
+    whole: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.path.stem
+
+
+Workload: TypeAlias = Arch | SingleOp | TimmNetwork | SavedGraph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +93,7 @@ class Measurement:
     @property
     def network(self) -> bool:
         """Whether a whole network ran."""
-        return not isinstance(self.workload, SingleOp)
+        return self.workload.whole if isinstance(self.workload, SavedGraph) else not isinstance(self.workload, SingleOp)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,53 @@
+"""The format of a folder that `roofline measure` filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from roofline.analysis.measured.cells import Cells
+from roofline.analysis.measured.files import Sheet
+from roofline.analysis.measured.formats import measured_format
+from roofline.analysis.measured.types import Measurement, Options, SavedGraph
+from roofline.errors import InputError
+from roofline.measure.store import COLUMNS
+from roofline.passes.layout import check_layout
+from roofline.runtime.load import runtimes
+
+
+@measured_format("roofline-measure", "a folder of roofline measure", " ".join(COLUMNS))
+def measured_here(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measurement]:
+    """Read a case: its graph lies in the folder, and so do the files of a device or runtime that no shipped one is."""
+    graph = sheet.path.parent / cells.text("graph")
+    if not graph.is_file():
+        raise InputError(f"the folder has no {cells.text('graph')!r}")
+    whole = cells.text("whole") == "1"
+    dispatched = cells.text("clock") == "dispatch" and not whole
+    name, runtime = cells.text("device"), cells.text("runtime")
+    yield Measurement(
+        row=cells.row,
+        label=cells.text("case"),
+        workload=SavedGraph(path=graph, whole=whole),
+        device=beside(sheet.path, name) if name.endswith(".toml") else cells.device("device"),
+        runtime=runtime if runtime in runtimes() else beside(sheet.path, f"{runtime}.toml"),
+        dtype=cells.text("dtype"),
+        layout=check_layout(cells.text("layout")),
+        batch=cells.integer("batch"),
+        latency_s=cells.number("latency_us") * 1e-6,
+        family=cells.text("family"),
+        offset_group=f"{sheet.stem} {runtime}" if dispatched else None,
+    )
+
+
+def beside(path: Path, name: str) -> str:
+    """Return a file of the same folder as `path`.
+
+    Raises
+    ------
+    InputError
+        There is none yet.
+    """
+    found = path.parent / name
+    if not found.is_file():
+        raise InputError(f"the folder has no {name!r} yet: `roofline calibrate` writes it")
+    return str(found)
