@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from roofline.cli.app import main
 from roofline.errors import InputError, UnknownNameError
 from roofline.graph.builder import GraphBuilder
-from roofline.measure.backend import Program, State, choose
-from roofline.measure.facts import Facts, cpu_facts
+from roofline.measure.backend import Program, State
+from roofline.measure.facts import Facts
 from roofline.measure.plan import Case, plan
 from roofline.measure.run import measure
 from roofline.measure.store import NETWORKS, OPS, Folder, read_facts
@@ -155,7 +153,12 @@ def test_samples_that_spread_are_repeated_for_longer() -> None:
 
 def test_a_long_run_is_repeated_a_few_times_only() -> None:
     clock = Clock()
-    assert repeat(lambda: (clock.wait(60.0), Sample(time_s=60.0))[1], allowed_s=1.0, clock=clock).samples == FEWEST
+
+    def minute() -> Sample:
+        clock.wait(60.0)
+        return Sample(time_s=60.0)
+
+    assert repeat(minute, allowed_s=1.0, clock=clock).samples == FEWEST
 
 
 # runs ----------------------------------------------------------------------------------------------------------------
@@ -249,69 +252,3 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "facts.json").write_text('{"colour": 1}', encoding="utf-8")
     with pytest.raises(InputError, match="cannot be read"):
         read_facts(tmp_path)
-
-
-# what a processor says of itself ------------------------------------------------------------------------------------
-
-
-def test_facts_of_a_processor(tmp_path: Path) -> None:
-    files = {
-        "proc/cpuinfo": "vendor_id\t: Toy\nmodel name\t: Toy 9\ncpu MHz\t\t: 2000.0\nflags\t\t: fpu avx2 avx512f\n",
-        "proc/meminfo": "MemTotal:       1000 kB\n",
-    }
-    for i, (level, kind, size, shared) in enumerate(
-        [
-            ("1", "Data", "48K", "0"),
-            ("1", "Instruction", "32K", "0"),
-            ("2", "Unified", "1024K", "0"),
-            ("3", "Unified", "32768K", "0-3,8"),
-        ]
-    ):
-        folder = f"sys/devices/system/cpu/cpu0/cache/index{i}"
-        files |= {
-            f"{folder}/level": level,
-            f"{folder}/type": kind,
-            f"{folder}/size": size,
-            f"{folder}/shared_cpu_list": shared,
-        }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    found = cpu_facts(2, "none", "torch", tmp_path)
-    assert (found.name, found.lanes, found.clock_hz, found.memory_bytes) == ("Toy 9 (2 cores)", 16, 2e9, 1024e3)
-    assert found.caches == [["L1", 49152.0, 1], ["L2", 1048576.0, 1], ["L3", 33554432.0, 5]]
-    assert found.slug == "toy-9-2-cores"
-    assert json.loads(json.dumps(found.caches)) == found.caches
-    assert cpu_facts(1, "none", "torch", tmp_path / "nothing").lanes == 4  # a system without such files
-
-
-# bad input on the command line --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["measure", "--backend", "tensorflow"], "no backend 'tensorflow'; allowed: 'jax', 'torch'"),
-        (["measure", "--threads", "4096"], "threads must be 1 to"),
-        (["measure", "--device-index", "7"], "no device 7"),
-        (["measure", "--plan", "tiny"], "unknown size of the plan 'tiny'"),
-        (["measure", "--dtype", "int3", "--threads", "1"], "does not compute in 'int3'; it does in 'fp64'"),
-        (["measure", "--check", "--threads", "1"], "predicts nothing yet: run `roofline calibrate"),
-    ],
-)
-def test_what_cannot_be_measured_is_one_line(
-    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("torch")
-    assert main([*arguments, "--output", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert message in error.splitlines()[-1]
-
-
-def test_a_missing_framework_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    for name, module in (("torch", "roofline.measure.torch_backend"), ("jax", "roofline.measure.jax_backend")):
-        monkeypatch.setitem(sys.modules, module, None)  # importing it raises ImportError
-        with pytest.raises(InputError, match=rf"pip install 'roofline\[{name}\]'"):
-            choose(name, 0, None)

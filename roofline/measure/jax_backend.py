@@ -6,7 +6,7 @@ import time
 from math import ceil
 from typing import Any
 
-import jax
+import jax as _jax
 import jax.numpy as jnp
 
 from roofline.errors import InputError
@@ -17,6 +17,7 @@ from roofline.measure.jax_programs import NETWORKS, OPS
 from roofline.measure.plan import Case
 from roofline.measure.timing import Sample
 
+jax: Any = _jax  # half of its functions say nothing of their types
 DTYPES = {"fp64": jnp.float64, "fp32": jnp.float32, "fp16": jnp.float16, "bf16": jnp.bfloat16}
 #: a sample lasts this long at least
 SHORTEST_S = 1e-3
@@ -56,7 +57,7 @@ class JaxBackend:
             )
 
     def _multiplies(self, dtype: str) -> bool:
-        if dtype == "fp64" and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        if dtype == "fp64" and not jax.config.jax_enable_x64:
             return False
         try:
             x = jax.device_put(jnp.ones((16, 16), DTYPES[dtype]), self.device)
@@ -66,9 +67,8 @@ class JaxBackend:
 
     def program(self, case: Case) -> Program:
         """Build a case on the device, and run it once: the first run compiles."""
-        function, shapes, inputs = (
-            NETWORKS[case.build](*case.sizes, case.batch) if case.network else OPS[case.build](*case.sizes)  # type: ignore[call-arg]
-        )
+        sizes = (*case.sizes, case.batch) if case.network else case.sizes
+        function, shapes, inputs = (NETWORKS if case.network else OPS)[case.build](*sizes)
         dtype = DTYPES[case.dtype]
         whole = jax.tree_util.tree_map(lambda s: jax.ShapeDtypeStruct(s, dtype), shapes, is_leaf=_is_shape)
         specs = [jax.ShapeDtypeStruct(shape, dtype) for shape in inputs]

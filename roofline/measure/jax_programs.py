@@ -135,9 +135,9 @@ def _transformer(width: int, depth: int, size: int, batch: int, mix: str) -> Pro
 
 #: builders of (width, depth, size of the image, batch)
 NETWORKS: dict[str, Callable[[int, int, int, int], Program]] = {
-    "plain": lambda *sizes: _pyramid(*sizes, block="plain"),
-    "residual": lambda *sizes: _pyramid(*sizes, block="residual"),
-    "inverted": lambda *sizes: _pyramid(*sizes, block="inverted"),
-    "vision_transformer": lambda *sizes: _transformer(*sizes, mix="attention"),
-    "mixer": lambda *sizes: _transformer(*sizes, mix="mixer"),
+    "plain": lambda w, d, s, n: _pyramid(w, d, s, n, "plain"),
+    "residual": lambda w, d, s, n: _pyramid(w, d, s, n, "residual"),
+    "inverted": lambda w, d, s, n: _pyramid(w, d, s, n, "inverted"),
+    "vision_transformer": lambda w, d, s, n: _transformer(w, d, s, n, "attention"),
+    "mixer": lambda w, d, s, n: _transformer(w, d, s, n, "mixer"),
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +27,7 @@ DTYPES = {
 }  # fmt: skip
 
 
-class TorchBackend:
+class TorchBackend(ABC):
     """What the CPU and the GPU share: building cases, lowering them, and the order of a timed run.
 
     Before a single op runs, the caches are emptied and its inputs are written anew: so it finds its inputs as the op
@@ -74,7 +76,7 @@ class TorchBackend:
         plain = module
         if case.compiled:
             module = torch.compile(module)  # type: ignore[assignment]
-        self._set_precision(case.dtype)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = case.dtype == "tf32"
 
         def call() -> None:
             with torch.inference_mode():
@@ -100,14 +102,13 @@ class TorchBackend:
             return module.to(**options), [torch.randint(0, WORDS[case.build], (case.batch, *shape), device=self.device)]
         return module.to(**options), tensors(((case.batch, *shape),), **options)
 
-    def _set_precision(self, dtype: str) -> None:
-        """Set how fp32 products run."""
-
+    @abstractmethod
     def _single(self, call: Callable[[], None], inputs: list[torch.Tensor]) -> Callable[[], Sample]:
-        raise NotImplementedError  # pragma: no cover
+        """Return what times a single op whose inputs are written anew before each run."""
 
+    @abstractmethod
     def _whole(self, call: Callable[[], None]) -> Callable[[], Sample]:
-        raise NotImplementedError  # pragma: no cover
+        """Return what times a whole network."""
 
     def flush(self) -> None:
         """Write a buffer larger than every cache."""
@@ -121,6 +122,7 @@ class TorchBackend:
 
     def release(self) -> None:
         """Give back the memory of programs that are gone."""
+        gc.collect()
 
     def out_of_memory(self, error: BaseException) -> bool:
         """Whether an error means that the memory is full."""

@@ -37,10 +37,6 @@ class CudaBackend(TorchBackend):
         self.facts = cuda_facts(index)
         super().__init__(flush_bytes=min(FLUSH_BYTES, self.facts.memory_bytes / 8))
 
-    def _set_precision(self, dtype: str) -> None:
-        torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
-        torch.backends.cudnn.allow_tf32 = dtype == "tf32"
-
     def _between_events(self, call: Callable[[], None]) -> Sample:
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         start.record()
@@ -76,6 +72,7 @@ class CudaBackend(TorchBackend):
 
     def release(self) -> None:
         """Give back the memory of programs that are gone."""
+        super().release()
         torch.cuda.empty_cache()
 
 

@@ -8,9 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
+
+from roofline.measure.torch_parts import (
+    Attention,
+    ChannelsLast,
+    Concat,
+    Flatten,
+    Gate,
+    Mean,
+    Residual,
+    TinyOps,
+    Tokens,
+    Windows,
+    conv,
+    mlp,
+)
 
 Built: TypeAlias = tuple[nn.Module, tuple[int, ...]]
 CLASSES = 1000
@@ -18,154 +31,9 @@ VOCABULARY = 8192
 PATCH = 16
 
 
-def _conv(
-    c: int, out: int, kernel: int, stride: int = 1, groups: int = 1, act: type[nn.Module] | None = nn.ReLU
-) -> nn.Module:
-    layers = [nn.Conv2d(c, out, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(out)]
-    return nn.Sequential(*layers, *([] if act is None else [act()]))
-
-
-class Residual(nn.Module):
-    """Something, and what came in added to it where the shapes agree."""
-
-    def __init__(self, *layers: nn.Module, last: nn.Module | None = None) -> None:
-        super().__init__()
-        self.layers, self.last = nn.Sequential(*layers), last
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the sum."""
-        y = self.layers(x)
-        y = y + x if y.shape == x.shape else y
-        return y if self.last is None else self.last(y)  # type: ignore[no-any-return]
-
-
-class Gate(nn.Module):
-    """Squeeze and excitation."""
-
-    def __init__(self, c: int) -> None:
-        super().__init__()
-        self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(c, max(8, c // 4), 1),
-            nn.SiLU(),
-            nn.Conv2d(max(8, c // 4), c, 1),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the gated channels."""
-        return x * self.gate(x)  # type: ignore[no-any-return]
-
-
-class Concat(nn.Module):
-    """Branches side by side in the channels."""
-
-    def __init__(self, *branches: nn.Module) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(branches)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the channels of all branches."""
-        return torch.cat([branch(x) for branch in self.branches], 1)
-
-
-class ChannelsLast(nn.Module):
-    """Images as rows of channels inside, and back."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the images."""
-        return self.layers(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
-
-
-class Attention(nn.Module):
-    """Self-attention over tokens: the fused op of PyTorch, or scores and softmax spelt out."""
-
-    def __init__(self, width: int, *, fused: bool = True, causal: bool = False) -> None:
-        super().__init__()
-        self.heads, self.fused, self.causal = max(1, width // 32), fused, causal
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return tokens (N, T, C)."""
-        n, t, c = x.shape
-        q, k, v = self.qkv(x).reshape(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-        if self.fused:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        else:
-            y = torch.softmax(q @ k.transpose(-2, -1) * (c // self.heads) ** -0.5, -1) @ v
-        return self.out(y.transpose(1, 2).reshape(n, t, c))  # type: ignore[no-any-return]
-
-
-class Tokens(nn.Module):
-    """Mixing over tokens instead of channels."""
-
-    def __init__(self, tokens: int) -> None:
-        super().__init__()
-        self.mlp = _mlp(tokens, tokens // 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return tokens (N, T, C)."""
-        return self.mlp(x.transpose(1, 2)).transpose(1, 2)  # type: ignore[no-any-return]
-
-
-class Windows(nn.Module):
-    """Attention inside windows of an image (N, H, W, C) that is rolled by half a window first."""
-
-    def __init__(self, width: int, size: int) -> None:
-        super().__init__()
-        self.size, self.attention = size, Attention(width, fused=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the image."""
-        n, h, w, c = x.shape
-        s = self.size
-        x = torch.roll(x, (-(s // 2), -(s // 2)), (1, 2))
-        x = x.reshape(n, h // s, s, w // s, s, c).permute(0, 1, 3, 2, 4, 5).reshape(-1, s * s, c)
-        x = self.attention(x).reshape(n, h // s, w // s, s, s, c).permute(0, 1, 3, 2, 4, 5).reshape(n, h, w, c)
-        return torch.roll(x, (s // 2, s // 2), (1, 2))
-
-
-class Flatten(nn.Module):
-    """Patches of an image as tokens."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return tokens (N, T, C)."""
-        return x.flatten(2).transpose(1, 2)
-
-
-class Mean(nn.Module):
-    """The mean token."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (N, C)."""
-        return x.mean(1)
-
-
-class TinyOps(nn.Module):
-    """A chain of ops on four numbers: nothing but dispatch."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.count = count
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return four numbers."""
-        for _ in range(self.count // 2):
-            x = torch.relu(x + 1.0)
-        return x
-
-
-def _mlp(width: int, hidden: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
-
-
 def _inverted(c: int, out: int, stride: int, act: type[nn.Module], *, kernel: int = 3, gate: bool = False) -> nn.Module:
-    wide = [_conv(c, 6 * c, 1, act=act), _conv(6 * c, 6 * c, kernel, stride, 6 * c, act)]
-    return Residual(*wide, *([Gate(6 * c)] if gate else []), _conv(6 * c, out, 1, act=None))
+    wide = [conv(c, 6 * c, 1, act=act), conv(6 * c, 6 * c, kernel, stride, 6 * c, act)]
+    return Residual(*wide, *([Gate(6 * c)] if gate else []), conv(6 * c, out, 1, act=None))
 
 
 def _head(c: int) -> list[nn.Module]:
@@ -174,7 +42,7 @@ def _head(c: int) -> list[nn.Module]:
 
 def _pyramid(width: int, depth: int, size: int, block: Callable[[int, int, int], nn.Module], grow: int = 2) -> Built:
     """Return a stem, four stages of `depth` blocks each, halved in size, and a head."""
-    layers, c = [_conv(3, width, 3, 2)], width
+    layers, c = [conv(3, width, 3, 2)], width
     for stage in range(4):
         for i in range(depth):
             out = width * grow**stage
@@ -202,16 +70,16 @@ def residual(width: int, depth: int, size: int) -> Built:
         width,
         depth,
         size,
-        lambda c, out, s: Residual(_conv(c, out, 3, s), _conv(out, out, 3, act=None), last=nn.ReLU()),
+        lambda c, out, s: Residual(conv(c, out, 3, s), conv(out, out, 3, act=None), last=nn.ReLU()),
     )
 
 
 def _narrow(c: int, out: int, stride: int, groups: int) -> nn.Module:
     inner = max(groups, out // 2)
     return Residual(
-        _conv(c, inner, 1),
-        _conv(inner, inner, 3, stride, groups),
-        _conv(inner, 2 * out // 2, 1, act=None),
+        conv(c, inner, 1),
+        conv(inner, inner, 3, stride, groups),
+        conv(inner, 2 * out // 2, 1, act=None),
         last=nn.ReLU(),
     )
 
@@ -238,16 +106,16 @@ def squeezed(width: int, depth: int, size: int) -> Built:
 
 def dense(width: int, depth: int, size: int) -> Built:
     """Return blocks whose layers each add channels to all that came before."""
-    layers: list[nn.Module] = [_conv(3, 2 * width, 7, 2), nn.MaxPool2d(3, 2, 1)]
+    layers: list[nn.Module] = [conv(3, 2 * width, 7, 2), nn.MaxPool2d(3, 2, 1)]
     c = 2 * width
     for stage in range(3):
         for _ in range(depth * (stage + 1)):
             new = nn.Sequential(
-                nn.BatchNorm2d(c), nn.ReLU(), _conv(c, 4 * width, 1), nn.Conv2d(4 * width, width, 3, padding=1)
+                nn.BatchNorm2d(c), nn.ReLU(), conv(c, 4 * width, 1), nn.Conv2d(4 * width, width, 3, padding=1)
             )
             layers.append(Concat(nn.Identity(), new))
             c += width
-        layers += [_conv(c, c // 2, 1), nn.AvgPool2d(2)]
+        layers += [conv(c, c // 2, 1), nn.AvgPool2d(2)]
         c //= 2
     return nn.Sequential(*layers, *_head(c)), (3, size, size)
 
@@ -258,10 +126,10 @@ def branches(width: int, depth: int, size: int) -> Built:
     def block(c: int, out: int, stride: int) -> nn.Module:
         quarter = out // 4
         return Concat(
-            _conv(c, quarter, 1, stride),
-            nn.Sequential(_conv(c, quarter, 1), _conv(quarter, quarter, 3, stride)),
-            nn.Sequential(_conv(c, quarter, 1), _conv(quarter, quarter, 5, stride)),
-            nn.Sequential(nn.MaxPool2d(3, stride, 1), _conv(c, quarter, 1)),
+            conv(c, quarter, 1, stride),
+            nn.Sequential(conv(c, quarter, 1), conv(quarter, quarter, 3, stride)),
+            nn.Sequential(conv(c, quarter, 1), conv(quarter, quarter, 5, stride)),
+            nn.Sequential(nn.MaxPool2d(3, stride, 1), conv(c, quarter, 1)),
         )
 
     return _pyramid(2 * width, depth, size, block)
@@ -273,7 +141,7 @@ def large_kernel(width: int, depth: int, size: int) -> Built:
     for stage in range(4):
         c = width * 2**stage
         for _ in range(depth):
-            rows = ChannelsLast(nn.LayerNorm(c), _mlp(c, 4 * c))
+            rows = ChannelsLast(nn.LayerNorm(c), mlp(c, 4 * c))
             layers.append(Residual(nn.Conv2d(c, c, 7, padding=3, groups=c), rows))
         if stage < 3:
             layers += [ChannelsLast(nn.LayerNorm(c)), nn.Conv2d(c, 2 * c, 2, 2)]
@@ -283,7 +151,7 @@ def large_kernel(width: int, depth: int, size: int) -> Built:
 def _transformer(width: int, depth: int, mix: Callable[[], nn.Module]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for _ in range(depth):
-        layers += [Residual(nn.LayerNorm(width), mix()), Residual(nn.LayerNorm(width), _mlp(width, 4 * width))]
+        layers += [Residual(nn.LayerNorm(width), mix()), Residual(nn.LayerNorm(width), mlp(width, 4 * width))]
     return layers
 
 
@@ -312,7 +180,7 @@ def windows(width: int, depth: int, size: int) -> Built:
     for _ in range(2 * depth):
         layers += [
             Residual(nn.LayerNorm(width), Windows(width, 7)),
-            Residual(nn.LayerNorm(width), _mlp(width, 4 * width)),
+            Residual(nn.LayerNorm(width), mlp(width, 4 * width)),
         ]
     stem = nn.Conv2d(3, width, 4, 4)
     return nn.Sequential(stem, ChannelsLast(*layers), *_head(width)), (
