@@ -75,4 +75,4 @@ def test_a_missing_framework_names_the_extra(monkeypatch: pytest.MonkeyPatch) ->
     for name, module in (("torch", "roofline.measure.torch_backend"), ("jax", "roofline.measure.jax_backend")):
         monkeypatch.setitem(sys.modules, module, None)  # importing it raises ImportError
         with pytest.raises(InputError, match=rf"pip install 'roofline\[{name}\]'"):
-            choose(name, 0, None)
+            choose(name, 0)

@@ -27,7 +27,7 @@ def command(
         list[str] | None, typer.Option("--dtype", help="Formats; default: fp32, and fp16 on a GPU.")
     ] = None,
     compiled: Annotated[bool, typer.Option("--compiled", help="Networks also under the runtime's compiler.")] = False,
-    threads: Annotated[int | None, typer.Option("--threads", help="Of a CPU; default: as PyTorch would.")] = None,
+    threads: Annotated[int, typer.Option("--threads", help="Of a CPU; more than one needs a quiet machine.")] = 1,
     check: Annotated[
         bool, typer.Option("--check", help="Instead: time ten networks of timm, and compare with what DIR predicts.")
     ] = False,

@@ -10,6 +10,7 @@ import typer
 
 from roofline.cli import output
 from roofline.cli.options import ForceOption, Format, FormatOption, LimitOption, check_limit
+from roofline.errors import InputError
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ SHOWN = 5
 
 
 def command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Measurements in a published format.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", help="Measurements in a published format.")
+    ] = None,
     device: Annotated[str | None, typer.Option("--device", "-d", help="Only rows of it; or what they ran on.")] = None,
     runtime: Annotated[str | None, typer.Option("--runtime", "-r", help="In place of the file's.")] = None,
     dtype: Annotated[str | None, typer.Option("--dtype", help="In place of the file's.")] = None,
@@ -35,6 +38,10 @@ def command(
     worst: Annotated[int, typer.Option("--worst", help="How many of the worst rows are shown.", min=0)] = 5,
     cache: Annotated[
         Path | None, typer.Option("--cache", file_okay=False, help="Folder that keeps traced networks between runs.")
+    ] = None,
+    torch_profile: Annotated[
+        Path | None,
+        typer.Option("--torch-profile", help="Instead of FILE: a trace of PyTorch's profiler, with shapes."),
     ] = None,
     form: FormatOption = Format.table,
     plot: Annotated[
@@ -48,9 +55,20 @@ def command(
 
     Formats are told by their headers: pytorch-image-models results, Accel-NASBench, DeepBench, XLA's matmul table,
     NeuSight, LLMCompass, TPU traces. Rows that cannot be used are counted and named, never dropped silently.
+
+    --torch-profile compares op by op, told by name and shapes; --worst says how many are shown.
     """
     output.check_suffix(plot, PICTURES, force=force)
     check_limit(limit)
+    if torch_profile is not None:
+        if files or device is None:
+            raise InputError("--torch-profile goes with --device, and without FILE")
+        from roofline.cli.profile import compare
+
+        compare(torch_profile, device, runtime, shown=worst, form=form)
+        return
+    if not files:
+        raise InputError("give files of measurements, or --torch-profile with a trace")
     from roofline.analysis.measured import Options
     from roofline.analysis.validate import validate
     from roofline.passes.layout import check_layout

@@ -62,7 +62,7 @@ class Backend(Protocol):
         """Give back the memory of programs that are gone."""
 
 
-def choose(name: str, device_index: int, threads: int | None) -> Backend:
+def choose(name: str, device_index: int, threads: int = 1) -> Backend:
     """Return a backend by name.
 
     Raises

@@ -137,7 +137,7 @@ def lowered(module: nn.Module, inputs: list[torch.Tensor], name: str) -> OpGraph
     return from_torch(copy.copy(module), shapes, name=name)
 
 
-def torch_backend(device_index: int, threads: int | None) -> TorchBackend:
+def torch_backend(device_index: int, threads: int) -> TorchBackend:
     """Return PyTorch on the GPU of that index, or on the CPU where there is none.
 
     Raises

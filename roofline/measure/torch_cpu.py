@@ -40,9 +40,8 @@ class CpuBackend(TorchBackend):
     several threads by the clock on the wall.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int = 1) -> None:
         cores = usable_cores()
-        threads = min(torch.get_num_threads(), cores) if threads is None else threads
         if not 1 <= threads <= cores:
             raise InputError(f"threads must be 1 to {cores} on this machine, got {threads}")
         torch.set_num_threads(threads)

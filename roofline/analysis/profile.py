@@ -1,0 +1,195 @@
+"""A trace of PyTorch's profiler beside predictions: op by op, told by name and shapes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from roofline.device.load import device as load_device
+from roofline.device.spec import Device
+from roofline.errors import InputError, RooflineError
+from roofline.runtime.load import runtime as load_runtime
+from roofline.runtime.spec import Runtime
+from roofline.simulate.run import simulate
+
+#: what a GPU does, in the words of the trace
+ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
+#: formats of the profiler -> of the project: what an op computes in
+DTYPES = {"float": "fp32", "double": "fp64", "c10::Half": "fp16", "c10::BFloat16": "bf16"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TracedOp:
+    """Calls of one op with the same inputs.
+
+    Attributes
+    ----------
+    dims, types, constants
+        As the trace has them, as JSON text.
+    time_s
+        Of all calls: of the kernels they launched, or on a CPU of the calls themselves.
+    """
+
+    name: str
+    dims: str
+    types: str
+    constants: str
+    calls: int
+    time_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """The outermost ops of a trace.
+
+    Attributes
+    ----------
+    on_device
+        Whether a GPU did the work.
+    unowned_s
+        Device time of kernels that no op of the trace launched.
+    """
+
+    ops: tuple[TracedOp, ...]
+    on_device: bool
+    unowned_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One op with its shapes: measured and predicted time of all its calls [s]; `why` where there is no prediction."""
+
+    op: str
+    shapes: str
+    calls: int
+    measured_s: float
+    predicted_s: float | None
+    why: str = ""
+
+    @property
+    def gap_s(self) -> float:
+        """Measured minus predicted time."""
+        return self.measured_s - (self.predicted_s or 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileComparison:
+    """Predicted lines, largest gap first, and those that could not be predicted, longest first."""
+
+    device: str
+    runtime: str
+    lines: tuple[Line, ...]
+    unmatched: tuple[Line, ...]
+    unowned_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, ready for JSON."""
+        return asdict(self)
+
+
+def read_trace(path: str | Path) -> Trace:
+    """Read what ``export_chrome_trace`` wrote, also gzipped.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, is no such trace, or was recorded without shapes.
+    """
+    events = _events(Path(path))
+    ops = sorted((e for e in events if e.get("cat") == "cpu_op"), key=lambda e: (e["ts"], -e["dur"]))
+    if not ops:
+        raise InputError(f"{Path(path).name}: no ops: not a trace of PyTorch's profiler with its CPU activity")
+    if not any("Input Dims" in e.get("args", {}) for e in ops):
+        raise InputError(f"{Path(path).name}: recorded without shapes: profile(record_shapes=True)")
+    outermost: list[Mapping[str, Any]] = []
+    ends: dict[Any, float] = {}
+    owner: dict[Any, int] = {}
+    current: dict[Any, int] = {}
+    for event in ops:
+        thread = (event.get("pid"), event.get("tid"))
+        if event["ts"] >= ends.get(thread, float("-inf")):
+            ends[thread] = event["ts"] + event["dur"]
+            current[thread] = len(outermost)
+            outermost.append(event)
+        owner[event.get("args", {}).get("External id")] = current[thread]
+    work = [e for e in events if e.get("cat") in ON_DEVICE]
+    time_us = [0.0 if work else float(e["dur"]) for e in outermost]
+    unowned_us = 0.0
+    for event in work:
+        place = owner.get(event.get("args", {}).get("External id"))
+        if place is None:
+            unowned_us += event["dur"]
+        else:
+            time_us[place] += event["dur"]
+    return Trace(ops=_grouped(outermost, time_us), on_device=bool(work), unowned_s=unowned_us * 1e-6)
+
+
+def _events(path: Path) -> list[dict[str, Any]]:
+    try:
+        raw = path.read_bytes()
+        content = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+        events = content["traceEvents"] if isinstance(content, dict) else content
+        return [e for e in events if isinstance(e, dict) and "dur" in e and "ts" in e]
+    except OSError as error:
+        raise InputError(f"cannot read {str(path)!r}: {error.strerror or 'not a gzipped file'}") from None
+    except (ValueError, KeyError, TypeError, EOFError):
+        raise InputError(f"{path.name}: not a trace in Chrome's format: no JSON with 'traceEvents'") from None
+
+
+def _grouped(events: Iterable[Mapping[str, Any]], time_us: Sequence[float]) -> tuple[TracedOp, ...]:
+    found: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for event, duration_us in zip(events, time_us, strict=True):
+        args = event.get("args", {})
+        fields = (json.dumps(args.get(name, [])) for name in ("Input Dims", "Input type", "Concrete Inputs"))
+        found[(event["name"], *fields)].append(duration_us)
+    return tuple(
+        TracedOp(name=k[0], dims=k[1], types=k[2], constants=k[3], calls=len(v), time_s=sum(v) * 1e-6)
+        for k, v in found.items()
+    )
+
+
+def compare_profile(
+    path: str | Path, device: str | Path | Device, runtime: str | Path | Runtime | None = None
+) -> ProfileComparison:
+    """Predict every op of a trace.
+
+    Raises
+    ------
+    InputError
+        The trace cannot be used (see `read_trace`), or PyTorch is not installed.
+    """
+    trace = read_trace(path)
+    spec = load_device(device)
+    stack = load_runtime(runtime or spec.default_runtime, spec.kind)
+    # an op on its own: neither the host that launches it nor the start of a program
+    stack = replace(stack, host_s=0.0, program_s=0.0)
+    lines = [_line(op, spec, stack) for op in trace.ops if op.time_s > 0]
+    predicted = sorted((x for x in lines if x.predicted_s is not None), key=lambda x: -abs(x.gap_s))
+    unmatched = sorted((x for x in lines if x.predicted_s is None), key=lambda x: -x.measured_s)
+    return ProfileComparison(
+        device=spec.name, runtime=stack.name, lines=tuple(predicted), unmatched=tuple(unmatched),
+        unowned_s=trace.unowned_s,
+    )  # fmt: skip
+
+
+def _line(op: TracedOp, device: Device, runtime: Runtime) -> Line:
+    try:
+        from roofline.frontends.torch.replay import graph_of_call
+    except ImportError:
+        raise InputError("reading a profile needs PyTorch: pip install 'roofline[torch]'") from None
+    dims, types, constants = (json.loads(text) for text in (op.dims, op.types, op.constants))
+    shapes = " ".join("x".join(map(str, d)) for d in dims if d and not isinstance(d[0], list)) or str(dims)
+    line = Line(op=op.name, shapes=shapes, calls=op.calls, measured_s=op.time_s, predicted_s=None)
+    try:
+        graph = graph_of_call(op.name, dims, types, constants)
+        dtype = next((DTYPES[t] for t in types if t in DTYPES), device.default_dtype)
+        views = all(o.family == "free" for o in graph.ops.values())
+        time_s = 0.0 if views else simulate(graph, device, runtime=runtime, dtype=dtype, layout="nchw").latency_s
+        return replace(line, predicted_s=op.calls * time_s)
+    except RooflineError as error:
+        return replace(line, why=" ".join(str(error).split())[:160])
