@@ -13,11 +13,13 @@ import roofline as rf
 from roofline.analysis.constants import fitted_constants
 from roofline.analysis.draft import Best, Rate, base_runtime, draft_device
 from roofline.analysis.fit import Fit, FlatDirection
-from roofline.analysis.own_device import TOLD_BY, next_measurements, read_rows
+from roofline.analysis.own_device import OWN_GPU, TOLD_BY, calibrate_folder, next_measurements, read_rows
+from roofline.analysis.validate import validate
 from roofline.cli.app import main
 from roofline.errors import InputError
+from roofline.graph.builder import GraphBuilder
 from roofline.measure.facts import Facts
-from roofline.measure.store import LEFT_OUT, NETWORKS, OPS
+from roofline.measure.store import LEFT_OUT, NETWORKS, OPS, Folder, Row
 from roofline.runtime.spec import Runtime
 
 
@@ -99,6 +101,40 @@ def test_a_folder_says_what_it_lacks(
 def test_files_need_a_runtime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", str(tmp_path / "rows.csv")]) == 2
     assert "name the runtime to fit with --runtime" in capsys.readouterr().err
+
+
+# a device that has a file -------------------------------------------------------------------------------------------
+
+
+def test_constants_of_a_shipped_device_are_found_again(tmp_path: Path) -> None:
+    """Rows that are simulated with other constants than the shipped ones give those constants back."""
+    pytest.importorskip("scipy")
+    truth = {"matrix_fraction": 0.62}
+    other = replace(rf.runtime("pytorch_eager"), name="other", **truth)  # type: ignore[arg-type]
+    place = Folder(tmp_path)
+    place.claim(Facts(name="Tesla V100", kind="gpu", backend="torch", vendor="nvidia", software="", known_as="v100"))
+    sizes = [64 * i for i in range(1, 25)]
+    for number, size in enumerate([*sizes, *sizes]):
+        whole = number >= len(sizes)
+        b = GraphBuilder(f"case-{number}")
+        x = b.linear(b.input("x", (8, size, 2048)), 2048)
+        graph = b.graph([b.relu(x)] if whole else [x])
+        report = rf.simulate(graph, "v100", runtime=other, dtype="fp16", layout="nchw")
+        row = Row(
+            case=f"{number}", family=f"{number % 3}", whole=int(whole), device="v100", runtime="pytorch_eager",
+            dtype="fp16", layout="nchw", batch=8, graph=place.add_graph(graph, graph.name), spread=0.0, samples=5, outliers=0,
+            clock="event", latency_us=1e6 * (report.latency_s if whole else report.device_s),
+        )  # fmt: skip
+        place.add(NETWORKS if whole else OPS, row)
+    found = calibrate_folder(tmp_path, names=list(truth))
+    (path, fit) = found.runtimes["pytorch_eager"]
+    assert found.device == "v100" and not found.drafted and path.name == "pytorch_eager_own.toml"
+    assert fit.fit.values == pytest.approx(truth, rel=0.02)
+    assert {h.accuracy.median < 0.02 for h in fit.held_out} == {True}
+    own = rf.runtime(path)
+    assert own.name == "pytorch_eager_own" and own.matrix_fraction == pytest.approx(0.62, rel=0.05)
+    (comparison,) = validate([tmp_path / NETWORKS]).comparisons  # under the fitted file, not the shipped one
+    assert comparison.accuracy().median < 0.02
 
 
 # drafts --------------------------------------------------------------------------------------------------------------
@@ -192,6 +228,7 @@ def test_what_to_measure_next_is_said_for_every_constant() -> None:
         runtime: Runtime = rf.runtime(name)
         assert kind in runtime.device_kinds
         assert {c.field for c in fitted_constants(runtime)} <= set(TOLD_BY)
+    assert set(OWN_GPU) <= set(TOLD_BY)
     flat = FlatDirection(effect=0.01, constants=("window_ops", "pool_ops"))
     fit = Fit(runtime=runtime, values={}, offsets_s={}, residual=0.1, edges=("overlap",), flat=(flat,))
     lines = next_measurements(SimpleNamespace(fit=fit))  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from roofline.analysis.host import HOST_RUNTIME
+from roofline.analysis.measured.folders import own_name
 from roofline.errors import InputError
 from roofline.graph.serial import load_graph
 from roofline.measure.facts import PIPES, Facts
@@ -245,7 +246,8 @@ def base_runtime(name: str) -> str:
     """
     files = data_files("runtimes")
     if name in files:
-        return files[name].read_text(encoding="utf-8")
+        text = files[name].read_text(encoding="utf-8")
+        return re.sub(r'^name = ".*"', f'name = "{own_name(name)}"', text, flags=re.MULTILINE)
     like = HOST_FUSION.get(name.removesuffix("_cpu"))
     if like is None:
         raise InputError(f"no runtime file to start from for {name!r}")

@@ -14,6 +14,7 @@ from roofline.analysis.calibrate import Calibration, calibrate
 from roofline.analysis.constants import fitted_constants
 from roofline.analysis.draft import base_runtime, best_rates, draft_device
 from roofline.analysis.fit import ROWS_PER_CONSTANT
+from roofline.analysis.measured.folders import own_name
 from roofline.analysis.runtime_file import write_runtime
 from roofline.device.load import device as load_device
 from roofline.errors import InputError
@@ -24,6 +25,11 @@ from roofline.runtime.load import runtime as load_runtime
 
 #: everything about a calibration but its rows
 RESULT = "calibration.json"
+#: fitted on a GPU of one's own, the first the most important: its host is known too, its memory format is one
+OWN_GPU = (
+    *("matrix_fraction", "bandwidth_fraction", "floor_s", "host_s", "vector_fraction", "window_ops"),
+    *("access_ops", "memory_latency_s", "movement_fraction", "residency_share"),
+)
 #: constant -> what would tell more of it
 TOLD_BY: dict[str, str] = {
     "matrix_fraction": "large products and convolutions",
@@ -133,11 +139,13 @@ def calibrate_folder(
         raise InputError(f"{str(folder)!r} has no {lacking} yet: run `roofline measure` to its end")
     starts = {}
     for name in dict.fromkeys([*runtimes, *(row["runtime"] for row in ops)]):
-        starts[name] = _write(folder / f"{name}.toml", base_runtime(name))
+        starts[name] = _write(folder / f"{own_name(name)}.toml", base_runtime(name))
     device = facts.known_as
     if device is None:
         best = best_rates(folder, ops)
-        device = str(_write(folder / f"{facts.slug}.toml", draft_device(facts, best, f"{runtimes[0]}.toml", today)))
+        device = str(
+            _write(folder / f"{facts.slug}.toml", draft_device(facts, best, f"{own_name(runtimes[0])}.toml", today))
+        )
         load_device(device)  # what is written must load
     found: dict[str, tuple[Path, Calibration]] = {}
     for name in runtimes:
@@ -156,7 +164,9 @@ def calibrate_folder(
 
 def _affordable(runtime: Path, rows: int) -> list[str]:
     """Return the usual constants of a runtime, the first of them where there are few rows; one may go to an offset."""
-    usual = [c.field for c in fitted_constants(load_runtime(runtime))]
+    start = load_runtime(runtime)
+    own = OWN_GPU if start.device_kinds == ("gpu",) else ()
+    usual = [c.field for c in fitted_constants(start, [n for n in own if getattr(start, n)] or None)]
     return usual[: max(1, rows // ROWS_PER_CONSTANT - 1)]
 
 

@@ -128,13 +128,13 @@ NETWORKS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("inverted", (24, 2, 192)),
     ("squeezed", (20, 2, 160)),
     ("dense", (24, 4, 128)),
-    ("large_kernel", (48, 2, 160)),
-    ("vision_transformer", (256, 4, 160)),
+    ("large_kernel", (64, 2, 160)),
+    ("vision_transformer", (384, 3, 192)),
     ("explicit_attention", (192, 3, 128)),
-    ("language", (256, 3, 96)),
-    ("mixer", (256, 4, 160)),
+    ("language", (512, 2, 96)),
+    ("mixer", (512, 2, 192)),
     ("branches", (32, 2, 128)),
-    ("windows", (64, 2, 112)),
+    ("windows", (96, 2, 112)),
 )
 
 

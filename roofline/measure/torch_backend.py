@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -76,9 +75,11 @@ class TorchBackend(ABC):
         plain = module
         if case.compiled:
             module = torch.compile(module)  # type: ignore[assignment]
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = case.dtype == "tf32"
+
+        tf32 = case.dtype == "tf32"
 
         def call() -> None:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32  # programs take turns
             with torch.inference_mode():
                 module(*inputs)
 
@@ -134,7 +135,7 @@ def lowered(module: nn.Module, inputs: list[torch.Tensor], name: str) -> OpGraph
     from roofline.frontends.torch import from_torch
 
     shapes = tuple(x if not x.is_floating_point() else torch.empty_like(x, device="meta") for x in inputs)
-    return from_torch(copy.copy(module), shapes, name=name)
+    return from_torch(module, shapes, name=name)
 
 
 def torch_backend(device_index: int, threads: int) -> TorchBackend:

@@ -29,7 +29,7 @@ def measured_here(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Meas
         label=cells.text("case"),
         workload=SavedGraph(path=graph, whole=whole),
         device=beside(sheet.path, name) if name.endswith(".toml") else cells.device("device"),
-        runtime=runtime if runtime in runtimes() else beside(sheet.path, f"{runtime}.toml"),
+        runtime=_runtime(sheet.path, runtime),
         dtype=cells.text("dtype"),
         layout=check_layout(cells.text("layout")),
         batch=cells.integer("batch"),
@@ -37,6 +37,20 @@ def measured_here(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Meas
         family=cells.text("family"),
         offset_group=f"{sheet.stem} {runtime}" if dispatched else None,
     )
+
+
+def _runtime(path: Path, name: str) -> str:
+    """Return the runtime that was fitted in the folder, or the shipped one."""
+    own = path.parent / f"{own_name(name)}.toml"
+    return name if name in runtimes() and not own.is_file() else beside(path, own.name)
+
+
+def own_name(runtime: str) -> str:
+    """Return how a runtime is called once it is fitted to a device of one's own.
+
+    A shipped one gets another name, so that what device files say of it no longer holds.
+    """
+    return f"{runtime}_own" if runtime in runtimes() else runtime
 
 
 def beside(path: Path, name: str) -> str:
