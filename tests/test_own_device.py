@@ -122,8 +122,8 @@ def test_constants_of_a_shipped_device_are_found_again(tmp_path: Path) -> None:
         report = rf.simulate(graph, "v100", runtime=other, dtype="fp16", layout="nchw")
         row = Row(
             case=f"{number}", family=f"{number % 3}", whole=int(whole), device="v100", runtime="pytorch_eager",
-            dtype="fp16", layout="nchw", batch=8, graph=place.add_graph(graph, graph.name), spread=0.0, samples=5, outliers=0,
-            clock="event", latency_us=1e6 * (report.latency_s if whole else report.device_s),
+            dtype="fp16", layout="nchw", batch=8, graph=place.add_graph(graph, graph.name), spread=0.0, samples=5,
+            outliers=0, clock="event", latency_us=1e6 * (report.latency_s if whole else report.device_s),
         )  # fmt: skip
         place.add(NETWORKS if whole else OPS, row)
     found = calibrate_folder(tmp_path, names=list(truth))
