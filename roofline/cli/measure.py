@@ -51,8 +51,12 @@ def command(
         check_left_out(chosen, folder, dtypes, small=plan == "small", compiled=compiled)
         return
     cases = make_plan(facts.kind, size=plan, dtypes=dtypes, compiled=compiled)  # type: ignore[arg-type]
-    with progress_bar() as progress:
-        outcome = measure(chosen, folder, cases, progress=progress)
+    try:
+        with progress_bar() as progress:
+            outcome = measure(chosen, folder, cases, progress=progress)
+    except KeyboardInterrupt:
+        output.warn(f"interrupted: the same command goes on with what {folder} lacks")
+        raise
     report(outcome, folder)
 
 
