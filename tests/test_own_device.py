@@ -34,6 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("roofline.measure.run.NETWORK_S", 0.05)
         patch.setattr("roofline.measure.watch.PAUSE_S", 0.0)
         patch.setattr("roofline.measure.timing.FEWEST", 3)
+        patch.setattr("roofline.measure.plan.BATCHES", {"cpu": (1,)})
         assert main(["measure", "--plan", "small", "--threads", "1", "--output", str(found)]) == 0
         assert main(["calibrate", str(found)]) == 0
     return found

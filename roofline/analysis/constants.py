@@ -128,7 +128,7 @@ def fitted_constants(runtime: Runtime, names: Sequence[str] | None = None) -> tu
     kind = runtime.device_kinds[0]
     of_kind = HOST_CONSTANTS if kind == "cpu" else [c for c in CONSTANTS if kind in c.kinds]
     known = {c.field: c for c in of_kind} | {c.place: c for c in of_kind}
-    chosen = names or DEFAULT[kind]
+    chosen = names or [name for name in DEFAULT[kind] if getattr(runtime, name) is not None]
     found = tuple(dict.fromkeys(lookup(name, known, "constant") for name in chosen))
     if len(found) > MOST_FITTED:
         raise InputError(f"{len(found)} constants are too many to fit: at most {MOST_FITTED}")
