@@ -1,6 +1,7 @@
 # make tour    compare EfficientNet and EfficientNet-X on four accelerators and draw their roofline (tour/roofline.png)
 # make test    the whole test suite
 # make check   formatting, lint, types, tests: what a change must pass
+# make docs    the pages and the API reference as a site in build/site, readable without a network
 # make notebooks   run the notebooks and store their outputs
 # make accuracy MEASUREMENTS=FOLDER   docs/accuracy.md from published measurements (docs/calibration.md)
 # Every target sets itself up in .venv; stamp files keep it from doing so twice.
@@ -15,9 +16,9 @@ TOUR_MODELS := efficientnet-b0 efficientnet-x-b0 efficientnet-b3 efficientnet-x-
 	efficientnet-b7 efficientnet-x-b7
 TOUR_DEVICES := tpu-v2 tpu-v3 tpu-v4i v100
 
-.PHONY: help tour test check format clean accuracy notebooks
+.PHONY: help tour test check format clean accuracy notebooks docs
 help:
-	@sed -n '1,7s/^# //p' Makefile
+	@sed -n '1,8s/^# //p' Makefile
 
 tour: .venv/installed
 	@mkdir -p tour
@@ -35,6 +36,9 @@ check: .venv/installed-test
 
 notebooks: .venv/installed-test
 	$(BIN)/python notebooks/execute.py
+
+docs: .venv/installed-docs
+	$(BIN)/python -m mkdocs build --strict
 
 MEASUREMENTS ?=
 accuracy: .venv/installed-accuracy
@@ -57,6 +61,10 @@ clean:
 
 .venv/installed: .venv/created pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	@touch $@
 
 # timm without its dependencies: torchvision and the hub's client are only imported
