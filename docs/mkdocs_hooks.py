@@ -1,4 +1,4 @@
-"""What mkdocs adds to the pages of this folder: the reference of the public names, and the pages that lie above it.
+"""What mkdocs adds to the pages of this folder: a menu, the reference of the public names, and the pages above it.
 
 Named under `hooks` in ``mkdocs.yml``.
 """
@@ -25,6 +25,16 @@ COPIES = "checkout"
 INHERITED = {"Report": "roofline.simulate.totals.Totals"}
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#:\s]+)((?:#[^)\s]*)?)\)")
 PICTURE = re.compile(r"(!\[[^\]]*\]\()docs/")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Make the menu: the pages in the order in which the index lists them, and those added here."""
+    index = (Path(config.docs_dir) / "README.md").read_text(encoding="utf-8")
+    pages = {target: words for words, target, _ in LINK.findall(index) if target.endswith(".md") and ".." not in target}
+    pages = {"README.md": "Documentation", "readme.md": "Readme"} | pages
+    pages |= {"reference.md": "API reference", "speed.md": "How fast it is", "changelog.md": "Changelog"}
+    config.nav = [{words: target} for target, words in pages.items()]
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
