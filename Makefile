@@ -2,6 +2,10 @@
 # make test    the whole test suite
 # make check   formatting, lint, types, tests: what a change must pass
 # make docs    the pages and the API reference as a site in build/site, readable without a network
+# make wheel   the wheel, in dist/: the same bytes for the same commit, whenever and wherever it is built
+# make lock    requirements/test.lock: exact versions of everything that the tests install
+# make audit   known vulnerabilities of those versions
+# make test-pythons   the quick tests under every Python of PYTHONS that is found
 # make notebooks   run the notebooks and store their outputs
 # make accuracy MEASUREMENTS=FOLDER   docs/accuracy.md from published measurements (docs/calibration.md)
 # Every target sets itself up in .venv; stamp files keep it from doing so twice.
@@ -16,9 +20,9 @@ TOUR_MODELS := efficientnet-b0 efficientnet-x-b0 efficientnet-b3 efficientnet-x-
 	efficientnet-b7 efficientnet-x-b7
 TOUR_DEVICES := tpu-v2 tpu-v3 tpu-v4i v100
 
-.PHONY: help tour test check format clean accuracy notebooks docs
+.PHONY: help tour test check format clean accuracy notebooks docs wheel lock audit test-pythons
 help:
-	@sed -n '1,8s/^# //p' Makefile
+	@sed -n '1,12s/^# //p' Makefile
 
 tour: .venv/installed
 	@mkdir -p tour
@@ -39,6 +43,33 @@ notebooks: .venv/installed-test
 
 docs: .venv/installed-docs
 	$(BIN)/python -m mkdocs build --strict
+
+# hatchling sorts the files and stamps all of them with SOURCE_DATE_EPOCH, or one fixed day where it is not set
+wheel: .venv/installed-test
+	$(BIN)/python -m build --wheel --no-isolation
+
+lock: .venv/installed-tools
+	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --upgrade --quiet \
+		--no-annotate --no-emit-index-url --custom-compile-command "make lock" --output-file requirements/test.lock
+
+# strict: a version that the database of vulnerabilities does not know fails, instead of being passed over
+audit: .venv/installed-tools
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement requirements/test.lock
+
+PYTHONS ?= python3.11 python3.12 python3.13
+QUICK := tests/test_cost_*.py tests/test_work.py tests/test_devices.py tests/test_runtimes.py tests/test_graph.py \
+	tests/test_simulate.py tests/test_specfile.py tests/test_quantity.py tests/test_stats.py
+test-pythons:
+	@for python in $(PYTHONS); do \
+		version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || { \
+			echo "$$python: not found, passed over"; continue; }; \
+		bin=.venv/python$$version/bin && "$$python" -m venv .venv/python$$version && \
+		$$bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements/test.lock \
+			--editable . pytest pytest-benchmark hypothesis && \
+		$$bin/roofline simulate resnet-50 --device tpu-v3 >/dev/null && \
+		$$bin/python -m pytest -q -p no:cacheprovider $(QUICK) || exit 1; \
+		echo "Python $$version: passed"; \
+	done
 
 MEASUREMENTS ?=
 accuracy: .venv/installed-accuracy
@@ -63,6 +94,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+.venv/installed-tools: .venv/created
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5" "pip-audit>=2.9,<3"
+	@touch $@
+
 .venv/installed-docs: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	@touch $@
@@ -76,7 +111,7 @@ clean:
 
 # timm and torchvision without their dependencies: only their Python part is needed, and it wants another torch.
 # Where PyPI has torch for CUDA only, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves gigabytes.
-.venv/installed-test: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+.venv/installed-test: .venv/installed requirements/test.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/test.lock --editable ".[test]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm==1.0.31 torchvision==0.28.0
 	@touch $@

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -21,14 +23,17 @@ import roofline as rf
 BROUGHT_BY = {"google": "protobuf", "mpl_toolkits": "matplotlib", "pydantic_core": "pydantic"}
 
 
-@pytest.fixture(scope="module")
-def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(checkout)]
-    done = subprocess.run(build, capture_output=True, text=True)
+def build(source: Path, folder: Path) -> Path:
+    words = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = folder.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(checkout, tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +96,19 @@ def test_the_wheel_carries_every_data_file(wheel: Path, checkout: Path) -> None:
     assert {f"roofline/page/page.{kind}" for kind in ("html", "css", "js")} <= inside
     assert any(name.endswith("licenses/LICENSE") for name in inside)
     assert {name.split("/")[0] for name in inside} == {"roofline", f"roofline-{rf.__version__}.dist-info"}
+
+
+def test_the_wheel_is_the_same_from_another_folder_at_another_time(wheel: Path, checkout: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for name in ("roofline", "hardware_specs", "runtimes", "models"):
+        shutil.copytree(checkout / name, elsewhere / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(checkout / name, elsewhere)
+    for path in elsewhere.rglob("*"):
+        os.utime(path, (1e9, 1e9))  # in 2001
+    again = build(elsewhere, tmp_path / "dist")
+    assert again.name == wheel.name
+    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(wheel.read_bytes()).digest()
 
 
 def test_every_import_is_a_declared_dependency(checkout: Path) -> None:
