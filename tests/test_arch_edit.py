@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import roofline as rf
 from roofline.arch.edit import activations, edit_stage, stage_of, swap_activation, swap_fused
-from roofline.errors import SpecError, UnknownNameError
+from roofline.errors import ShapeError, SpecError, UnknownNameError
 
 FAMILY = """
 family = "tiny"
@@ -75,3 +77,38 @@ def test_what_a_stage_does_not_have_is_an_error() -> None:
         edit_stage(arch, "s1", channels="many")
     with pytest.raises(SpecError, match="has no activation"):
         swap_activation(rf.model("vit-b-16"), rf.model("vit-b-16").stages[0].name, "relu")
+
+
+@pytest.mark.parametrize(
+    ("network", "stage", "fields"),
+    [
+        *(("efficientnet-b0", "s2", {name: value})
+          for name in ("channels", "repeats", "kernel", "stride", "expand", "in_channels", "expand_divisor")
+          for value in (0, -2)),
+        ("efficientnet-b0", "s2", {"expand": math.nan}),
+        ("efficientnet-b0", "s2", {"se_ratio": math.nan}),
+        ("efficientnet-b0", "s2", {"se_ratio": -0.25}),
+        ("efficientnet-b0", "s2", {"channels": 10**12}),
+        ("resnet-50", "s1", {"bottleneck": math.inf}),
+        ("resnet-50", "head", {"classes": 0}),
+        ("resnet-50", "head", {"hidden": -1}),
+        ("convnext-t", "s0", {"expand": -1.0}),
+    ],
+)  # fmt: skip
+def test_no_stage_has_sizes_that_are_none(network: str, stage: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=f"{next(iter(fields))} must be above 0"):
+        edit_stage(network, stage, **fields)
+
+
+@pytest.mark.parametrize(
+    ("network", "stage", "fields"),
+    [
+        ("efficientnet-b0", "s2", {"expand": 0.001}),
+        ("resnet-50", "s1", {"bottleneck": 0.0001}),
+        ("convnext-t", "s0", {"expand": 0.001}),
+        ("bert-base", "encoder", {"mlp_ratio": 0.0001}),
+    ],
+)
+def test_widths_that_round_to_nothing_are_no_network(network: str, stage: str, fields: dict[str, float]) -> None:
+    with pytest.raises(ShapeError, match="leaves no channels"):
+        rf.graph(edit_stage(network, stage, **fields))

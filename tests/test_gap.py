@@ -99,18 +99,20 @@ def test_the_finding_names_the_worst_and_its_bounds(gap: FlopsGap) -> None:
     ("models", "options", "message"),
     [
         (["resnet-18"], {}, "at least two, got 1"),
+        (None, {}, "lists of names"),
+        (iter(MODELS), {}, "lists of names"),
         (["resnet-18", "resnet_18"], {}, "model 'resnet-18' is given twice"),
         (MODELS[:2], {"dtype": "int8"}, "device 'tpu-v3' has no dtype 'int8'"),
         (MODELS[:2], {"batch": 0}, "batch must be a whole number"),
     ],
 )
-def test_mistakes(models: list[str], options: dict[str, Any], message: str) -> None:
+def test_mistakes(models: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         rf.flops_gap(models, DEVICES, **options)
 
 
 def test_a_device_twice_and_a_reference_that_is_not_there() -> None:
-    with pytest.raises(InputError, match="a device is given twice"):
+    with pytest.raises(InputError, match="device 'v100' is given twice"):
         rf.flops_gap(MODELS[:2], ["v100", "V100"])
     with pytest.raises(UnknownNameError, match="unknown reference model 'resnet-5O'; nearest: 'resnet-50'"):
         rf.flops_gap(MODELS, DEVICES, reference="resnet-5O")

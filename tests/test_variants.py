@@ -37,6 +37,8 @@ def test_an_override_with_the_same_number_is_the_device_itself() -> None:
     device = rf.device("tpu-v3")
     assert device.with_overrides({HBM: 900e9}) is device
     assert device.with_overrides({}) is device
+    with pytest.raises(InputError, match="overrides map the name of a field"):
+        device.with_overrides([HBM])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", rf.devices())

@@ -59,6 +59,12 @@ def test_steps_out_of_range(step: float) -> None:
         rf.sensitivity("resnet-18", "v100", step=step)
 
 
+@pytest.mark.parametrize("fields", [[], "clock_hz"])
+def test_fields_are_a_list_of_names(fields: Any) -> None:
+    with pytest.raises(InputError, match="fields are a list of at least one name"):
+        rf.sensitivity("resnet-18", "v100", fields=fields)
+
+
 def test_an_unknown_field_shows_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"nearest: 'matrix\.rows'"):
         rf.sensitivity("resnet-18", "tpu-v3", fields=["matrix.row"])
@@ -115,6 +121,8 @@ def test_what_cannot_run_is_an_error_or_a_row() -> None:
         ({"mode": ["inference"]}, "option 'mode' takes one value; lists are for batch"),
         ({"batch": list(range(1, 100_002))}, "100,001 points are too many"),
         ({"bacth": 3}, "option 'bacth'"),
+        ({"fields": {HBM: 1e12}}, "values of hbm.bandwidth_bytes_per_s are a list"),
+        ({"fields": [HBM]}, "fields map the name of a field"),
     ],
 )
 def test_mistakes_in_a_sweep(options: dict[str, Any], message: str) -> None:
@@ -145,7 +153,14 @@ def test_the_grid_holds_the_device_it_starts_from() -> None:
     [
         ("v100", {}, "'v100' has no systolic array"),
         ("tpu-v3", {"on_chip_bytes": [2**20]}, "keeps nothing on chip"),
-        ("tpu-v4i", {"arrays": [512]}, "no whole number of such arrays"),
+        ("tpu-v4i", {"arrays": [512]}, "no whole number of arrays of 512 x 512"),
+        ("tpu-v4i", {"arrays": [0]}, "rows of an array must be a whole number"),
+        ("tpu-v4i", {"arrays": [math.nan]}, "rows of an array must be a whole number"),
+        ("tpu-v4i", {"arrays": []}, "arrays must be a list of numbers"),
+        ("tpu-v4i", {"arrays": 128}, "arrays must be a list of numbers"),
+        ("tpu-v4i", {"arrays": [128, 128]}, "128 is given twice"),
+        ("tpu-v4i", {"bandwidth_factors": ["2"]}, "bandwidth_factors must be numbers"),
+        ("tpu-v4i", {"batch": [1, 8]}, "option 'batch' takes one value"),
         ("tpu-v4i", {"bandwidth_factors": [0.0]}, "must be in"),
     ],
 )

@@ -9,13 +9,15 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roofline.analysis.compare import check_distinct, check_lists
 from roofline.analysis.shown import Shown
 from roofline.analysis.sweep import sweep
 from roofline.device.derive import label_of
 from roofline.device.load import device as load_device
 from roofline.device.spec import Device
-from roofline.device.variant import with_overrides
+from roofline.device.variant import MOST_OF_A_COUNT, with_overrides
 from roofline.errors import InputError
+from roofline.numeric import whole_number
 from roofline.stats import geometric_mean
 
 if TYPE_CHECKING:
@@ -120,21 +122,32 @@ def codesign(
         The device has no systolic array, no on-chip memory to vary, or cannot split its arrays as asked; or a design is
         not physical.
     """
+    check_lists(models, [device])
+    _check_axis("arrays", arrays)
+    _check_axis("bandwidth_factors", bandwidth_factors)
+    for name, value in options.items():
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            raise InputError(f"option {name!r} takes one value, got {value!r}")
     base = load_device(device)
     if base.matrix.style != "systolic" or base.matrix.rows is None or base.matrix.cols is None:
         raise InputError(f"device {base.name!r} has no systolic array to vary")
     shared = base.shared_memory[0] if base.shared_memory else None
     if on_chip_bytes is None:
         on_chip_bytes = [0.0] if shared is None else [shared.capacity_bytes]
+    _check_axis("on_chip_bytes", on_chip_bytes)
     if shared is None and any(on_chip_bytes):
         raise InputError(f"device {base.name!r} keeps nothing on chip between kernels: on_chip_bytes must be [0]")
     places: dict[str, tuple[float, float, float]] = {}
     variants = []
     for array, factor, capacity in product(arrays, bandwidth_factors, on_chip_bytes):
+        whole_number(array, "rows of an array", most=MOST_OF_A_COUNT)
         cells = base.matrix.units * base.matrix.rows * base.matrix.cols
         units = cells / array**2 if equal_peak else base.matrix.units
         if units != int(units):
-            raise InputError(f"{array} x {array}: {cells:,} cells are no whole number of such arrays")
+            raise InputError(
+                f"the {cells:,} cells of {base.name!r} are no whole number of arrays of {array} x {array}: give other"
+                " arrays, or equal_peak=False"
+            )
         changes: dict[str, float] = {"matrix.rows": array, "matrix.cols": array, "matrix.units": units}
         main = base.main_memory
         changes[f"{label_of(main)}.bandwidth_bytes_per_s"] = main.bandwidth_bytes_per_s * factor
@@ -150,3 +163,12 @@ def codesign(
     found["speedup"] = found["model"].map(before) / found["latency_ms"]
     columns = [*COORDINATES, "model", "latency_ms", "speedup", "bound", "expected_low_ms", "expected_high_ms"]
     return CoDesign(base=base, table=found[columns])
+
+
+def _check_axis(name: str, values: Any) -> None:
+    """Raise InputError unless the values of one axis of the grid are numbers, one at least, each once."""
+    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        raise InputError(f"{name} must be a list of numbers, got {values!r}")
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        raise InputError(f"{name} must be numbers, got {values!r}")
+    check_distinct(values, f"one of {name},")

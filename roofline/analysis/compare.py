@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from roofline.device.load import device as load_device
@@ -62,10 +62,7 @@ def compare(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> pd
 
 def run_all(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> list[Report]:
     """Return the report of every model on every device, model by model; arguments and errors as `compare`."""
-    if isinstance(models, str) or isinstance(devices, str):
-        raise InputError("models and devices are lists of names")
-    if not models or not devices:
-        raise InputError("give at least one model and one device")
+    check_lists(models, devices)
     specs = [load_device(device) for device in devices]
     for name, value in options.items():
         _check(name, value, specs)
@@ -74,6 +71,23 @@ def run_all(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> li
         for model in models
         for spec in specs
     )
+
+
+def check_lists(models: Any, devices: Any) -> None:
+    """Raise InputError unless both are lists, of one thing at least."""
+    if any(isinstance(given, str) or not isinstance(given, Collection) for given in (models, devices)):
+        raise InputError("models and devices are lists of names")
+    if not len(models) or not len(devices):
+        raise InputError("give at least one model and one device")
+
+
+def check_distinct(names: Collection[Any], what: str) -> None:
+    """Raise InputError where something is given twice: it would count twice in every mean."""
+    seen: set[Any] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(f"{what} {name!r} is given twice")
+        seen.add(name)
 
 
 def _check(name: str, value: Any, specs: Sequence[Device]) -> None:

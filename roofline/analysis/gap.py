@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roofline.analysis.compare import run_all
+from roofline.analysis.compare import check_distinct, check_lists, run_all
 from roofline.analysis.shown import Shown
 from roofline.device.spec import Device
 from roofline.errors import InputError
@@ -188,18 +188,15 @@ def flops_gap(models: Sequence[Any], devices: Any, *, reference: str | None = No
     Compare FLOPs and latency per example, so that devices may run different batches. The gap is the inverse ratio of
     achieved FLOP/s, which is what the lines in the picture show (arXiv 2102.05610, section 3).
     """
-    if not isinstance(models, str) and len(models) < 2:
-        raise InputError(f"a gap is between models: give at least two, got {len(models)}")
     devices = [devices] if isinstance(devices, str | Path | Device) else list(devices)
+    check_lists(models, devices)
+    if len(models) < 2:
+        raise InputError(f"a gap is between models: give at least two, got {len(models)}")
     count = len(devices)
     found = run_all(models, devices, **options)
     names = [report.model for report in found[::count]]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"model {twice[0]!r} is given twice")
-    machines = [report.device for report in found[:count]]
-    if len(set(machines)) < count:
-        raise InputError("a device is given twice")
+    check_distinct(names, "model")
+    check_distinct([report.device for report in found[:count]], "device")
     for report in found:
         if not report.macs:
             raise InputError(f"model {report.model!r} has no matrix products: its FLOPs are zero")

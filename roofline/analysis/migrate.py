@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roofline.analysis.compare import run_all
+from roofline.analysis.compare import check_distinct, run_all
 from roofline.analysis.shown import Shown
 from roofline.device.load import device as load_device
 from roofline.errors import InputError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from roofline.simulate.report import Report
 
+#: relative difference up to which two peaks are the same: a share of less growth says nothing
+SAME_PEAK = 0.1
 SPEEDUPS = ("speedup", "speedup_low", "speedup_high")
 
 
@@ -64,7 +66,7 @@ class Migration(Shown):
         """One row per batch and family: geometric means of the speed-ups of its members, and what the peak promises.
 
         ``peak_share`` is log(speedup) / log(peak_ratio): 0 where nothing is gained, 1 where all of the peak is, and
-        additive over migrations in a row; NaN where the peaks are equal.
+        additive over migrations in a row; NaN where the peaks are about equal.
         """
         import pandas as pd
 
@@ -139,21 +141,21 @@ def migrate(models: Sequence[Any], before: Any, after: Any, *, batch: Any = 1, *
     Raises
     ------
     InputError
-        No model, no batch size, the same device twice, or a device without the dtype.
+        No model, no batch size, one or a device given twice, or a device without the dtype.
     """
     if isinstance(batch, Mapping):
         raise InputError("batch is the same on both sides of a migration; give one size or a list of them")
     batches = list(batch) if isinstance(batch, Sequence) and not isinstance(batch, str) else [batch]
     if not batches:
         raise InputError("give at least one batch size")
-    if len(set(batches)) < len(batches):
-        raise InputError("a batch size is given twice")
+    check_distinct(batches, "batch size")
     old, new = load_device(before), load_device(after)
     if old.name == new.name:
         raise InputError(f"a migration is between two devices, got {old.name!r} twice")
     runs: list[tuple[Report, Report]] = []
     for size in batches:
         found = run_all(models, [old, new], batch=size, **options)
+        check_distinct([report.model for report in found[::2]], "model")
         runs += zip(found[::2], found[1::2], strict=True)
     return Migration(runs=tuple(runs))
 
@@ -161,9 +163,12 @@ def migrate(models: Sequence[Any], before: Any, after: Any, *, batch: Any = 1, *
 def peak_share(speedup: float, peak_ratio: float) -> float:
     """Return which part of the growth of the peak a speed-up is: log(speedup) / log(peak_ratio).
 
+    NaN where the peaks are within `SAME_PEAK` of each other: there is no growth to have a part of.
+
     Examples
     --------
-    >>> peak_share(3.0, 9.0), peak_share(1.0, 9.0), peak_share(1.5, 1.0)
+    >>> peak_share(3.0, 9.0), peak_share(1.0, 9.0), peak_share(1.5, 1.02)
     (0.5, 0.0, nan)
     """
-    return math.log(speedup) / math.log(peak_ratio) if peak_ratio != 1.0 else math.nan
+    growth = math.log(peak_ratio)
+    return math.log(speedup) / growth if abs(growth) > math.log1p(SAME_PEAK) else math.nan

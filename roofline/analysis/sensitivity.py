@@ -86,12 +86,14 @@ def sensitivity(
     UnknownNameError
         No such field; the message shows the nearest.
     InputError
-        The step is out of range, or an option is not possible.
+        The step is out of range, `fields` is empty or one name, or an option is not possible.
     """
     import pandas as pd
 
     if not 0.0 < step < 0.5:
         raise InputError(f"step must be above 0 and below 0.5, got {step!r}")
+    if isinstance(fields, str) or (fields is not None and not len(fields)):
+        raise InputError(f"fields are a list of at least one name, got {fields!r}")
     base = load_device(device)
     known = device_fields(base)
     names = {name: name for name in known}

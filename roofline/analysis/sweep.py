@@ -6,12 +6,12 @@ A point is a request, so that whoever spreads a sweep over machines sends points
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from roofline.analysis.compare import COLUMNS
+from roofline.analysis.compare import COLUMNS, check_lists
 from roofline.device.load import device as load_device
 from roofline.device.variant import with_overrides
 from roofline.errors import InputError, RooflineError
@@ -89,11 +89,12 @@ def points_of(
     **options: Any,
 ) -> list[Point]:
     """Return the points of a sweep, model by model; arguments and errors as `sweep`."""
-    if isinstance(models, str) or isinstance(devices, str):
-        raise InputError("models and devices are lists of names")
+    check_lists(models, devices)
+    if not isinstance(fields or {}, Mapping):
+        raise InputError(f"fields map the name of a field to a list of values, got {fields!r}")
     axes = {name: _values(name, value) for name, value in options.items()}
-    axes |= {name: list(values) for name, values in (fields or {}).items()}
-    for name, values in {"models": models, "devices": devices, **axes}.items():
+    axes |= {name: _numbers(name, values) for name, values in (fields or {}).items()}
+    for name, values in axes.items():
         if not len(values):
             raise InputError(f"nothing to sweep over: {name} is empty")
     count = len(models) * len(devices) * math.prod(len(values) for values in axes.values())
@@ -139,6 +140,12 @@ def _described(
 ) -> dict[str, Any]:
     expected = {"expected_low_ms": low_ms, "expected_high_ms": high_ms}
     return values | {"base_device": point.base_device} | dict(point.fields) | expected | {"error": error}
+
+
+def _numbers(name: str, values: Any) -> list[float]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InputError(f"values of {name} are a list, got {values!r}")
+    return list(values)
 
 
 def _values(name: str, value: Any) -> list[Any]:

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
 import numpy as np
+from pydantic import model_validator
 
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import RooflineError
@@ -92,8 +93,15 @@ def out_ports(block: Block, ports: Ports) -> Ports:
     return tuple(Port(shape=t.shape, dtype=t.dtype) for t in outputs)
 
 
+#: a number of a stage beyond it is a typing mistake
+MOST = 1 << 24
+
+
 class Stage(SpecFile):
-    """A stage of an architecture file: `repeats` blocks of one kind. Each block file derives its own."""
+    """A stage of an architecture file: `repeats` blocks of one kind. Each block file derives its own.
+
+    Numbers are above 0; one whose default is 0 may be 0, which means none.
+    """
 
     kind: ClassVar[str] = ""
     #: fields that a width multiplier scales
@@ -106,6 +114,17 @@ class Stage(SpecFile):
     repeats: int = 1
     scale_width: bool = True
     scale_depth: bool = True
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value == field.default:
+                continue
+            if not 0 < value <= MOST:
+                zero = ", or 0 for none" if field.default == 0 else ""
+                raise ValueError(f"{name} must be above 0 and at most {MOST:,}{zero}, got {value!r}")
+        return self
 
     def make(self, index: int, ports: Ports) -> Block:
         """Return block number `index` of the stage for these inputs."""

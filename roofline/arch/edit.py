@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from roofline.arch.block import Stage, stage_class
-from roofline.arch.load import stage_from, stage_table
+from roofline.arch.load import model, stage_from, stage_table
 from roofline.arch.spec import Arch
 from roofline.errors import SpecError
 from roofline.names import lookup
 
 
-def edit_stage(arch: Arch, stage: str, **fields: Any) -> Arch:
+def edit_stage(arch: str | Path | Arch, stage: str, **fields: Any) -> Arch:
     """Return the network with fields of one stage changed, as an architecture file would state them.
 
     The name stays; what others published of the network does not hold any more and is left out.
 
     Parameters
     ----------
+    arch
+        A name, a file or an `Arch`.
     stage
         Its name in the architecture file.
     **fields
@@ -27,17 +30,17 @@ def edit_stage(arch: Arch, stage: str, **fields: Any) -> Arch:
     Raises
     ------
     UnknownNameError
-        No such stage or kind of block.
+        No such network, stage or kind of block.
     SpecError
         The stage takes no such field or value. Whether its blocks fit each other shows when they are built.
 
     Examples
     --------
-    >>> from roofline.arch.load import model
-    >>> edited = edit_stage(model("efficientnet-x-b0"), "s1", fused=False, activation="relu")
+    >>> edited = edit_stage("efficientnet-x-b0", "s1", fused=False, activation="relu")
     >>> [(s.name, s.fused, s.activation) for s in edited.stages if s.name == "s1"]
     [('s1', False, 'relu')]
     """
+    arch = model(arch)
     old = stage_of(arch, stage)
     table = stage_table(old)
     if "block" in fields:

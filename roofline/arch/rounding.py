@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from roofline.errors import ShapeError
+
 #: rounding may not lose more than a tenth of the channels (EfficientNet's ``round_filters``)
 KEPT_SHARE = 0.9
 
@@ -18,6 +20,19 @@ def round_filters(channels: float, divisor: int = 8, kept: float = KEPT_SHARE) -
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < kept * channels else rounded
+
+
+def some(channels: int, what: str) -> int:
+    """Return a number of channels that was rounded down.
+
+    Raises
+    ------
+    ShapeError
+        None are left.
+    """
+    if channels < 1:
+        raise ShapeError(f"{what} leaves no channels")
+    return channels
 
 
 def round_repeats(repeats: int, depth: float) -> int:

@@ -131,6 +131,8 @@ def with_overrides(device: Device, overrides: Mapping[str, float]) -> Device:
     InputError
         A value is outside any physical range, a count is not whole, or a nearer memory would be slower or larger.
     """
+    if not isinstance(overrides, Mapping):
+        raise InputError(f"overrides map the name of a field to its value, got {overrides!r}")
     wanted = {_field(device, name): _checked(_field(device, name), value) for name, value in overrides.items()}
     result, applied = device, {}
     for name in device_fields(device):

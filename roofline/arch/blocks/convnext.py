@@ -12,6 +12,7 @@ from typing import Literal
 
 from roofline.arch.block import Block, Ports, Stage, stage
 from roofline.arch.blocks.common import global_pool
+from roofline.arch.rounding import some
 from roofline.errors import SpecError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.tensor import Tensor
@@ -117,7 +118,7 @@ class ConvNeXtStage(Stage):
         closing: Literal["add", "downsample", "pool"]
         closing = "pool" if self.pool else "downsample" if self.downsample_to else "add"
         return ConvNeXtBlock(
-            hidden=round(self.channels * self.expand),
+            hidden=some(round(self.channels * self.expand), "expansion"),
             next_channels=self.downsample_to if last else 0,
             kernel=self.kernel,
             activation=self.activation,

@@ -11,7 +11,7 @@ from typing import Literal
 
 from roofline.arch.block import Block, Ports, Stage, stage
 from roofline.arch.blocks.common import conv_bn_act, depthwise_bn_act, global_pool, squeeze_excite
-from roofline.arch.rounding import round_filters
+from roofline.arch.rounding import round_filters, some
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
@@ -155,4 +155,4 @@ class MBConvStage(Stage):
 
 
 def _rounded(width: float, divisor: int) -> int:
-    return round_filters(width, divisor) if divisor > 1 else int(width)
+    return round_filters(width, divisor) if divisor > 1 else some(int(width), "expansion")

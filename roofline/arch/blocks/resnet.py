@@ -18,6 +18,7 @@ from roofline.arch.blocks.common import (
     space_to_depth,
     squeeze_excite,
 )
+from roofline.arch.rounding import some
 from roofline.errors import SpecError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.tensor import Tensor
@@ -121,7 +122,7 @@ class ResidualStage(Stage):
         """
         incoming = int(ports[0].shape[-1])
         stride = self.stride if index == 0 else 1
-        width = self.channels if self.basic else round(self.channels * self.bottleneck)
+        width = self.channels if self.basic else some(round(self.channels * self.bottleneck), "bottleneck")
         groups = width // self.group_width if self.group_width else self.groups
         if groups < 1 or width % groups or (self.group_width and (self.groups > 1 or width % self.group_width)):
             raise SpecError(
@@ -134,7 +135,7 @@ class ResidualStage(Stage):
             width=width,
             channels=self.channels,
             groups=groups,
-            squeeze=0 if self.se == "none" else round(base * self.se_ratio),
+            squeeze=0 if self.se == "none" else some(round(base * self.se_ratio), "squeeze-and-excite"),
             stride=stride,
             activation=self.activation,
             basic=self.basic,

@@ -14,6 +14,7 @@ from pydantic import Field
 from roofline.arch.block import Block, Ports, Stage, stage
 from roofline.arch.blocks.common import space_to_depth
 from roofline.arch.blocks.transformer import TransformerStage, check_ranks, mlp, self_attention
+from roofline.arch.rounding import some
 from roofline.dtypes import DTYPES
 from roofline.errors import ShapeError
 from roofline.graph.builder import GraphBuilder
@@ -152,4 +153,4 @@ class PatchMergingStage(Stage):
         _, rows, columns, width = (int(d) for d in ports[0].shape)
         if rows % 2 or columns % 2:
             raise ShapeError(f"patch merging needs an even resolution, got {rows!r} x {columns!r} tokens")
-        return PatchMerging(channels=int(width * self.expand))
+        return PatchMerging(channels=some(int(width * self.expand), "merging"))

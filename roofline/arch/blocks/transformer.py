@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from roofline.arch.block import Block, Ports, Stage, stage
+from roofline.arch.rounding import some
 from roofline.errors import ShapeError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.tensor import Tensor
@@ -114,7 +115,7 @@ class TransformerStage(Stage):
 
     def hidden(self, width: int) -> int:
         """Return the hidden width of the MLP."""
-        return int(width * self.mlp_ratio)
+        return some(int(width * self.mlp_ratio), "mlp_ratio")
 
 
 @dataclass(frozen=True, kw_only=True)
