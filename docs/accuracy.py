@@ -36,12 +36,13 @@ PAGE, RECIPES = ROOT / "docs" / "accuracy.md", ROOT / "docs" / "calibration.md"
 #: tells how far it is
 say = partial(print, file=sys.stderr, flush=True)
 #: validated, though no constant is fitted to them
-ALSO = tuple(
-    f"$M/{name}"
-    for name in ("v100_conv.csv", "gpu_fp32_conv2d.csv.gz", "tpu_v4_matmul.csv", "tpu_gemm_results_v6e.csv")
+ALSO = (
+    *("$M/timm/benchmark-infer-amp-nhwc-pt240-cu124-rtx4090.csv", "$M/v100_conv.csv", "$M/gpu_fp32_conv2d.csv.gz"),
+    *("$M/gpu_fp32_matmul.csv.gz", "$M/gpu_fp32_vector_ops.csv.gz", "$M/a100_fp16_ops.csv"),
+    "$M/tpu_gemm_results_v6e.csv",
 )
 #: rows of a file of networks that are traced, and of one of single ops, where a file is longer
-NETWORK_ROWS, OP_ROWS = 600, 3000
+NETWORK_ROWS, OP_ROWS = 150, 3000
 #: rows per set of the ablation
 ABLATION_ROWS = 200
 #: what is ablated: title -> words that tell one condition

@@ -197,6 +197,11 @@ def test_a_small_output_is_split_over_idle_units() -> None:
     assert tensorcore(**small, partial_sum_bytes_per_s=1e-9) == 64 * 64 * (1 << 16) / 4, "dear partial sums: no split"
 
 
+def test_what_cannot_be_split_leaves_units_idle() -> None:
+    small: dict[str, Any] = {"m": 64, "n": 64, "k": 1 << 16, "units": 16.0, "k_loop": 0.0, "tile_reuse": 0.0}
+    assert tensorcore(**small, splits=0.0) == 64 * 64 * (1 << 16) / 4  # 4 tiles of 32 x 32 on 16 units
+
+
 def test_channels_are_padded_to_the_alignment() -> None:
     assert tensorcore(n=121, k=505) == tensorcore(n=128, k=512)
     assert tensorcore(n=128, k=64 * 3, alignment=64) == tensorcore(n=128, k=64 * 2 + 1, alignment=64)

@@ -41,7 +41,7 @@ from roofline.simulate.machine import machine_for
 
 def test_timm_row(tmp_path: Path) -> None:
     (m,) = load(write(tmp_path, TIMM, TIMM_TEXT)).measurements
-    assert m.workload == TimmNetwork(name="resnet50", image_size=224)
+    assert m.workload == TimmNetwork(name="resnet50", image_size=224, low_norms="convolutional")
     assert (m.device, m.runtime, m.dtype, m.layout) == ("rtx-3090", "pytorch_eager", "amp_fp16", "nhwc")
     assert (m.batch, m.latency_s, m.family, m.mode, m.row) == (256, 0.128, "resnet", "inference", 2)
 

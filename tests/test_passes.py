@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from families import RUNTIMES, SAMPLE, policy_of, whole
 
@@ -10,11 +12,11 @@ from roofline.errors import InputError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.movement import Embedding
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Attention, BatchNorm, Cast, Conv, MatMul, Norm, Softmax
+from roofline.graph.ops import Attention, BatchNorm, Cast, Conv, Elementwise, MatMul, Norm, Softmax
 from roofline.passes.attention import decompose_attention
 from roofline.passes.batch_norm import fold_batch_norm
 from roofline.passes.composites import CHAINS, split_composites
-from roofline.passes.layout import check_layout, set_layout
+from roofline.passes.layout import check_layout, follow_layout, set_layout
 from roofline.passes.pipeline import rewrite
 from roofline.passes.precision import apply_precision
 from roofline.work import count
@@ -197,6 +199,21 @@ def test_autocast_keeps_batch_norm_in_the_format_of_its_input() -> None:
     assert cast.tensors["relu:0"].dtype.name == "fp16"
 
 
+def test_autocast_widens_neither_updates_in_place_nor_by_numbers() -> None:
+    """x.mul_(scale), x * tensor(0.5) and a norm that the program runs in fp16 itself; x * wide goes to fp32."""
+    b = GraphBuilder()
+    x = b.linear(b.input("x", (4, 8)), 8)
+    wide, number = b.parameter("wide", 8), b.parameter("number")
+    times: dict[str, Any] = {"function": "mul", "broadcast": (False, True)}
+    updated = b.add_op("updated", Elementwise, x, wide, keeps_dtype=True, **times)
+    scaled = b.add_op("scaled", Elementwise, updated, number, **times)
+    normed = b.add_op("normed", Norm, scaled, low_precision=True)
+    last = b.add_op("last", Elementwise, normed, wide, **times)
+    graph = apply_precision(b.graph([last]), precision("amp_fp16"))
+    formats = {op_id: graph.tensors[op.outputs[0]].dtype.name for op_id, op in graph.ops.items()}
+    assert [formats[name] for name in ("updated", "scaled", "normed", "last")] == ["fp16", "fp16", "fp16", "fp32"]
+
+
 @each_model
 def test_autocast_lists_hold_for_every_network(name: str) -> None:
     graph = apply_precision(whole(name), precision("amp_bf16"))
@@ -227,6 +244,42 @@ def test_layout_is_set_on_convolutions() -> None:
     assert check_layout("NCHW") == "nchw"
     with pytest.raises(InputError, match="unknown layout 'nhcw'; nearest"):
         check_layout("nhcw")
+
+
+def image_net() -> OpGraph:
+    """Two convolutions around a group norm, an activation, a norm over the channels of what tokens it makes."""
+    b = GraphBuilder()
+    x = b.conv(b.input("x", (2, 8, 8, 4)), 16, kernel=3, name="first")
+    x = b.relu(b.add_op("group", Norm, x, b.parameter("scale", 16), form="group"))
+    x = b.conv(x, 16, kernel=1, name="second")
+    return b.graph([b.layer_norm(b.reshape(x, (2, 64, 16)))])
+
+
+def copies(graph: OpGraph) -> dict[str, str]:
+    """Op that reads a copy in another memory format -> the copy's name."""
+    moves = {op.outputs[0]: op_id for op_id, op in graph.ops.items() if getattr(op, "function", "") == "relayout"}
+    return {op_id: moves[op.inputs[0]] for op_id, op in graph.ops.items() if op.inputs and op.inputs[0] in moves}
+
+
+def test_memory_formats_pass_from_op_to_op() -> None:
+    last = follow_layout(image_net(), "nhwc")
+    assert copies(last) == {"group": "group.to_nchw", "second": "second.to_nhwc"}  # back for the stored weights' sake
+    first = follow_layout(image_net(), "nchw")
+    assert copies(first) == {"norm": "norm.to_nhwc"}  # tokens of a channels-first image lie channels first
+    assert [op.layout for op in first.ops.values() if isinstance(op, Conv)] == ["nchw", "nchw"]
+    for graph in (first, last):
+        graph.check_shapes()
+        assert graph.macs == image_net().macs
+
+
+def test_computed_weights_leave_the_image_as_it_is() -> None:
+    b = GraphBuilder()
+    x = b.add_op("group", Norm, b.input("x", (2, 8, 8, 16)), form="group")
+    weight = b.reshape(b.layer_norm(b.reshape(b.parameter("w", 1, 1, 16, 8), (16, 8))), (1, 1, 16, 8))
+    graph = b.graph([b.add_op("conv", Conv, x, weight, kernel=(1, 1), stride=(1, 1))])
+    followed = follow_layout(graph, "nhwc")
+    assert followed.op("conv").layout == "nchw"  # type: ignore[attr-defined]
+    assert copies(followed) == {"group": "group.to_nchw"}
 
 
 # all together --------------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ EFFECTS: tuple[Effect, ...] = (
     _constant("achieved matrix rate", "matrix units at their peak", matrix_fraction=1.0),
     _formula("CTA tile choice", "only tiles of 128 x 128", TILES=((128, 128),)),
     _formula("split-K", "no cut of K", SPLITS=(1,)),
-    _constant("operand fetch", "operands of a tile are free", GPU, tile_reuse_elements=0.0),
+    _constant("operand fetch", "operands of a tile are free", GPU, tile_reuse_elements=0.0, lane_reuse_elements=0.0),
     _constant("K loop", "loops start and end at no cost", GPU, k_loop_elements=0.0),
     _constant("channel alignment", "no padding of channels", GPU, alignment_elements=1.0),
     _constant("channels-first cost", "both memory formats equal", GPU, nchw_fraction=1.0),

@@ -76,8 +76,12 @@ CONSTANTS: tuple[Constant, ...] = (
         why="operands are fetched at most twice through shared memory",
     ),
     Constant(
-        field="nchw_fraction", place="matrix.nchw_fraction", low=0.5, high=1.0, unit="fraction", kinds=("gpu",),
-        why="layout conversions read and write what the convolution reads and writes",
+        field="lane_reuse_elements", place="matrix.lane_reuse", low=0.0, high=16.0, unit=None, kinds=("gpu",),
+        why="a warp fetches its own part of a tile's operands: three to eight times the tile's own, in short reads",
+    ),
+    Constant(
+        field="nchw_fraction", place="matrix.nchw_fraction", low=0.0, high=1.0, unit="fraction", kinds=("gpu",),
+        why="from all of the traffic converted to channels last and back to none",
     ),
     Constant(
         field="weight_load_rows", place="matrix.weight_load", low=32.0, high=128.0, unit="cycles", kinds=("tpu",),

@@ -96,11 +96,12 @@ def tensorcore_time_s(
     batch: Numeric,
     units: float,
     unit_macs_per_s: Numeric,
-    alignment: float,
+    alignment: Numeric,
     k_loop: float,
-    tile_reuse: float,
+    tile_reuse: Numeric,
     operand_macs: Numeric,
     partial_sum_bytes_per_s: float,
+    splits: Numeric = 1.0,
 ) -> Array:
     """Time of `batch` products whose output is cut into tiles over `units` processors [s].
 
@@ -108,7 +109,8 @@ def tensorcore_time_s(
     processor, a started wave costs a whole one, and the K loop costs `k_loop` elements to start and end. A tile of
     height h and width w keeps the tensor cores busy for h w / (h w + tile_reuse x operand_macs x (h + w)) of the time:
     work grows with the area, operands with the sides, and fetching an element from shared memory takes as long as
-    `operand_macs` multiply-accumulates. A split adds partial sums that pass through memory. The best choice is taken.
+    `operand_macs` multiply-accumulates. A split adds partial sums that pass through memory; only products with `splits`
+    of 1, not 0, may be split. The best choice is taken.
 
     Sources: NVIDIA DL performance guide (tile and wave quantization, alignment); CUTLASS documentation (split-K).
     """
@@ -119,6 +121,7 @@ def tensorcore_time_s(
     width = np.array([t[1] for t in TILES], dtype=np.float64)[:, None, None]
     split = np.array(SPLITS, dtype=np.float64)[None, :, None]
     busy = height * width / (height * width + tile_reuse * operand_macs * (height + width))
+    split = 1.0 + (split - 1.0) * splits
     tiles = batch * np.ceil(m / height) * np.ceil(columns / width)
     waves = np.ceil(tiles * split / units)
     steps = K_STEP * np.ceil(depth / (split * K_STEP)) + k_loop

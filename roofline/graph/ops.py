@@ -157,10 +157,14 @@ class Attention(Op):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Elementwise(Op):
-    """`function` of each element; operands marked `broadcast` are smaller than the output."""
+    """`function` of each element; operands marked `broadcast` are smaller than the output.
+
+    With `keeps_dtype` the result has the format of the first operand, as an update in place does.
+    """
 
     function: str
     broadcast: tuple[bool, ...]
+    keeps_dtype: bool = False
     kind: ClassVar[str] = "elementwise"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
@@ -204,9 +208,13 @@ class BatchNorm(Op):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Norm(Op):
-    """Layer, RMS or group norm over computed statistics. Inputs: x (..., C), optionally scale and shift (C,)."""
+    """Layer, RMS or group norm over computed statistics. Inputs: x (..., C), optionally scale and shift (C,).
+
+    With `low_precision` the program itself runs it in the low precision of autocast, which would take fp32.
+    """
 
     form: Literal["layer", "rms", "group"] = "layer"
+    low_precision: bool = False
     kind: ClassVar[str] = "norm"
 
     @property

@@ -22,7 +22,7 @@ from roofline.passes.batch_norm import fold_batch_norm, use_batch_statistics
 from roofline.passes.composites import split_composites
 from roofline.passes.fuse import fuse
 from roofline.passes.kernels import Kernel, make_kernels
-from roofline.passes.layout import set_layout
+from roofline.passes.layout import follow_layout, set_layout
 from roofline.passes.precision import apply_precision
 from roofline.runtime.spec import Runtime
 
@@ -46,6 +46,7 @@ class Policy:
     fuse_movement: bool
     epilogue_functions: tuple[str, ...] | None = None
     split: tuple[str, ...] = ()
+    layout_copies: bool = False
     mode: Mode = "inference"
     optimizer: Optimizer | None = None
     recompute: bool = False
@@ -116,6 +117,7 @@ def policy(
         fuse_movement=runtime.fuse_movement,
         epilogue_functions=runtime.epilogue_functions,
         split=runtime.split,
+        layout_copies=runtime.layout_copies,
         mode=cast(Mode, mode),
         optimizer=cast("Optimizer | None", optimizer),
         recompute=recompute,
@@ -130,7 +132,7 @@ def rewrite(graph: OpGraph, policy: Policy) -> OpGraph:
         graph = fold_batch_norm(graph)
     graph = split_composites(graph, policy.split)
     graph = apply_precision(graph, policy.precision)
-    graph = set_layout(graph, policy.layout)
+    graph = (follow_layout if policy.layout_copies else set_layout)(graph, policy.layout)
     return use_batch_statistics(graph) if policy.mode == "training" else graph
 
 

@@ -60,10 +60,13 @@ def _wanted(op: Op, precision: Precision, inputs: list[Tensor]) -> DType:
     pointwise = isinstance(op, Elementwise)
     if isinstance(op, LOW_PRECISION_OPS) or (pointwise and function in LOW_PRECISION_FUNCTIONS):
         return precision.compute
+    if isinstance(op, Norm) and op.low_precision:
+        return precision.compute
     reduces = isinstance(op, (Reduce, Statistic)) and function in FULL_PRECISION_REDUCTIONS
     if isinstance(op, FULL_PRECISION_OPS) or reduces or (pointwise and function in FULL_PRECISION_FUNCTIONS):
         return precision.storage
-    operands = inputs[:1] if isinstance(op, BatchNorm) else inputs
+    first_only = isinstance(op, BatchNorm) or (isinstance(op, Elementwise) and op.keeps_dtype)
+    operands = inputs[:1] if first_only else [t for t in inputs if t.shape] or inputs  # a number widens no tensor
     return max((t.dtype for t in operands if t.dtype.kind == "float"), key=lambda d: d.bits, default=DTYPES["fp32"])
 
 

@@ -18,7 +18,8 @@ class Fusion(SpecFile):
     """Which ops become one kernel. `why` says where the policy is known from.
 
     `epilogue_functions` limits what the kernels of products absorb (all element-wise functions where it is missing);
-    `split` names functions that run as chains of simpler ones.
+    `split` names functions that run as chains of simpler ones. With `layout_copies` tensors keep the memory format that
+    the op before left, and are copied where the next one wants another.
     """
 
     fold_batch_norm: bool
@@ -28,6 +29,7 @@ class Fusion(SpecFile):
     movement: bool
     epilogue_functions: tuple[str, ...] | None = None
     split: tuple[str, ...] = ()
+    layout_copies: bool = False
     why: str
 
 
@@ -42,6 +44,7 @@ class MatrixConstants(SpecFile):
     partial_sum_ops: Count
     k_loop: Count
     tile_reuse: Count
+    lane_reuse: Count
     alignment: Count
 
 
@@ -102,19 +105,22 @@ class Runtime:
         copies in another order join point-wise kernels.
     epilogue_functions, split
         Functions that kernels of products absorb (None: all), and functions that run as chains of simpler ones.
+    layout_copies
+        Whether tensors are copied between ops that want different memory formats; else the compiler arranges them.
     matrix_fraction, vector_fraction, bandwidth_fraction
         Achieved share of each peak in the steady state.
     nchw_fraction
-        Further factor on convolutions of channels-first tensors.
+        Share of the traffic of channels-first convolutions that needs no conversion to channels last and back.
     weight_load_rows
         Systolic arrays: a tile of weights costs at least as many row times.
     tap_folding
         Systolic arrays: 1 where kernel taps share the array's rows with the channels, 0 where each tap is a pass.
     partial_sum_ops
         Vector operations for each output element and each pass over K beyond the first.
-    k_loop_elements, tile_reuse_elements, alignment_elements
+    k_loop_elements, tile_reuse_elements, lane_reuse_elements, alignment_elements
         Tensor cores: start and end of the K loop, operand elements fetched per side of a tile in units of
-        multiply-accumulates, channel alignment.
+        multiply-accumulates (by tensor cores, and by formats whose products run on the vector lanes), alignment of
+        16-bit channels.
     window_ops, pool_ops, access_ops
         Operations of the load path for each element of a sliding window of a depthwise convolution, for each one of
         pooling (None: the same), and for each element that the vector unit reads or writes.
@@ -149,6 +155,7 @@ class Runtime:
     fuse_movement: bool
     epilogue_functions: tuple[str, ...] | None
     split: tuple[str, ...]
+    layout_copies: bool
     matrix_fraction: float
     nchw_fraction: float
     weight_load_rows: float
@@ -156,6 +163,7 @@ class Runtime:
     partial_sum_ops: float
     k_loop_elements: float
     tile_reuse_elements: float
+    lane_reuse_elements: float
     alignment_elements: float
     vector_fraction: float
     window_ops: float
@@ -191,6 +199,7 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         fuse_movement=file.fusion.movement,
         epilogue_functions=file.fusion.epilogue_functions,
         split=file.fusion.split,
+        layout_copies=file.fusion.layout_copies,
         matrix_fraction=file.matrix.fraction.si,
         nchw_fraction=file.matrix.nchw_fraction.si,
         weight_load_rows=file.matrix.weight_load.si,
@@ -198,6 +207,7 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         partial_sum_ops=file.matrix.partial_sum_ops.si,
         k_loop_elements=file.matrix.k_loop.si,
         tile_reuse_elements=file.matrix.tile_reuse.si,
+        lane_reuse_elements=file.matrix.lane_reuse.si,
         alignment_elements=file.matrix.alignment.si,
         vector_fraction=file.vector.fraction.si,
         window_ops=file.vector.window_ops.si,

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from roofline.graph.op import Contraction
+from roofline.graph.op import Contraction, Op
 from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Conv
+from roofline.graph.resampling import ConvTranspose
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
 from roofline.passes.kernels import Access, Kernel
@@ -123,7 +125,7 @@ def _add_ops(
         for contraction in work.contractions:
             macs = macs + contraction.macs
             if contraction.form != "depthwise":
-                _add_contraction(contractions, contraction, owner, inputs[0], channels_first)
+                _add_contraction(contractions, contraction, owner, inputs[0], op, channels_first)
         vector_ops = vector_ops + work.vector_ops
         largest = inputs[0] if op.reduces and not inputs[0].stored else outputs[0]
         if op.family != "movement":
@@ -140,11 +142,12 @@ def _add_ops(
 
 
 def _add_contraction(
-    contractions: _Collector, c: Contraction, owner: Index, operand: Tensor, channels_first: float
+    contractions: _Collector, c: Contraction, owner: Index, operand: Tensor, op: Op, channels_first: float
 ) -> None:
     contractions.add(
         kernel=owner, batch=c.batch, m=c.m, n=c.n, k=c.k, taps=c.taps, grouped=float(c.form == "grouped"),
-        dtype=DTYPE_CODES[operand.dtype.name], channels_first=channels_first,
+        windowed=float(isinstance(op, Conv | ConvTranspose)), dtype=DTYPE_CODES[operand.dtype.name],
+        channels_first=channels_first,
     )  # fmt: skip
 
 

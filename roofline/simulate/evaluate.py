@@ -70,13 +70,16 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
     vector_s = _vector(table, machine, fold.segment_sum(partial_ops, table.contractions.kernel, count))
     memory_s, padded_bytes, ideal_memory_s = _memory(table, machine)
     floor_s = runtime.floor_s + runtime.trace_s * table.kernels.ops
+    converted_s = _conversions(table, machine) * memory_s
     return KernelCosts(
         matrix_s=matrix_s,
         vector_s=vector_s,
         memory_s=memory_s,
         floor_s=floor_s,
         host_s=np.full(count, runtime.host_s),
-        time_s=combine.kernel_time_s(matrix_s, vector_s, memory_s, overlap=runtime.overlap, floor_s=floor_s),
+        time_s=combine.kernel_time_s(
+            matrix_s, vector_s, memory_s, overlap=runtime.overlap, floor_s=floor_s + converted_s
+        ),
         padded_bytes=padded_bytes,
         ideal_memory_s=ideal_memory_s,
     )
@@ -108,20 +111,29 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
             **sizes,
             units=machine.units,
             unit_macs_per_s=machine.unit_macs_per_s[c.dtype],
-            alignment=runtime.alignment_elements,
+            alignment=machine.alignment[c.dtype],
             k_loop=runtime.k_loop_elements,
-            tile_reuse=runtime.tile_reuse_elements,
+            tile_reuse=machine.tile_reuse[c.dtype],
             operand_macs=machine.operand_macs[c.dtype],
+            splits=(1.0 - c.windowed) * (c.batch <= 1.0),
             partial_sum_bytes_per_s=machine.bandwidths_bytes_per_s[-1] * machine.bandwidth_fraction,
         )
         partial_ops = np.zeros_like(time_s)
-    fraction = machine.matrix_fraction * _layout_factor(c.channels_first, machine)
+    fraction = machine.matrix_fraction
     one_tap = 1.0 * (c.taps <= 1.0)
     return time_s / (fraction * (1.0 - one_tap * (1.0 - runtime.product_fraction))), np.asarray(partial_ops)
 
 
-def _layout_factor(channels_first: Array, machine: Machine) -> Array:
-    return 1.0 - channels_first * (1.0 - machine.runtime.nchw_fraction)
+def _conversions(table: KernelTable, machine: Machine) -> Array:
+    """Return how often the traffic of each kernel passes memory once more, because convolutions are channels first.
+
+    What they cannot take as it is, they read and write again, as channels last; so do depthwise ones. Products on
+    vector lanes take any order.
+    """
+    c, v, count = table.contractions, table.vectors, table.kernel_count
+    dense = fold.segment_max(c.channels_first * (1.0 - machine.on_lanes[c.dtype]), c.kernel, count)
+    depthwise = fold.segment_max(v.channels_first * (v.window_loads > 0), v.kernel, count)
+    return np.asarray(2.0 * (1.0 - machine.runtime.nchw_fraction) * np.maximum(dense, depthwise))
 
 
 def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
@@ -132,7 +144,7 @@ def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
     )
     pool_ops = runtime.window_ops if runtime.pool_ops is None else runtime.pool_ops
     ops_per_load = runtime.window_ops + v.pools * (pool_ops - runtime.window_ops)
-    windows = v.window_loads * ops_per_load * padding / _layout_factor(v.channels_first, machine)
+    windows = v.window_loads * ops_per_load * padding
     accesses = a.by_vector_unit * a.elements * runtime.access_ops
     load_ops = fold.segment_sum(windows, v.kernel, count) + fold.segment_sum(accesses, a.kernel, count)
     by_software = machine.stored_only[a.dtype] * (1.0 - table.kernels.copies_only[a.kernel])  # a copy converts nothing

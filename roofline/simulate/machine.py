@@ -19,6 +19,11 @@ from roofline.simulate.table import DTYPE_CODES
 LAYOUT_TILE = {"tpu": (128, 8), "gpu": (1, 1), "cpu": (1, 1)}
 #: floating-point arithmetic of vector units is this wide: narrower formats are converted
 WORD_BITS = 32
+#: `alignment` of a runtime counts elements of this size: what is aligned are bytes (8 of 16 bits, 4 of 32, 16 of 8)
+ALIGNED_BYTES = 2.0
+#: tensor cores fetch elements of this size transposed, 8 x 8 at a time; larger ones take an instruction for each word
+#: (PTX ISA: ldmatrix, and the transposed operands of wgmma, are for 16-bit formats)
+TRANSPOSED_BYTES = 2.0
 #: bytes that one lane loads at a time
 LOAD_BYTES = 4
 #: bytes per clock of a processor's shared memory where the device file states none: 32 banks of 4 bytes (CUDA
@@ -43,6 +48,9 @@ class Machine:
     unit_macs_per_s: Array
     operand_macs: Array
     stored_only: Array
+    on_lanes: Array
+    alignment: Array
+    tile_reuse: Array
     narrow: Array
     matrix_fraction: float
     simple_ops_per_s: float
@@ -84,10 +92,11 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
     device.peak_flops_per_s(precision.compute.name)
     matrix = device.matrix
     rows, columns = float(matrix.rows or 1), float(matrix.cols or 1)
-    stored_only = np.zeros(len(DTYPE_CODES))
+    stored_only, on_lanes = np.zeros(len(DTYPE_CODES)), np.zeros(len(DTYPE_CODES))
     unit_macs = np.full(len(DTYPE_CODES), np.nan)
     for name, rate in matrix.rates.items():
         stored_only[DTYPE_CODES[name]] = float(rate.stored_only)
+        on_lanes[DTYPE_CODES[name]] = float(rate.runs_on == "vector")
         unit_macs[DTYPE_CODES[name]] = rate.peak_flops_per_s / (2.0 * device.cores * matrix.units)
     element_bytes = np.array([dtype.bytes for dtype in DTYPES.values()])
     overrides = device.overrides.get(runtime.name, {})
@@ -106,6 +115,15 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         row_time_s=rows * columns / unit_macs,
         unit_macs_per_s=unit_macs,
         stored_only=stored_only,
+        on_lanes=on_lanes,
+        alignment=np.where(
+            on_lanes > 0, 1.0, np.maximum(1.0, runtime.alignment_elements * ALIGNED_BYTES / element_bytes)
+        ),
+        tile_reuse=np.where(
+            on_lanes > 0,
+            runtime.lane_reuse_elements,
+            runtime.tile_reuse_elements * np.maximum(1.0, element_bytes / TRANSPOSED_BYTES),
+        ),
         narrow=np.array([float(dtype.kind == "float" and dtype.bits < WORD_BITS) for dtype in DTYPES.values()]),
         operand_macs=unit_macs * element_bytes / _local_bytes_per_s(device),
         matrix_fraction=overrides.get("matrix_fraction", runtime.matrix_fraction),

@@ -45,6 +45,7 @@ class ContractionColumns(Columns):
     k: Array
     taps: Array
     grouped: Array
+    windowed: Array
     dtype: Index
     channels_first: Array
 

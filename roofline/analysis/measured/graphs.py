@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import pickle
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from roofline.analysis.measured.types import SavedGraph, TimmNetwork
 from roofline.errors import InputError, RooflineError
 from roofline.files import atomic
 from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Norm
 from roofline.graph.serial import load_graph
 from roofline.measure.timm_networks import build, import_timm
 from roofline.passes.pipeline import Policy
@@ -23,7 +25,7 @@ from roofline.simulate.lowering import lower_graph
 from roofline.simulate.table import KernelTable
 
 #: what of the package's code decides how a traced graph looks, and how its kernel table does
-GRAPH_CODE = ("frontends", "graph")
+GRAPH_CODE = ("frontends", "graph", "analysis/measured/graphs.py")
 TABLES = ("simulate/table.py", "simulate/build.py", "simulate/lowering.py", "analysis/columns.py")
 TABLE_CODE = (*GRAPH_CODE, "passes", "work", *TABLES)
 #: a tag that newer releases no longer accept; the network is the same without it
@@ -117,7 +119,27 @@ def trace(network: TimmNetwork, batch: int) -> OpGraph:
         raise InputError("networks of pytorch-image-models need PyTorch: pip install 'roofline[torch]' timm") from None
     module = _module(network)
     image = torch.empty(batch, 3, network.image_size, network.image_size, device="meta")
-    return from_torch(module, (image,), name=network.name)
+    plain = network.low_norms == "convolutional" and hasattr(module, "patch_embed")
+    low = {
+        name
+        for name, part in module.named_modules()
+        if network.low_norms != "none"
+        and hasattr(part, "_fast_norm")
+        and not (plain and type(part).__name__ == "LayerNorm")
+    }
+    return low_precision_norms(from_torch(module, (image,), name=network.name), low)
+
+
+def low_precision_norms(graph: OpGraph, modules: Set[str]) -> OpGraph:
+    """Return a graph whose norms in these modules stay in the low precision of autocast, as timm's option makes them.
+
+    The published results were measured with it (`roofline.analysis.measured.networks`).
+    """
+    ops = {
+        i: replace(op, low_precision=True) if isinstance(op, Norm) and i.rpartition("/")[0] in modules else op
+        for i, op in graph.ops.items()
+    }
+    return OpGraph(ops, graph.tensors, graph.outputs, graph.name)
 
 
 def _module(network: TimmNetwork) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 from roofline.analysis.measured.cells import Cells, device_in
 from roofline.analysis.measured.files import Sheet
@@ -78,7 +79,7 @@ def _timm(cells: Cells, sheet: Sheet, options: Options, prefix: str, mode: str) 
     yield Measurement(
         row=cells.row,
         label=f"{name} @{size}",
-        workload=TimmNetwork(name=name, image_size=size, fused_attention=fused),
+        workload=TimmNetwork(name=name, image_size=size, fused_attention=fused, low_norms=_low_norms(sheet)),
         device=device,
         runtime=runtime,
         dtype=dtype,
@@ -89,6 +90,17 @@ def _timm(cells: Cells, sheet: Sheet, options: Options, prefix: str, mode: str) 
         mode=mode,
         optimizer=TRAINED_WITH if mode == "training" else None,
     )
+
+
+def _low_norms(sheet: Sheet) -> Literal["all", "convolutional", "none"]:
+    """Return which norms ran in low precision, by the PyTorch release in the file's name: ``pt240`` is 2.4.0.
+
+    Group norm costs its casts to fp32 in the results of 1.12, and does not in those of 2.4; transformers whose first op
+    is a layer norm are faster than their twins without (a residual stream of 16 bits) in those of 2.9, not of 2.4.
+    """
+    found = re.search(r"-pt(\d)(\d+)\d-", sheet.stem)
+    release = (int(found[1]), int(found[2])) if found else (9, 0)
+    return "none" if release < (2, 0) else "convolutional" if release < (2, 6) else "all"
 
 
 @measured_format(

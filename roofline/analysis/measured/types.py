@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from roofline.arch.block import Block, Ports
 from roofline.arch.spec import Arch
@@ -23,12 +23,19 @@ class SingleOp:
 class TimmNetwork:
     """A network of pytorch-image-models, by its name there: traced when it is needed.
 
-    `fused_attention` is off where the release that ran it had no fused kernel for it.
+    Attributes
+    ----------
+    fused_attention
+        Off where the release that ran it had no fused kernel for it.
+    low_norms
+        Norms that stay in the low precision of autocast by timm's option: all of timm's own; those of networks with
+        convolutions ("convolutional": before 2025 its transformers had PyTorch's layer norm); none.
     """
 
     name: str
     image_size: int
     fused_attention: bool = True
+    low_norms: Literal["all", "convolutional", "none"] = "all"
 
 
 @dataclass(frozen=True, kw_only=True)

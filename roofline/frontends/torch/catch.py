@@ -1,4 +1,4 @@
-"""Functions that are lowered whole, before torch takes them apart: attention, recurrent layers, RMS norm."""
+"""Functions that are lowered whole, before torch takes them apart: attention, linear and recurrent layers, RMS norm."""
 
 from __future__ import annotations
 

@@ -198,4 +198,7 @@ class Lowering:
             broadcast = v.shape != shape
             small.append(broadcast)
             inputs.append(self.tensor(v) if broadcast else self.tensor(v, order))
-        return self.emit(ops.Elementwise, inputs, out, order=order, function=function, broadcast=tuple(small))
+        return self.emit(
+            ops.Elementwise, inputs, out, order=order, function=function, broadcast=tuple(small),
+            keeps_dtype=self.in_place and not small[0],
+        )  # fmt: skip

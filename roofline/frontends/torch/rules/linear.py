@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from roofline.frontends.torch import value as views
+from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.lower import Lowering
 from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.trace import Tracer
 from roofline.frontends.torch.value import Value
 from roofline.graph import ops
 
@@ -46,6 +50,19 @@ def _addmm(t: Lowering, a: Any, out: Any) -> Value:
 def _linear(t: Lowering, a: Any, out: Any) -> Value:
     bias = (a.bias,) if a.bias is not None else ()
     return product(t, _matrix(a.input), views.transpose(a.weight, 0, 1), out, *bias)
+
+
+@caught("linear")
+def linear(tracer: Tracer, input: Any, weight: Any, bias: Any = None) -> Any:
+    """One product with its bias. Torch takes it apart where the input is no dense matrix, as norms leave it on meta."""
+    if input.dim() < 2 or weight.dim() != 2:
+        return NotImplemented
+    tracer.t.op_name = "mm" if bias is None else "addmm"
+    made = torch.empty((*input.shape[:-1], weight.shape[0]), dtype=input.dtype, device="meta")
+    columns = views.transpose(tracer.value(weight), 0, 1)
+    biases = () if bias is None else (tracer.value(bias),)
+    tracer.bind(made, product(tracer.t, tracer.value(input), columns, made, *biases))
+    return made
 
 
 def _matrix(v: Value) -> Value:

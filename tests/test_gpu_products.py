@@ -1,0 +1,68 @@
+"""Products on GPUs by format: what tensor cores ask of operands, and what vector lanes do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import roofline as rf
+from roofline.device.load import device
+from roofline.dtypes import precision
+from roofline.graph.builder import GraphBuilder
+from roofline.runtime.load import runtime
+from roofline.simulate.machine import machine_for
+from roofline.simulate.table import DTYPE_CODES
+
+
+def conv_s(channels: int, **options: Any) -> float:
+    """Time of a deep convolution of large images, which nothing but its products bounds."""
+    b = GraphBuilder()
+    x = b.conv(b.input("x", (16, 64, 64, channels)), 256, kernel=7, name="conv")
+    options = {"device": "v100", "runtime": "pytorch_eager", **options}
+    kernels = rf.simulate(b.graph([x]), **options).kernels
+    (found,) = kernels.loc[kernels.kind == "conv", "matrix_time_s"]
+    return float(found)
+
+
+@pytest.mark.parametrize(("dtype", "padded"), [("fp16", 8), ("fp32", 1)])
+def test_tensor_cores_pad_channels_and_vector_lanes_do_not(dtype: str, padded: int) -> None:
+    if padded == 1:
+        assert conv_s(3, dtype=dtype) < 0.5 * conv_s(8, dtype=dtype)
+    else:
+        assert conv_s(3, dtype=dtype) == conv_s(padded, dtype=dtype)
+
+
+def test_channels_first_costs_the_formats_that_tensor_cores_take() -> None:
+    share = runtime("pytorch_eager", "gpu").nchw_fraction
+    b = GraphBuilder()
+    graph = b.graph([b.conv(b.input("x", (16, 64, 64, 64)), 64, kernel=3, name="conv")])
+    last, first = (
+        rf.simulate(graph, "v100", dtype="fp16", runtime="pytorch_eager", layout=layout).kernels.iloc[0]
+        for layout in ("nhwc", "nchw")
+    )
+    converted_s = 2 * (1 - share) * last.memory_time_s  # both operands read and written once more
+    assert first.time_s - last.time_s == pytest.approx(converted_s)
+    assert conv_s(64, dtype="fp32", layout="nchw") == conv_s(64, dtype="fp32", layout="nhwc")
+
+
+def test_alignment_counts_bytes_and_wide_operands_are_fetched_word_by_word() -> None:
+    stack = runtime("pytorch_eager", "gpu")
+    machine = machine_for(device("a100-40gb"), stack, precision("fp16"), "nhwc", 1)
+    code = DTYPE_CODES
+    assert [machine.alignment[code[name]] for name in ("fp32", "tf32", "fp16", "int8")] == [1, 4, 8, 16]
+    wanted = [stack.lane_reuse_elements, 2 * stack.tile_reuse_elements, stack.tile_reuse_elements]
+    assert [machine.tile_reuse[code[name]] for name in ("fp32", "tf32", "fp16")] == wanted
+
+
+def test_a_convolution_is_not_split_where_a_product_is() -> None:
+    """64 x 64 results of 65,536 terms each: a product spreads them over the chip, a convolution leaves it idle."""
+    b = GraphBuilder()
+    product = b.graph([b.linear(b.input("x", (64, 65536)), 64, bias=False)])
+    b = GraphBuilder()
+    convolution = b.graph([b.conv(b.input("x", (1, 8, 8, 65536)), 64, kernel=1)])
+    times = [
+        rf.simulate(g, "v100", dtype="fp16", runtime="pytorch_eager").kernels.matrix_time_s
+        for g in (product, convolution)
+    ]
+    assert float(times[1].max()) > 2 * float(times[0].max())
