@@ -87,6 +87,7 @@ def test_few_rows_cost_the_load_of_the_weights() -> None:
         (3, 9, 1, 9),  # an RGB stem: 27 of 128 rows, or nine loads of three rows each
         (64, 9, 5, 9),  # 576 rows are 4.5 loads
         (128, 9, 9, 9),
+        (300, 9, 22, 27),  # 2,700 rows are 21.1 loads; three for each tap
         (1, 1, 1, 1),
     ],
 )
@@ -104,6 +105,9 @@ def test_grouped_convolutions_take_the_better_of_two_ways() -> None:
     # 4 groups of 128 x 128: apart 4 tiles, as one product 16
     four = float(grouped_systolic_time_s(m=4096, n=128, k=128, batch=4, **array))
     assert four == 4 * 4096 + FILL_AND_DRAIN
+    # 6 groups of 40 x 40: apart 6 tiles, as one product of 240 x 240 only 4
+    six = float(grouped_systolic_time_s(m=4096, n=40, k=40, batch=6, **array))
+    assert six == 4 * 4096 + FILL_AND_DRAIN
 
 
 @settings(max_examples=80)
@@ -200,6 +204,17 @@ def test_a_small_output_is_split_over_idle_units() -> None:
 def test_what_cannot_be_split_leaves_units_idle() -> None:
     small: dict[str, Any] = {"m": 64, "n": 64, "k": 1 << 16, "units": 16.0, "k_loop": 0.0, "tile_reuse": 0.0}
     assert tensorcore(**small, splits=0.0) == 64 * 64 * (1 << 16) / 4  # 4 tiles of 32 x 32 on 16 units
+
+
+def test_the_choices_are_those_that_libraries_offer() -> None:
+    """Sides of tiles and splits are powers of two; a large tile comes both ways round; sums are fp32, out and in."""
+    assert all(side in (32, 64, 128, 256) for tile in TILES for side in tile)
+    assert {(width, height) for height, width in TILES if height * width > 128 * 64} <= set(TILES)
+    assert max(height * width for height, width in TILES) == 256 * 128, "what the registers of a processor hold"
+    assert all(split.bit_count() == 1 for split in SPLITS) and max(SPLITS) == 16
+    assert len(set(TILES)) == len(TILES) and len(set(SPLITS)) == len(SPLITS)
+    assert np.float32().nbytes * 2 == PARTIAL_SUM_BYTES
+    assert K_STEP == 2 * 16
 
 
 def test_channels_are_padded_to_the_alignment() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from roofline.cost.combine import attainable_flops_per_s, kernel_time_s
 from roofline.cost.fold import latency_s, peak_memory_bytes, segment_max, segment_sum
-from roofline.cost.memory import padding_ratio, resident_fraction, split_by_level, transfer_time_s
+from roofline.cost.memory import padding_ratio, resident_fraction, row_major_padding, split_by_level, transfer_time_s
 from roofline.cost.vector import partial_sum_ops, vector_time_s
 
 sizes = st.integers(1, 300)
@@ -63,6 +63,13 @@ def test_padding_by_hand(batch: int, inner: int, channels: int, ratio: float) ->
     assert float(found) == pytest.approx(ratio, rel=1e-12)
 
 
+def test_rows_in_the_lanes_by_hand() -> None:
+    tile = {"width": 4.0, "height": 7.0, "lanes": 5.0, "sublanes": 7.0}
+    assert float(row_major_padding(**tile, limit=1.26)) == 5 / 4
+    assert float(row_major_padding(**tile, limit=1.25)) == 0, "the limit itself is too much"
+    assert float(row_major_padding(**tile | {"height": 6.0}, limit=1.5)) == pytest.approx(5 / 4 * 7 / 6, rel=1e-12)
+
+
 # what stays on chip --------------------------------------------------------------------------------------------------
 
 
@@ -105,6 +112,13 @@ def test_transfer_time_by_hand() -> None:
     # 1 us to start, 900 B at half of 900 B/s, 100 B at half of 400 B/s
     found = transfer_time_s([900.0, 100.0], [900.0, 400.0], fraction=0.5, latency_s=1e-6)
     assert float(found) == pytest.approx(1e-6 + 2.0 + 0.5)
+    # a short transfer: 1 us of bytes and 3 us of latency overlap to 1 + 3 x 1 / (1 + 3) us
+    short = transfer_time_s([100.0], [1e8], fraction=1.0, latency_s=3e-6)
+    assert float(short) == pytest.approx(1.75e-6, rel=1e-12)
+    assert float(transfer_time_s([0.0], [1e8], fraction=1.0, latency_s=3e-6)) == 0
+    assert float(transfer_time_s([0.0], [1e8], fraction=1.0, latency_s=0.0)) == 0
+    with pytest.raises(ValueError, match="zip"):
+        transfer_time_s([100.0, 1.0], [1e8], fraction=1.0, latency_s=0.0)
 
 
 @settings(max_examples=40)
@@ -150,6 +164,7 @@ def test_depthwise_and_partial_sums_by_hand() -> None:
     # 4 x 5 results, twice, are added up over three passes: two additions each
     assert partial_sum_ops(m=4, n=5, batch=2, passes=3, ops_per_sum=1) == 2 * 20 * 2
     assert partial_sum_ops(m=4, n=5, batch=2, passes=1, ops_per_sum=1) == 0
+    assert partial_sum_ops(m=4, n=5, batch=2, passes=3, ops_per_sum=3) == 2 * 20 * 2 * 3
 
 
 # together ------------------------------------------------------------------------------------------------------------
@@ -205,6 +220,7 @@ def test_latency_is_that_of_the_slower_queue() -> None:
     assert float(latency_s(3.0, 5.0, program_s=1.0)) == 6
     assert list(latency_s(np.array([1.0, 4.0]), np.array([2.0, 2.0]), program_s=0.5)) == [2.5, 4.5]
     assert peak_memory_bytes(100.0, 50.0) == 150
+    assert peak_memory_bytes(100.0, 50.0, 25.0) == 175
 
 
 def test_formulas_do_not_depend_on_the_company() -> None:

@@ -57,15 +57,15 @@ FUNCTIONS: dict[str, tuple[float, float]] = {
     "addcdiv": (3.0, 1.0),
     "hypot": (3.0, 1.0),
     "glu": (SIGMOID[0] + 1, SIGMOID[1]),
-    "lstm_cell": (1.75 + 0.75 * SIGMOID[0] + 0.5 * TANH[0], 0.75 * SIGMOID[1] + 0.5 * TANH[1]),  # per gate element:
-    # three sigmoids and two tanh for four gates, two sums of products, one addition of both matrix products each
-    "gru_cell": (2.0 + (2 * SIGMOID[0] + TANH[0]) / 3, (2 * SIGMOID[1] + TANH[1]) / 3),
+    "lstm_cell": (2.0 + 0.75 * SIGMOID[0] + 0.5 * TANH[0], 0.75 * SIGMOID[1] + 0.5 * TANH[1]),  # per gate element:
+    # three sigmoids and two tanh for four gates; f c + i g, o tanh(c), one addition of both matrix products each
+    "gru_cell": ((7.0 + 2 * SIGMOID[0] + TANH[0]) / 3, (2 * SIGMOID[1] + TANH[1]) / 3),  # n + z (h - n), r y, additions
     "erfc": (ERF[0] + 1, ERF[1]),
     "square": (1.0, 0.0),
     "sign": (2.0, 0.0),  # two comparisons
     "round": (1.0, 0.0),  # floor, ceil, round, truncation
     "logical": (1.0, 0.0),  # and, or, xor, not, shifts
-    "remainder": (3.0, 1.0),  # division, floor, multiply-subtract
+    "remainder": (4.0, 1.0),  # division, floor, multiply, subtract
     "clamp": (2.0, 0.0),
     "cbrt": (2.0, 2.0),  # exp2(log2 x / 3)
     "tan": (5.0, 3.0),  # sine over cosine
