@@ -12,6 +12,8 @@ from typing import Any
 from roofline import __version__
 from roofline.errors import InputError
 
+#: suffixes of the pictures that are drawn
+PICTURES = (".png", ".svg", ".pdf")
 #: of the JSON that reports and verbs write; a field that goes away or changes its meaning raises it
 SCHEMA_VERSION = 1
 

@@ -53,6 +53,17 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %" if share == 0 or share >= 0.9995 else f"{share * 100:.1f} %"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things.
+
+    Examples
+    --------
+    >>> counted(1, "run"), counted(2000, "run")
+    ('1 run', '2,000 runs')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def gibibytes(size_bytes: float) -> str:
     """Return a footprint in GiB.
 

@@ -234,6 +234,8 @@ def test_a_reason_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
         (["advise", "efficientnet-b0", "--device", "tpu-v3", "--limit", "0"], "--limit must be at least 1, got 0"),
         (["advise", "efficientnet-b0", "--device", "tpu-v3", "--output", "advice.png"], "allowed: .csv, .json"),
         (["advise", "--device", "tpu-v3"], "give a MODEL"),
+        (["advise", "resnet-18", "--device", "tpu-v3", "--kind", ""], "give at least one --kind of free, precision"),
+        (["advise", "resnet-18", "-d", "tpu-v3", "-d", "v100"], "--device takes one value, and is given 2 times"),
         (
             ["advise", "efficientnet-b0", "--device", "tpu-v3", "--kind", "fre"],
             "unknown --kind 'fre'; nearest: 'free'",
@@ -286,3 +288,11 @@ def test_kinds_choose_the_changes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line) == 0
     rows = json.loads(capsys.readouterr().out)["advice"]
     assert {row["kind"] for row in rows} == {FREE, PRECISION}
+
+
+def test_advice_for_a_hypothetical_device(capsys: pytest.CaptureFixture[str]) -> None:
+    change = "hbm.bandwidth_bytes_per_s*=2"
+    assert main(["advise", "resnet-18", "--device", "tpu-v3", "--set", change, "--format", "json"]) == 0
+    before = json.loads(capsys.readouterr().out)["advice"][0]["latency_before_ms"]
+    fast = rf.device("tpu-v3").with_overrides({"hbm.bandwidth_bytes_per_s": 1.8e12})
+    assert before == rf.simulate("resnet-18", fast).latency_ms

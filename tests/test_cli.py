@@ -134,6 +134,7 @@ MISTAKES = {
     "devices": ["devices", "tpu-v33"],
     "models": ["models", "resnet-51x"],
     "runtimes": ["runtimes", "xlaa"],
+    "two devices": ["simulate", "efficientnet-b0", "-d", "tpu-v3", "--device", "v100"],
     "compare nothing": ["compare", ",", "-d", "tpu-v3"],
     "compare other device": ["compare", "efficientnet-b0", "-d", "tpu-v3", "--dtype", "v100=fp16"],
     "compare batch": ["compare", "efficientnet-b0", "-d", "tpu-v3", "--batch", "many"],

@@ -234,6 +234,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "devices": ({"targets": {"tpu-v3": [30], "v100": [30, 40]}, "device": DEVICES}, "same number for every device"),
     "mapping": ({"targets": {"tpu-v3": [30]}, "objective": "flops"}, "give a list"),
     "range": ({"like": "efficientnet-b7..b1"}, "a range of networks is like"),
+    "top1 beyond the law": ({"times": [2], "base_top1": 95.0}, "no network reaches more than 90"),
     "top1": ({"times": [2], "base_top1": 0.77e3}, "percentage in 0..100"),
     "tie": ({"times": [2], "tie_pp": -1}, "tie_pp must be"),
     "nan": ({"times": [2], "accuracy": lambda d, w, r: d * np.nan}, "returned"),

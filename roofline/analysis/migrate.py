@@ -15,6 +15,7 @@ from roofline.device.load import device as load_device
 from roofline.errors import InputError
 from roofline.plot.compare import family
 from roofline.stats import geometric_mean
+from roofline.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,9 +95,7 @@ class Migration(Shown):
     @property
     def conditions(self) -> str:
         """Devices, runtimes, precisions and cores of both sides, in one line."""
-        return " -> ".join(
-            f"{r.device} ({r.runtime}, {r.dtype}, {r.cores} core{'s' if r.cores > 1 else ''})" for r in self.runs[0]
-        )
+        return " -> ".join(f"{r.device} ({r.runtime}, {r.dtype}, {counted(r.cores, 'core')})" for r in self.runs[0])
 
     @property
     def finding(self) -> str:

@@ -9,6 +9,10 @@ import typer
 
 from roofline.cli import frontend, output
 from roofline.cli.options import (
+    BatchOption,
+    CoreCountOption,
+    DeviceOption,
+    DtypeOption,
     ForceOption,
     Format,
     FormatOption,
@@ -16,7 +20,10 @@ from roofline.cli.options import (
     LayoutOption,
     ModeOption,
     OutputOption,
+    RuntimeOption,
+    SetOption,
     StrictOption,
+    machines,
     words,
 )
 from roofline.errors import InputError, nearest
@@ -34,18 +41,19 @@ WORTH_SAYING = 0.0005
 
 
 def command(
-    device: Annotated[str, typer.Option("--device", "-d", help="A device name (roofline devices), or a TOML file.")],
+    device: DeviceOption,
     model: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="A model name, a TOML file, or a saved graph (.json).")
     ] = None,
-    batch: Annotated[int | None, typer.Option("--batch", "-b", help="Examples per run.")] = None,
-    dtype: Annotated[str | None, typer.Option("--dtype", help="bf16, fp16, int8, amp_fp16, ...")] = None,
-    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help="Default: the device's.")] = None,
+    batch: BatchOption = None,
+    dtype: DtypeOption = None,
+    runtime: RuntimeOption = None,
     layout: LayoutOption = None,
     image_size: ImageSizeOption = None,
-    cores: Annotated[int | None, typer.Option("--cores", help="Program instances; default: all.")] = None,
+    cores: CoreCountOption = None,
     mode: ModeOption = "inference",
     strict: StrictOption = False,
+    changes: SetOption = None,
     limit: Annotated[int, typer.Option("--limit", help="Lines of the table.")] = 15,
     everything: Annotated[bool, typer.Option("--all", help="Also changes that gain nothing.")] = False,
     kind: Annotated[
@@ -70,7 +78,9 @@ def command(
     output.check_suffix(file, (".csv", ".json"), force=force)
     if limit < 1:
         raise InputError(f"--limit must be at least 1, got {limit}")
-    kinds = words(kind or list(KINDS))
+    kinds = words(list(KINDS) if kind is None else kind)
+    if not kinds:
+        raise InputError(f"give at least one --kind of {', '.join(KINDS)}")
     for name in kinds:
         if name not in KINDS:
             raise InputError(f"unknown --kind {name!r}{nearest(name, KINDS)}")
@@ -83,8 +93,9 @@ def command(
             cache=cache,
         ),
     )  # fmt: skip
+    chip = machines([device], changes)[device]
     advice = rf.advise(
-        network, device, batch=batch, dtype=dtype, runtime=runtime, layout=layout, image_size=image_size, cores=cores,
+        network, chip, batch=batch, dtype=dtype, runtime=runtime, layout=layout, image_size=image_size, cores=cores,
         mode=mode, strict=strict,
     )  # fmt: skip
     before = f"{significant(advice['latency_before_ms'].iloc[0], 4)} ms"
@@ -97,7 +108,7 @@ def command(
         return
     shown = for_readers(advice) if everything else gains(advice)
     model_name = network if isinstance(network, str) else network.name
-    title = f"{model_name} on {device}: {before}, {len(advice)} changes tried"
+    title = f"{model_name} on {chip.name}: {before}, {len(advice)} changes tried"
     if shown.empty:
         output.show(title, "none of them gains throughput")
     else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from roofline.cli import (
     advise,
@@ -28,7 +29,7 @@ from roofline.cli import (
     sweep,
     validate,
 )
-from roofline.errors import RooflineError
+from roofline.errors import InputError, RooflineError
 
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 1
 
@@ -39,23 +40,43 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("simulate")(simulate.command)
-app.command("advise")(advise.command)
-app.command("compare")(compare.command)
-app.command("gap")(gap.command)
-app.command("migrate")(migrate.command)
-app.command("search")(search.command)
-app.command("scale")(scale.command)
-app.command("sweep")(sweep.command)
-app.command("lut")(lut.command)
-app.command("sensitivity")(sensitivity.command)
-app.command("serve")(serve.command)
-app.command("devices")(devices.command)
-app.command("models")(models.command)
-app.command("runtimes")(runtimes.command)
-app.command("validate")(validate.command)
-app.command("calibrate")(calibrate.command)
-app.command("measure")(measure.command)
+#: in the order of the help
+VERBS = (
+    simulate,
+    advise,
+    compare,
+    gap,
+    migrate,
+    search,
+    scale,
+    sweep,
+    lut,
+    sensitivity,
+    serve,
+    devices,
+    models,
+    runtimes,
+    validate,
+    calibrate,
+    measure,
+)
+
+
+class _Verb(TyperCommand):
+    """A verb that refuses a second value of an option that takes one, instead of forgetting the first."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        options = [option for option in given if isinstance(option, TyperOption)]
+        single = [option for option in options if not (option.multiple or option.is_flag)]
+        for option in single:
+            if single.count(option) > 1:
+                raise InputError(f"{option.opts[0]} takes one value, and is given {single.count(option)} times")
+        return super().parse_args(ctx, args)
+
+
+for verb in VERBS:
+    app.command(verb.__name__.rpartition(".")[2], cls=_Verb)(verb.command)
 
 
 def _version(wanted: bool) -> None:

@@ -27,6 +27,7 @@ from roofline.cli.options import (
     words,
 )
 from roofline.errors import InputError
+from roofline.files import PICTURES
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from roofline.simulate.report import Report
 
-PICTURES = (".png", ".svg", ".pdf")
 BOUNDS = ("matrix", "vector", "memory", "overhead")
 
 

@@ -26,14 +26,13 @@ from roofline.cli.options import (
     per_device,
     words,
 )
+from roofline.files import PICTURES
 from roofline.text import significant
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from roofline.analysis.gap import FlopsGap
-
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def command(

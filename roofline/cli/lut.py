@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from roofline.cli import output
-from roofline.cli.options import ForceOption, LayoutOption
+from roofline.cli.options import CoreCountOption, DeviceOption, DtypeOption, ForceOption, LayoutOption, RuntimeOption
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml", ".npz")
 
@@ -25,17 +25,17 @@ def command(
     space: Annotated[
         str, typer.Argument(metavar="SPACE", help="accel-nasbench, efficientnet-x, resnet, vit, or a file.")
     ],
-    device: Annotated[str, typer.Option("--device", "-d", help="Name or file of one device.")],
+    device: DeviceOption,
     file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help=f"One of {', '.join(SUFFIXES)}.")],
     by: Annotated[
         By, typer.Option("--by", help="Rows: distinct blocks, or stages with the choices they hear.")
     ] = By.block,
     batch: Annotated[int, typer.Option("--batch", "-b", help="Examples per run.")] = 1,
-    dtype: Annotated[str | None, typer.Option("--dtype", help="bf16, fp16, ...; default: the device's.")] = None,
-    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help="Default: the device's.")] = None,
+    dtype: DtypeOption = None,
+    runtime: RuntimeOption = None,
     layout: LayoutOption = None,
     image_size: Annotated[int | None, typer.Option("--image-size", help="In a space that does not choose it.")] = None,
-    cores: Annotated[int | None, typer.Option("--cores", help="Program instances.")] = None,
+    cores: CoreCountOption = None,
     force: ForceOption = False,
 ) -> None:
     """Write the latency of every block that networks of SPACE are made of.

@@ -25,6 +25,7 @@ from roofline.cli.options import (
     whole_numbers,
     words,
 )
+from roofline.files import PICTURES
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from roofline.device.spec import Device
 
 T = TypeVar("T")
-
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def command(

@@ -48,6 +48,13 @@ RecomputeOption = Annotated[
     bool, typer.Option("--recompute", help="Train without saved activations: run blocks again before their backward.")
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Refuse a run that does not fit into the memory.")]
+DeviceOption = Annotated[str, typer.Option("--device", "-d", help="A device name (roofline devices), or a TOML file.")]
+BatchOption = Annotated[int | None, typer.Option("--batch", "-b", help="Examples per run; default: 1, or the graph's.")]
+DtypeOption = Annotated[
+    str | None, typer.Option("--dtype", help="bf16, fp16, int8, amp_fp16, ...; default: the device's.")
+]
+RuntimeOption = Annotated[str | None, typer.Option("--runtime", "-r", help="Default: the device's.")]
+CoreCountOption = Annotated[int | None, typer.Option("--cores", help="Program instances; default: all.")]
 EACH = "one value, or DEVICE=VALUE,..."
 ModelsArgument = Annotated[
     list[str], typer.Argument(metavar="MODEL...", help="Model names, files, saved graphs (.json); comma lists too.")

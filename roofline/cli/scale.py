@@ -88,6 +88,10 @@ def command(
         raise InputError("--target-latency-ms is of --objective latency: give --target-gmacs, --times or --like")
     if gmacs and objective is Objective.latency:
         raise InputError("--target-gmacs is of --objective flops: give --target-latency-ms, --times or --like")
+    kinds = {"--target-latency-ms": target, "--target-gmacs": gmacs, "--times": times, "--like": like}
+    given = [name for name, value in kinds.items() if value]
+    if len(given) != 1:
+        raise InputError(f"give one of {', '.join(kinds)}; got {' and '.join(given) or 'none'}")
     wanted = _milliseconds(target) if target else None
     family = compound_scale(
         base, devices, wanted if gmacs is None else _numbers(gmacs, "--target-gmacs"),

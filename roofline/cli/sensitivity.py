@@ -10,27 +10,31 @@ import typer
 
 from roofline.cli import frontend, output
 from roofline.cli.options import (
+    BatchOption,
+    CoreCountOption,
+    DeviceOption,
+    DtypeOption,
     ForceOption,
     Format,
     FormatOption,
     ImageSizeOption,
     OutputOption,
+    RuntimeOption,
     SetOption,
     machines,
     words,
 )
+from roofline.files import PICTURES
 from roofline.text import significant
-
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model name, a TOML file, or a saved graph (.json).")],
-    device: Annotated[str, typer.Option("--device", "-d", help="A device name (roofline devices), or a TOML file.")],
-    batch: Annotated[int | None, typer.Option("--batch", "-b", help="Examples per run.")] = None,
-    dtype: Annotated[str | None, typer.Option("--dtype", help="bf16, fp16, int8, amp_fp16, ...")] = None,
-    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help="Default: the device's.")] = None,
-    cores: Annotated[int | None, typer.Option("--cores", help="Program instances; default: all.")] = None,
+    device: DeviceOption,
+    batch: BatchOption = None,
+    dtype: DtypeOption = None,
+    runtime: RuntimeOption = None,
+    cores: CoreCountOption = None,
     image_size: ImageSizeOption = None,
     field: Annotated[
         list[str] | None, typer.Option("--field", help="Only this one; repeat it, or a comma list.")

@@ -11,6 +11,10 @@ from roofline.cli import frontend, output
 from roofline.cli.advise import gains
 from roofline.cli.explain import stages, waterfall
 from roofline.cli.options import (
+    BatchOption,
+    CoreCountOption,
+    DeviceOption,
+    DtypeOption,
     ForceOption,
     Format,
     FormatOption,
@@ -21,12 +25,14 @@ from roofline.cli.options import (
     OutputOption,
     Plot,
     RecomputeOption,
+    RuntimeOption,
     SetOption,
     StrictOption,
     machines,
 )
 from roofline.cli.programs import parse_dims
 from roofline.errors import InputError
+from roofline.files import PICTURES
 from roofline.repeats import merge_repeats
 from roofline.simulate.summary import heading, summary_rows
 from roofline.text import percent, significant
@@ -36,27 +42,24 @@ if TYPE_CHECKING:
 
     from roofline.simulate.report import Report
 
-PICTURES = (".png", ".svg", ".pdf")
 FILES = (".html", *PICTURES, ".csv", ".json", ".onnx")
 SLOWEST = 10
 
 
 def command(
-    device: Annotated[str, typer.Option("--device", "-d", help="A device name (roofline devices), or a TOML file.")],
+    device: DeviceOption,
     model: Annotated[
         str | None,
         typer.Argument(
             metavar="[MODEL]", help="A model name (roofline models), a TOML file, or a saved graph (.json)."
         ),
     ] = None,
-    batch: Annotated[
-        int | None, typer.Option("--batch", "-b", help="Examples per run; default: 1, or what a program is lowered at.")
-    ] = None,
-    dtype: Annotated[str | None, typer.Option("--dtype", help="bf16, fp16, int8, amp_fp16, ...")] = None,
-    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help="Default: the device's.")] = None,
+    batch: BatchOption = None,
+    dtype: DtypeOption = None,
+    runtime: RuntimeOption = None,
     layout: LayoutOption = None,
     image_size: ImageSizeOption = None,
-    cores: Annotated[int | None, typer.Option("--cores", help="Program instances; default: all.")] = None,
+    cores: CoreCountOption = None,
     mode: ModeOption = "inference",
     optimizer: OptimizerOption = None,
     recompute: RecomputeOption = False,

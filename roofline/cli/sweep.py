@@ -11,6 +11,7 @@ import typer
 from roofline.cli import output
 from roofline.cli.options import Format, FormatOption
 from roofline.errors import InputError
+from roofline.text import counted
 
 INTERRUPTED = 130
 
@@ -50,11 +51,13 @@ def command(
     if form is Format.csv:
         sys.stdout.write(frame.to_csv(index=False))
         return
-    output.show(f"{found['runs']:,} runs of {found['networks']:,} networks: {file}")
+    output.show(f"{counted(found['runs'], 'run')} of {counted(found['networks'], 'network')}: {file}")
     errors = frame[frame["error"].notna()]
     for why, rows in list(errors.groupby("error", sort=False))[:10]:
         names = ", ".join(rows["network"].unique()[:3])
-        output.warn(f"{len(rows):,} runs failed ({names}{', ...' if rows['network'].nunique() > 3 else ''}): {why}")
+        output.warn(
+            f"{counted(len(rows), 'run')} failed ({names}{', ...' if rows['network'].nunique() > 3 else ''}): {why}"
+        )
 
 
 class _Bar:

@@ -11,6 +11,7 @@ import typer
 from roofline.cli import output
 from roofline.cli.options import ForceOption, Format, FormatOption, LimitOption, check_limit
 from roofline.errors import InputError
+from roofline.files import PICTURES
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from roofline.analysis.validate import Comparison, Validation
     from roofline.stats import Accuracy
 
-PICTURES = (".png", ".svg", ".pdf")
 COLUMNS = ("rows", "MAPE", "scaled", "median", "bias", "tau", "Spearman", "within 10 %", "within 20 %")
 #: reasons shown before the rest is counted
 SHOWN = 5

@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from roofline.errors import InputError
-from roofline.files import atomic
+from roofline.files import PICTURES, atomic
 
 #: Okabe and Ito, "Color Universal Design", jfly.uni-koeln.de/color, 2008
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -35,7 +35,6 @@ BOUND_COLOURS = {"matrix": BLUE, "vector": ORANGE, "memory": GREEN, "overhead": 
 SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
 #: Keeps a label readable where it crosses a line or a bubble.
 HALO = withStroke(linewidth=2.2, foreground="white")
-PICTURES = (".png", ".svg", ".pdf")
 
 
 class Picture(Figure):

@@ -24,7 +24,7 @@ from roofline.search.accuracy.protocol import Prediction, checked, written
 from roofline.search.accuracy.scaling_law import ScalingLaw, base_of, scaling_law, scaling_laws
 from roofline.search.scaling_grid import Grid, Limits, scaling_grid
 from roofline.search.scaling_pick import Pick, Triple, loads, pick_common, pick_free
-from roofline.search.scaling_targets import check_reach, read_targets
+from roofline.search.scaling_targets import check_given, check_reach, read_targets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -219,9 +219,15 @@ def compound_scale(
         raise InputError(f"coefficients must be 'common' or 'free', got {coefficients!r}")
     if not 0 <= tie_pp < 100:
         raise InputError(f"tie_pp must be a gap in percentage points, got {tie_pp!r}")
+    check_given(targets, times, like)
     network = load_model(base)
     if isinstance(accuracy, str):
-        scaling_law(accuracy)
+        law, known = scaling_law(accuracy), base_of(network, base_top1)
+        if not law.knows(known):
+            raise InputError(
+                f"no network reaches more than {100.0 - law.floor:.4g} % by the law in calibration"
+                f" {law.name!r}: a base of {known.top1:g} % cannot be scaled by it"
+            )
     grid = scaling_grid(network, device, limits or Limits(), **options)
     costs = grid.latency_s if objective == "latency" else grid.macs[:, None]
     names, wanted = read_targets(grid, costs, objective, targets, times, like)
@@ -275,7 +281,7 @@ def _accuracies(base: Arch, accuracy: str | Callable[..., Any], base_top1: float
         name = getattr(accuracy, "__name__", type(accuracy).__name__)
         return [Accuracy(name=name, recipe="user", function=accuracy)]
     first, known = scaling_law(accuracy), base_of(base, base_top1)
-    laws = [first, *(law for law in scaling_laws().values() if law is not first)]
+    laws = [first, *(law for law in scaling_laws().values() if law is not first and law.knows(known))]
 
     def function(law: ScalingLaw) -> Callable[..., Prediction]:
         return lambda depth, width, pixels: law.predict(known, depth, width, pixels / base.image_size)

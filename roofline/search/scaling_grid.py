@@ -130,6 +130,11 @@ class Grid:
         return self.axes[0][np.minimum(place, len(self.depth_tops) - 1)]
 
     @cached_property
+    def base_row(self) -> int:
+        """Row of what is nearest to the base."""
+        return int(np.abs(np.log(self.scale)).sum(axis=1).argmin())
+
+    @cached_property
     def row_of(self) -> NDArray[np.int64]:
         """Row of each combination of options of depth, width and resolution; -1 where there is no network."""
         rows = np.full(self.oracle.space.sizes, -1, dtype=np.int64)

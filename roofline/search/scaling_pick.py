@@ -119,7 +119,7 @@ def pick_common(
     least = np.take_along_axis(fine, place[:, :, None], axis=2)[:, :, 0]
     tied = np.flatnonzero(np.isfinite(least).all(axis=0))
     chosen = int(tied[np.log(least[:, tied]).mean(axis=0).argmin()])
-    base = costs[_base_row(grid)]
+    base = costs[grid.base_row]
     growth = np.log(costs / base).mean(axis=1)
     doubling = _doubling(steps[place], growth[rows[np.arange(rows.shape[0]), place]])  # (K,)
     best_place = within[:, best].argmax(axis=1)
@@ -170,10 +170,6 @@ def _doubling(steps: Array, growth: Array) -> Array:
     """Return the step at which the cost doubles, by a line through the origin: steps and growth are (M, K)."""
     slope = (steps * growth).sum(axis=0) / np.maximum((steps**2).sum(axis=0), STEP**2)
     return np.asarray(math.log(2.0) / np.maximum(slope, EXACT))
-
-
-def _base_row(grid: Grid) -> int:
-    return int(np.abs(np.log(grid.scale)).sum(axis=1).argmin())
 
 
 def _paths(grid: Grid) -> tuple[Array, Array, Index]:

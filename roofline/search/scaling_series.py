@@ -88,8 +88,7 @@ def published(family: ScaledFamily, names: Sequence[str], device: int = 0) -> Se
 
 def _cost(family: ScaledFamily, latency_s: Array, macs: Array) -> Array:
     """Return multiples of the base's cost: the geometric mean over devices of its latency, or MACs."""
-    grid = family.grid
-    base = int(np.abs(np.log(grid.scale)).sum(axis=1).argmin())
+    grid, base = family.grid, family.grid.base_row
     if family.objective == "flops":
         return np.asarray(macs / grid.macs[base])
     return np.asarray(np.exp(np.log(latency_s / grid.latency_s[base]).mean(axis=1)))

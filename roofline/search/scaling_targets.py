@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from roofline.arch.build import graph
+from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
 from roofline.errors import InputError
 from roofline.names import lookup
@@ -55,6 +56,20 @@ def networks(like: str | Sequence[str]) -> list[str]:
     return found
 
 
+def check_given(targets: Any, times: Any, like: Any) -> None:
+    """Raise InputError unless exactly one kind of target is given, and what can be read without a grid is right."""
+    given = [name for name, value in (("targets", targets), ("times", times), ("like", like)) if value is not None]
+    if len(given) != 1:
+        raise InputError(f"give targets, times or like, one of them; got {' and '.join(given) or 'none'}")
+    if times is not None:
+        _numbers(times, "times")
+    elif like is not None:
+        for name in networks(like):
+            load_model(name)
+    elif not isinstance(targets, Mapping):
+        _numbers(targets, "targets")
+
+
 def read_targets(
     grid: Grid, costs: Array, objective: str, targets: Any, times: Any, like: Any
 ) -> tuple[list[str], Array]:
@@ -63,18 +78,15 @@ def read_targets(
     Raises
     ------
     InputError
-        Not exactly one kind of target is given, one is no positive number, or they do not grow.
+        One is no positive number, or they do not grow.
     """
-    given = [name for name, value in (("targets", targets), ("times", times), ("like", like)) if value is not None]
-    if len(given) != 1:
-        raise InputError(f"give targets, times or like, one of them; got {' and '.join(given) or 'none'}")
     if like is not None:
         words = networks(like)
         names = [word.rsplit("-", 1)[-1] for word in words]
         names = names if len(set(names)) == len(names) else words
         wanted = np.array([_cost(word, grid, objective) for word in words])
     elif times is not None:
-        base = costs[np.abs(np.log(grid.scale)).sum(axis=1).argmin()]
+        base = costs[grid.base_row]
         wanted = _numbers(times, "times")[:, None] * base
         names = [f"{i + 1}" for i in range(len(wanted))]
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roofline.errors import InputError
-from roofline.files import atomic, json_head
+from roofline.files import PICTURES, atomic, json_head
 from roofline.simulate.trace import chrome_trace
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from roofline.simulate.report import Report
 
-PICTURES = (".png", ".svg", ".pdf")
 #: a file of this name, or of ``*.trace.json``, is a timeline
 TRACE = "trace.json"
 #: what a report says as JSON, beside its kernels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from roofline.text import engineering, gibibytes, percent, significant
+from roofline.text import counted, engineering, gibibytes, percent, significant
 
 if TYPE_CHECKING:
     from roofline.simulate.report import Report
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def heading(report: Report) -> str:
     """Return the line that says what was simulated."""
     size = f", {report.image_size} px" if report.image_size else ""
-    cores = f", {report.cores} core{'s' if report.cores > 1 else ''}"
+    cores = f", {counted(report.cores, 'core')}"
     step = f" with {report.optimizer}{', recomputing' if report.recompute else ''}" if report.optimizer else ""
     idle = f" ({report.idle_cores} idle)" if report.idle_cores else ""
     return (

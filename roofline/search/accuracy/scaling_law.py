@@ -78,6 +78,10 @@ class ScalingLaw:
             100.0 - base_top1, depth, width, resolution, floor=self.floor, shares=self.shares, exponents=self.exponents
         )
 
+    def knows(self, base: Base) -> bool:
+        """Return whether a base leaves any error that scaling could take away."""
+        return 100.0 - base.top1 > self.floor
+
     def predict(self, base: Base, depth: Array, width: Array, resolution: Array) -> Prediction:
         """Return top-1 accuracy [%] of N scaled networks; in domain are multiples that it has seen, of known families.
 
