@@ -53,6 +53,16 @@ class Comparison:
         return np.array([m.latency_s for m in self.measurements])
 
     @property
+    def examples(self) -> Array:
+        """Batch of each row: rows are ordered by their time per example."""
+        return np.array([1.0 * m.batch for m in self.measurements])
+
+    def _accuracy(self, rows: NDArray[np.bool_], predicted_s: Array) -> Accuracy:
+        """Return the statistics of some rows. A larger network that ran with a smaller batch is slower all the same."""
+        examples = self.examples[rows]
+        return accuracy(predicted_s / examples, self.measured_s[rows] / examples)
+
+    @property
     def counted(self) -> NDArray[np.bool_]:
         """Which rows are a test of the model."""
         return np.array([m.apart is None for m in self.measurements])
@@ -65,7 +75,7 @@ class Comparison:
     def accuracy(self) -> Accuracy:
         """Return the statistics of the rows that are not apart (of all, where every row is)."""
         rows = self.counted if self.counted.any() else ~self.counted
-        return accuracy(self.predicted_s[rows], self.measured_s[rows])
+        return self._accuracy(rows, self.predicted_s[rows])
 
     def families(self) -> dict[str, Accuracy]:
         """Return the statistics of each family with enough rows, largest first; those apart come last."""
@@ -76,13 +86,12 @@ class Comparison:
             for name in values[np.argsort(-counts, kind="stable")]:
                 rows = wanted & (names == name)
                 if rows.sum() >= FEWEST:
-                    found[f"{name}{mark}"] = accuracy(self.predicted_s[rows], self.measured_s[rows])
+                    found[f"{name}{mark}"] = self._accuracy(rows, self.predicted_s[rows])
         return found
 
     def baseline_accuracy(self) -> dict[str, Accuracy]:
         """Return the statistics of each baseline."""
-        measured_s = self.measured_s[self.counted]
-        return {name: accuracy(predicted, measured_s) for name, predicted in self.baselines.items()}
+        return {name: self._accuracy(self.counted, predicted) for name, predicted in self.baselines.items()}
 
     def rows(self) -> list[dict[str, Any]]:
         """Return every row with its prediction, worst first."""

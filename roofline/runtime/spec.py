@@ -49,11 +49,12 @@ class MatrixConstants(SpecFile):
 
 
 class VectorConstants(SpecFile):
-    """How the software drives the vector unit; `pool_ops` are `window_ops` where a file leaves them out."""
+    """How the software drives the vector unit; `pool_ops` and `gradient_window_ops` are `window_ops` by default."""
 
     fraction: Fraction
     window_ops: Count
     pool_ops: Count | None = None
+    gradient_window_ops: Count | None = None
     access_ops: Count
     conversion_ops: Count
     emulated_conversion_ops: Count
@@ -121,9 +122,10 @@ class Runtime:
         Tensor cores: start and end of the K loop, operand elements fetched per side of a tile in units of
         multiply-accumulates (by tensor cores, and by formats whose products run on the vector lanes), alignment of
         16-bit channels.
-    window_ops, pool_ops, access_ops
+    window_ops, pool_ops, gradient_window_ops, access_ops
         Operations of the load path for each element of a sliding window of a depthwise convolution, for each one of
-        pooling (None: the same), and for each element that the vector unit reads or writes.
+        pooling and of a depthwise convolution's gradients (None: the same), and for each element that the vector unit
+        reads or writes.
     conversion_ops, emulated_conversion_ops
         Vector operations to convert one narrow element on its way in or out of the vector unit; and to convert one
         element of a format that the device only stores, wherever it is read or written.
@@ -168,6 +170,7 @@ class Runtime:
     vector_fraction: float
     window_ops: float
     pool_ops: float | None
+    gradient_window_ops: float | None
     access_ops: float
     conversion_ops: float
     emulated_conversion_ops: float
@@ -212,6 +215,7 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         vector_fraction=file.vector.fraction.si,
         window_ops=file.vector.window_ops.si,
         pool_ops=None if file.vector.pool_ops is None else file.vector.pool_ops.si,
+        gradient_window_ops=None if file.vector.gradient_window_ops is None else file.vector.gradient_window_ops.si,
         access_ops=file.vector.access_ops.si,
         conversion_ops=file.vector.conversion_ops.si,
         emulated_conversion_ops=file.vector.emulated_conversion_ops.si,

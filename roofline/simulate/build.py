@@ -135,6 +135,7 @@ def _add_ops(
                 transcendental_ops=work.transcendental_ops,
                 window_loads=work.window_loads,
                 pools=float(op.family == "pool"),
+                gradient_loads=work.gradient_loads,
                 channels_first=channels_first,
                 **_tile(largest),
             )

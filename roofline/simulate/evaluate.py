@@ -143,8 +143,9 @@ def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
         batch=v.batch, inner=v.inner, channels=v.channels, lanes=machine.lanes, sublanes=machine.sublanes
     )
     pool_ops = runtime.window_ops if runtime.pool_ops is None else runtime.pool_ops
+    gradient_ops = runtime.window_ops if runtime.gradient_window_ops is None else runtime.gradient_window_ops
     ops_per_load = runtime.window_ops + v.pools * (pool_ops - runtime.window_ops)
-    windows = v.window_loads * ops_per_load * padding
+    windows = (v.window_loads * ops_per_load + v.gradient_loads * gradient_ops) * padding
     accesses = a.by_vector_unit * a.elements * runtime.access_ops
     load_ops = fold.segment_sum(windows, v.kernel, count) + fold.segment_sum(accesses, a.kernel, count)
     by_software = machine.stored_only[a.dtype] * (1.0 - table.kernels.copies_only[a.kernel])  # a copy converts nothing

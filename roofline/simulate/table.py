@@ -59,6 +59,7 @@ class VectorColumns(Columns):
     transcendental_ops: Array
     window_loads: Array
     pools: Array
+    gradient_loads: Array
     channels_first: Array
     batch: Array
     inner: Array

@@ -26,7 +26,7 @@ OPTIMIZER_OPS: dict[str, tuple[float, float]] = {"sgd": (2.0, 0.0), "momentum": 
 def _conv_grad(op: Op, inputs: Tensors, outputs: Tensors) -> Work:
     """The product; a depthwise window loads an operand for every multiply-accumulate."""
     products = op.contractions(inputs, outputs)
-    return Work(contractions=products, window_loads=products[0].macs if products[0].form == "depthwise" else 0.0)
+    return Work(contractions=products, gradient_loads=products[0].macs if products[0].form == "depthwise" else 0.0)
 
 
 rule(gradients.ConvInputGrad)(_conv_grad)

@@ -20,12 +20,15 @@ class Work:
         exp, log, sqrt, reciprocal, tanh ...: the vector unit's slower path (SFU on GPUs, EUP on TPUs).
     window_loads
         Operands that sliding windows fetch again and again: one per element of the window and result.
+    gradient_loads
+        The same in gradients of depthwise convolutions.
     """
 
     contractions: tuple[Contraction, ...] = ()
     simple_ops: Numeric = 0.0
     transcendental_ops: Numeric = 0.0
     window_loads: Numeric = 0.0
+    gradient_loads: Numeric = 0.0
 
     @property
     def macs(self) -> Numeric:
@@ -47,6 +50,7 @@ class Work:
             simple_ops=self.simple_ops * times,
             transcendental_ops=self.transcendental_ops * times,
             window_loads=self.window_loads * times,
+            gradient_loads=self.gradient_loads * times,
         )
 
     def __add__(self, other: Work) -> Work:
@@ -55,4 +59,5 @@ class Work:
             simple_ops=self.simple_ops + other.simple_ops,
             transcendental_ops=self.transcendental_ops + other.transcendental_ops,
             window_loads=self.window_loads + other.window_loads,
+            gradient_loads=self.gradient_loads + other.gradient_loads,
         )
