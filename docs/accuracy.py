@@ -40,6 +40,7 @@ ALSO = (
     *("$M/timm/benchmark-infer-amp-nhwc-pt240-cu124-rtx4090.csv", "$M/v100_conv.csv", "$M/gpu_fp32_conv2d.csv.gz"),
     *("$M/gpu_fp32_matmul.csv.gz", "$M/gpu_fp32_vector_ops.csv.gz", "$M/a100_fp16_ops.csv"),
     "$M/tpu_gemm_results_v6e.csv",
+    *(f"$M/timm/benchmark-train-amp-{layout}-pt112-cu113-rtx3090.csv" for layout in ("nhwc", "nchw")),
 )
 #: rows of a file of networks that are traced, and of one of single ops, where a file is longer
 NETWORK_ROWS, OP_ROWS = 150, 3000
