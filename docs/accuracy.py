@@ -37,10 +37,10 @@ PAGE, RECIPES = ROOT / "docs" / "accuracy.md", ROOT / "docs" / "calibration.md"
 say = partial(print, file=sys.stderr, flush=True)
 #: validated, though no constant is fitted to them
 ALSO = (
+    *(f"$M/timm/benchmark-train-amp-{layout}-pt112-cu113-rtx3090.csv" for layout in ("nhwc", "nchw")),
     *("$M/timm/benchmark-infer-amp-nhwc-pt240-cu124-rtx4090.csv", "$M/v100_conv.csv", "$M/gpu_fp32_conv2d.csv.gz"),
     *("$M/gpu_fp32_matmul.csv.gz", "$M/gpu_fp32_vector_ops.csv.gz", "$M/a100_fp16_ops.csv"),
     "$M/tpu_gemm_results_v6e.csv",
-    *(f"$M/timm/benchmark-train-amp-{layout}-pt112-cu113-rtx3090.csv" for layout in ("nhwc", "nchw")),
 )
 #: rows of a file of networks that are traced, and of one of single ops, where a file is longer
 NETWORK_ROWS, OP_ROWS = 150, 3000
@@ -290,11 +290,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="runtimes to fit")
     parser.add_argument("--output", type=Path, default=PAGE)
     arguments = parser.parse_args()
-    if not arguments.measurements.is_dir():
-        raise SystemExit(
-            f"error: no folder {str(arguments.measurements)!r}: make accuracy MEASUREMENTS=path/to/measurements"
-        )
-    arguments.output.write_text(page(arguments.measurements, GraphSource(arguments.cache), arguments.only), "utf-8")
+    if not (folder := arguments.measurements).is_dir():
+        raise SystemExit(f"error: no folder {str(folder)!r}: make accuracy MEASUREMENTS=path/to/measurements")
+    arguments.output.write_text(page(folder, GraphSource(arguments.cache), arguments.only), "utf-8")
 
 
 if __name__ == "__main__":
