@@ -6,6 +6,8 @@
 # make lock    requirements/test.lock: exact versions of everything that the tests install
 # make audit   known vulnerabilities of those versions
 # make test-pythons   the quick tests under every Python of PYTHONS that is found
+# make test-all   hours: all of timm, transformers, kills, mutants; docs/test-all.md
+# make bench   every benchmark beside its baselines; docs/benchmarks.md
 # make notebooks   run the notebooks and store their outputs
 # make accuracy MEASUREMENTS=FOLDER   docs/accuracy.md from published measurements (docs/calibration.md)
 # Every target sets itself up in .venv; stamp files keep it from doing so twice.
@@ -20,9 +22,9 @@ TOUR_MODELS := efficientnet-b0 efficientnet-x-b0 efficientnet-b3 efficientnet-x-
 	efficientnet-b7 efficientnet-x-b7
 TOUR_DEVICES := tpu-v2 tpu-v3 tpu-v4i v100
 
-.PHONY: help tour test check format clean accuracy notebooks docs wheel lock audit test-pythons
+.PHONY: help tour test check format clean accuracy notebooks docs wheel lock audit test-pythons test-all bench
 help:
-	@sed -n '1,12s/^# //p' Makefile
+	@sed -n '1,14s/^# //p' Makefile
 
 tour: .venv/installed
 	@mkdir -p tour
@@ -43,6 +45,19 @@ notebooks: .venv/installed-test
 
 docs: .venv/installed-docs
 	$(BIN)/python -m mkdocs build --strict
+
+PARTS ?=
+test-all: .venv/installed-test
+	$(BIN)/python benchmarks/everything.py $(PARTS)
+
+# another simulator, in an environment of its own: it wants an old numpy
+bench: .venv/installed-test .venv/installed-scalesim
+	$(BIN)/python -W ignore benchmarks/bench.py --scalesim "$(CURDIR)/.venv/scalesim/bin/python"
+
+.venv/installed-scalesim: .venv/created
+	@"$(PYTHON)" -m venv .venv/scalesim
+	@.venv/scalesim/bin/python -m pip install --quiet --disable-pip-version-check scalesim==3.0.0 "numpy<2" "pandas<3"
+	@touch $@
 
 # hatchling sorts the files and stamps all of them with SOURCE_DATE_EPOCH, or one fixed day where it is not set
 wheel: .venv/installed-test
