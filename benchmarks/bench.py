@@ -197,8 +197,8 @@ def page(rows: list[Row], sections: dict[str, str]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        f"Written by `make bench` on {day}: Python {platform.python_version()}, roofline {rf.__version__}, {cores} cores.",
-        "Times are the least of some rounds; a ratio compares two times of this run.",
+        f"By `make bench` on {day}: Python {platform.python_version()}, roofline {rf.__version__}, {cores} cores",
+        "(times are the least of some rounds; a ratio compares two times of this run).",
         "",
         "| what | time | baseline | its time | ratio |",
         "|---|---:|---|---:|---:|",
