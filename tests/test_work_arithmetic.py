@@ -34,7 +34,7 @@ def test_no_work_is_nothing_and_work_is_a_value() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         nothing.simple_ops = 1.0  # type: ignore[misc]
     with pytest.raises(TypeError):
-        Work((), 1.0)  # type: ignore[misc]
+        Work((), 1.0)  # type: ignore[call-arg]
 
 
 def loads(name: str) -> float:
