@@ -72,7 +72,7 @@ def _wanted(op: Op, precision: Precision, inputs: list[Tensor]) -> DType:
 
 def _cast_to(new: Rewriter, casts: dict[tuple[str, str], str], tensor_id: str, dtype: DType, reader: str) -> str:
     tensor = new.tensors[tensor_id]
-    if tensor.dtype is dtype or tensor.dtype.kind != "float":
+    if tensor.dtype.name == dtype.name or tensor.dtype.kind != "float":
         return tensor_id
     done = casts.get((tensor_id, dtype.name))
     if done is None:
