@@ -15,21 +15,28 @@ from roofline.work import count, work_of
 from roofline.work.types import Work
 
 SOME = Work(
-    contractions=(Contraction(m=2, n=3, k=5, batch=7),), simple_ops=11.0, transcendental_ops=13.0, window_loads=17.0
+    contractions=(Contraction(m=2, n=3, k=5, batch=7),),
+    simple_ops=11.0,
+    transcendental_ops=13.0,
+    window_loads=17.0,
+    gradient_loads=19.0,
 )
-MORE = Work(simple_ops=100.0, transcendental_ops=200.0, window_loads=300.0)
+MORE = Work(simple_ops=100.0, transcendental_ops=200.0, window_loads=300.0, gradient_loads=400.0)
 
 
 def test_sums_and_multiples_of_every_class() -> None:
     both = SOME + MORE
     assert (both.macs, both.simple_ops, both.transcendental_ops, both.window_loads) == (2 * 3 * 5 * 7, 111, 213, 317)
+    assert both.gradient_loads == 419
     assert both.vector_ops == 111 + 213
     thrice = SOME.scaled(3)
+    assert thrice.gradient_loads == 57
     assert (thrice.macs, thrice.simple_ops, thrice.transcendental_ops, thrice.window_loads) == (630, 33, 39, 51)
 
 
 def test_no_work_is_nothing_and_work_is_a_value() -> None:
     nothing = Work()
+    assert nothing.gradient_loads == 0
     assert (nothing.macs, nothing.vector_ops, nothing.window_loads) == (0, 0, 0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         nothing.simple_ops = 1.0  # type: ignore[misc]
@@ -51,6 +58,8 @@ def test_only_windows_without_a_product_fetch_again() -> None:
         if example.op.__name__ == "ConvTranspose":
             form = next(op for op in example.graph(*example.sizes).ops.values() if type(op) is example.op)
             assert loads(name) == (example.macs if getattr(form, "form", "") == "depthwise" else 0)
+        if example.op.__name__ == "Resize" and example.simple:
+            assert loads(name) == example.simple / 2, "each neighbour is fetched, multiplied and added"
         if example.op.__name__ == "Pool":
             assert loads(name) == example.simple
 
