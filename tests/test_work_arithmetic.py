@@ -71,3 +71,14 @@ def test_a_norm_with_any_trained_operand_scales(affine: int) -> None:
     weights: list[Tensor] = [b.parameter(f"w{i}", 6) for i in range(affine)]
     graph = b.graph([b.add_op("norm", Norm, b.input("x", (4, 6)), *weights)])
     assert count(graph).simple_ops == 4 * 6 * (5 + 2)  # statistics and normalisation 5, scale and shift 2
+
+
+@pytest.mark.parametrize(("row", "comparisons"), [(1, 1), (2, 1), (3, 3), (4, 3), (5, 6), (8, 6)])
+def test_rows_are_sorted_as_rows_of_the_next_power_of_two(row: int, comparisons: int) -> None:
+    example = next(example for example in EXAMPLES.values() if example.op.__name__ == "Sort")
+    sizes = (*example.sizes[:-1], row)
+    graph = example.graph(*sizes)
+    (op,) = (op for op in graph.ops.values() if type(op) is example.op)
+    (x, *_), _ = graph.arguments(op)
+    assert x.shape[-1] == row
+    assert work_of(op, *graph.arguments(op)).simple_ops == float(x.elements) * comparisons
