@@ -296,3 +296,11 @@ def test_advice_for_a_hypothetical_device(capsys: pytest.CaptureFixture[str]) ->
     before = json.loads(capsys.readouterr().out)["advice"][0]["latency_before_ms"]
     fast = rf.device("tpu-v3").with_overrides({"hbm.bandwidth_bytes_per_s": 1.8e12})
     assert before == rf.simulate("resnet-18", fast).latency_ms
+
+
+@pytest.mark.parametrize("device", ["v100", "h100-sxm", "tpu-v4i"])
+def test_advice_on_training_leaves_out_what_does_not_train(device: str, capsys: pytest.CaptureFixture[str]) -> None:
+    table = rf.advise("resnet-18", device, batch=8, mode="training")
+    assert len(table) and not set(table["setting"]) & {"runtime = 'tensorrt'", "dtype = 'fp8'", "dtype = 'int8'"}
+    assert main(["advise", "resnet-18", "-d", device, "--mode", "training", "--optimizer", "sgd", "--recompute"]) == 0
+    assert "changes tried" in capsys.readouterr().out

@@ -52,6 +52,9 @@ def test_a_simulation_is_that_of_the_library(client: TestClient) -> None:
     wanted = {"model": "resnet-50", "device": "TPUv3", "batch": 8, "image_size": 192, "dtype": "bf16"}
     answer = client.post("/simulate", json=wanted)
     assert answer.json() == rf.simulate("resnet-50", "tpu-v3", batch=8, image_size=192).to_dict()
+    training = {"model": "resnet-18", "device": "v100", "mode": "training", "optimizer": "sgd", "recompute": True}
+    asked = rf.simulate("resnet-18", "v100", mode="training", optimizer="sgd", recompute=True)
+    assert client.post("/simulate", json=training).json() == asked.to_dict()
     with_kernels = client.post("/simulate", json=wanted | {"kernels": True}).json()["kernels"]
     assert sum(k["time_s"] for k in with_kernels) == pytest.approx(answer.json()["device_s"])
 
@@ -128,6 +131,11 @@ def test_no_request_reads_a_file(
     monkeypatch.chdir(Path(__file__).parent.parent)
     wanted = {"model": "resnet-50", "device": "v100"} | {field: path}
     refused(client.post("/simulate", json=wanted), 422, "reads no files")
+
+
+def test_a_body_that_is_not_said_to_be_json(client: TestClient) -> None:
+    answer = client.post("/simulate", content=b'{"model": "resnet-18", "device": "v100"}')
+    refused(answer, 422, "the body must be a JSON object, sent with content-type: application/json")
 
 
 def test_limits_hold(client: TestClient) -> None:

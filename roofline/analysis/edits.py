@@ -12,12 +12,14 @@ from roofline.arch.blocks.mbconv import MBConvStage
 from roofline.arch.build import MAX_BATCH, instances
 from roofline.arch.edit import activations, edit_stage
 from roofline.arch.spec import Arch
-from roofline.dtypes import DTYPES, PRECISIONS
-from roofline.errors import RooflineError
+from roofline.dtypes import DTYPES, PRECISIONS, Precision
+from roofline.errors import InputError, RooflineError
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Elementwise
+from roofline.passes.pipeline import policy
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.load import runtimes
+from roofline.runtime.spec import Runtime
 from roofline.simulate.report import Report
 from roofline.simulate.run import Request
 
@@ -100,13 +102,27 @@ def _options(report: Report, run: Request) -> Iterator[Edit]:
         yield _option(run, "cores", device.cores, f"cores {report.cores} -> {device.cores}")
     for name, rate in device.matrix.rates.items():
         whole = DTYPES[name].kind == "int" and report.mode != "inference"
-        if name != report.dtype and name in PRECISIONS and not rate.stored_only and not whole:
+        if name == report.dtype or name not in PRECISIONS or rate.stored_only or whole:
+            continue
+        if _runs(run, report.runtime_spec, PRECISIONS[name]):
             yield _option(run, "dtype", name, f"{report.dtype} -> {name}", PRECISION)
     for name in runtimes():
-        if name != report.runtime and device.kind in load_runtime(name).device_kinds:
+        other_runtime = load_runtime(name)
+        if name == report.runtime or device.kind not in other_runtime.device_kinds:
+            continue
+        if _runs(run, other_runtime, report.machine.precision):
             yield _option(run, "runtime", name, f"{report.runtime} -> {name}")
     other = "nchw" if report.layout == "nhwc" else "nhwc"
     yield _option(run, "layout", other, f"{report.layout} -> {other}")
+
+
+def _runs(run: Request, runtime: Runtime, precision: Precision) -> bool:
+    """Return whether a runtime does what the run does in a precision: not all of them train."""
+    try:
+        policy(runtime, precision, None, run.mode, run.optimizer, run.recompute)
+    except InputError:
+        return False
+    return True
 
 
 def _batches(report: Report, run: Request) -> Iterator[Edit]:

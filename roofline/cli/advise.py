@@ -19,7 +19,9 @@ from roofline.cli.options import (
     ImageSizeOption,
     LayoutOption,
     ModeOption,
+    OptimizerOption,
     OutputOption,
+    RecomputeOption,
     RuntimeOption,
     SetOption,
     StrictOption,
@@ -52,6 +54,8 @@ def command(
     image_size: ImageSizeOption = None,
     cores: CoreCountOption = None,
     mode: ModeOption = "inference",
+    optimizer: OptimizerOption = None,
+    recompute: RecomputeOption = False,
     strict: StrictOption = False,
     changes: SetOption = None,
     limit: Annotated[int, typer.Option("--limit", help="Lines of the table.")] = 15,
@@ -96,7 +100,7 @@ def command(
     chip = machines([device], changes)[device]
     advice = rf.advise(
         network, chip, batch=batch, dtype=dtype, runtime=runtime, layout=layout, image_size=image_size, cores=cores,
-        mode=mode, strict=strict,
+        mode=mode, optimizer=optimizer, recompute=recompute, strict=strict,
     )  # fmt: skip
     before = f"{significant(advice['latency_before_ms'].iloc[0], 4)} ms"
     advice = advice[advice["kind"].isin(kinds)]

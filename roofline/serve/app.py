@@ -144,6 +144,8 @@ def _refuse_clearly(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Json:
         first = error.errors()[0]
+        if first["type"] == "model_attributes_type" and first["loc"] == ("body",):
+            return mistake(UNPROCESSABLE, "the body must be a JSON object, sent with content-type: application/json")
         place = ".".join(str(part) for part in first["loc"] if part != "body")
         return mistake(UNPROCESSABLE, f"{place}: {first['msg']}" if place else str(first["msg"]))
 

@@ -27,6 +27,8 @@ class Options(Strict):
     image_size: Whole | None = None
     cores: Whole | None = None
     mode: Name | None = None
+    optimizer: Name | None = None
+    recompute: bool | None = None
 
 
 class Simulation(Options):

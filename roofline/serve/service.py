@@ -31,7 +31,7 @@ from roofline.simulate.report import Report
 from roofline.simulate.run import Request, simulate_many
 from roofline.specfile import parse_spec
 
-OPTIONS = ("batch", "dtype", "layout", "image_size", "cores", "mode")
+OPTIONS = ("batch", "dtype", "layout", "image_size", "cores", "mode", "optimizer", "recompute")
 
 
 class Service:
