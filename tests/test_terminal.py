@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import roofline as rf
 from roofline.cli import main
 
 RUN = ["--device", "v100", "--batch", "2"]
@@ -62,3 +63,10 @@ def test_a_terminal_gets_bold_titles_unless_it_wants_none() -> None:
         os.close(ours)
         shown["NO_COLOR" in wish] = b"".join(pieces)
     assert b"\x1b[" in shown[False] and b"\x1b[" not in shown[True]
+
+
+def test_a_slow_device_does_not_run_nothing_per_second() -> None:
+    """Write the throughput of what takes seconds as a number that is not 0."""
+    report = rf.simulate("resnet-18", "hypothetical-scalar")
+    assert 0.1 < report.throughput_per_s < 1.0
+    assert f"{report.throughput_per_s:.3g} examples/s" in str(report)

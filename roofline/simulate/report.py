@@ -171,7 +171,8 @@ class Report(Totals):
         return f"<Report: {self}>"
 
     def __str__(self) -> str:
+        per_s = format(self.throughput_per_s, ".0f" if self.throughput_per_s >= 100 else ".3g")  # never rounded to 0
         return (
             f"{self.model} on {self.device} ({self.runtime}, {self.dtype}, batch {self.batch}): "
-            f"{self.latency_ms:.3f} ms, {self.throughput_per_s:.0f} examples/s, {self.bound} bound"
+            f"{self.latency_ms:.3f} ms, {per_s} examples/s, {self.bound} bound"
         )
