@@ -23,6 +23,8 @@ def test_scale_prints_every_calibration_and_keeps_the_family(
         assert word in out
     made = tmp_path / "out" / "architectures" / "efficientnet-b0-lacs-b1.toml"
     assert main(["simulate", str(made), "--device", "tpu-v3"]) == 0
+    assert main([*SCALE, "--times", "2", "--output", str(tmp_path / "out")]) == 2
+    assert "holds a family: give --force to overwrite it" in capsys.readouterr().err
 
 
 def test_scale_as_json_and_csv_on_two_devices(capsys: pytest.CaptureFixture[str]) -> None:

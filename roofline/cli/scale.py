@@ -15,6 +15,7 @@ from roofline.cli.options import (
     CoresOption,
     DevicesOption,
     DtypesOption,
+    ForceOption,
     Format,
     FormatOption,
     LayoutOption,
@@ -69,6 +70,7 @@ def command(
     layout: LayoutOption = None,
     cores: CoresOption = None,
     folder: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", file_okay=False)] = None,
+    force: ForceOption = False,
     form: FormatOption = Format.table,
 ) -> None:
     """Scale BASE in depth, width and resolution to a family of networks.
@@ -92,6 +94,8 @@ def command(
     given = [name for name, value in kinds.items() if value]
     if len(given) != 1:
         raise InputError(f"give one of {', '.join(kinds)}; got {' and '.join(given) or 'none'}")
+    if folder is not None and (folder / "family.csv").exists() and not force:
+        raise InputError(f"{str(folder)!r} holds a family: give --force to overwrite it")
     wanted = _milliseconds(target) if target else None
     family = compound_scale(
         base, devices, wanted if gmacs is None else _numbers(gmacs, "--target-gmacs"),
