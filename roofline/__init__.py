@@ -45,7 +45,9 @@ _PUBLIC = {
     "Space": "roofline.search.space",
     "Oracle": "roofline.search.oracle",
     "Objective": "roofline.search.objective",
+    "accuracy_oracle": "roofline.search.accuracy.choose",
     "evolve": "roofline.search.evolve",
+    "transfer_matrix": "roofline.search.studies",
     "evolve_islands": "roofline.cluster.islands",
     "run_plan": "roofline.cluster.run",
     "compound_scale": "roofline.search.scaling",
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
     from roofline.runtime.load import runtime as runtime
     from roofline.runtime.load import runtimes as runtimes
     from roofline.runtime.spec import Runtime as Runtime
+    from roofline.search.accuracy.choose import accuracy_oracle as accuracy_oracle
     from roofline.search.evolve import evolve as evolve
     from roofline.search.objective import Objective as Objective
     from roofline.search.oracle import Oracle as Oracle
@@ -103,6 +106,7 @@ if TYPE_CHECKING:
     from roofline.search.space import Space as Space
     from roofline.search.spacefile import search_space as search_space
     from roofline.search.spacefile import search_spaces as search_spaces
+    from roofline.search.studies import transfer_matrix as transfer_matrix
     from roofline.simulate.report import Report as Report
     from roofline.simulate.run import Request as Request
     from roofline.simulate.run import simulate as simulate

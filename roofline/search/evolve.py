@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from roofline.errors import InputError, nearest
 from roofline.search.accuracy.scores import Score
@@ -15,6 +15,9 @@ from roofline.search.history import History, Keep
 from roofline.search.nsga import Nsga2
 from roofline.search.objective import Evaluation, Objective
 from roofline.search.space import Space
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 METHODS: dict[str, type[Any]] = {"aging": Aging, "pareto": Nsga2, "random": Random}
 Progress = Callable[[State, float], None]
@@ -70,6 +73,12 @@ class SearchResult:
     def feasible(self) -> bool:
         """Whether the best candidate meets every constraint."""
         return bool(self.best.violation[0] <= 0)
+
+    def table(self) -> pd.DataFrame:
+        """Return the best candidate and those of the baselines: accuracy with its error, latencies, counts, genome."""
+        from roofline.search.result import result_table
+
+        return result_table(self)
 
 
 def evolve(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from roofline.search.archfile import write_arch
 from roofline.search.evolve import SearchResult
 from roofline.search.objective import Evaluation, Objective
 from roofline.search.pareto import tie_groups
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: winners whose architecture files are written
 WINNERS = 10
@@ -49,6 +52,20 @@ def figure(objective: Objective, found: Evaluation, row: int = 0) -> str:
         float(found.accuracy[row]), float(found.half_width[row]), accuracy.recipe, kind=accuracy.kind,
         in_domain=bool(found.in_domain[row]),
     )  # fmt: skip
+
+
+def result_table(result: SearchResult) -> pd.DataFrame:
+    """Return a row for the best candidate and for each baseline; see `SearchResult.table`."""
+    import pandas as pd
+
+    objective = result.objective
+    found = []
+    for name, candidate in {"best": result.best, **result.baselines}.items():
+        one = rows(objective, candidate)[0]
+        latency = {f"{device} ms": one[f"latency_ms_{device}"] for device in objective.oracle.devices}
+        found.append({"search": name, "accuracy": figure(objective, candidate), "feasible": one["feasible"], **latency,
+                      "GMACs": one["macs"] / 1e9, "M params": one["params"] / 1e6, "genome": one["genome"]})  # fmt: skip
+    return pd.DataFrame(found)
 
 
 def winners(result: SearchResult, number: int = WINNERS) -> Evaluation:

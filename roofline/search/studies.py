@@ -12,7 +12,7 @@ import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from roofline.search.objective import Objective
 from roofline.search.oracle import Oracle
 from roofline.search.space import Space
 from roofline.search.spacefile import search_space
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BASE = "efficientnet-b0"
 BATCH = 128
@@ -143,6 +146,32 @@ def transfer(devices: Sequence[str] = PLATFORMS, runtimes: Mapping[str, str] | N
     found = [best_of(oracle, device, seed, evaluations=evaluations).speedup for device in devices]
     found.append(best_of(oracle, None, seed, what="macs", evaluations=evaluations).speedup)
     return (*oracle.devices, "few MACs"), np.array(found)
+
+
+def transfer_matrix(
+    devices: Sequence[str] = PLATFORMS, *, kept: bool = False, seed: int = 0, evaluations: int = EVALUATIONS
+) -> pd.DataFrame:
+    """Return how much faster than EfficientNet-B0 the network searched for one platform (row) is on each (column).
+
+    Parameters
+    ----------
+    devices
+        Platforms to search for, batch 128; V100 runs TensorFlow, as in the publication.
+    kept
+        Return the share of each platform's own gain that a network keeps there, instead of speed-ups.
+    seed, evaluations
+        Of each search.
+
+    Raises
+    ------
+    InputError, UnknownNameError
+        No or unknown devices.
+    """
+    import pandas as pd
+
+    names, speedup = transfer(devices, seed=seed, evaluations=evaluations)
+    values = gain_kept(speedup) if kept else speedup
+    return pd.DataFrame(values, index=pd.Index(names, name="searched on"), columns=list(devices))
 
 
 def gain_kept(speedup: Array) -> Array:
