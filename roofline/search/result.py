@@ -63,8 +63,9 @@ def result_table(result: SearchResult) -> pd.DataFrame:
     for name, candidate in {"best": result.best, **result.baselines}.items():
         one = rows(objective, candidate)[0]
         latency = {f"{device} ms": one[f"latency_ms_{device}"] for device in objective.oracle.devices}
-        found.append({"search": name, "accuracy": figure(objective, candidate), "feasible": one["feasible"], **latency,
-                      "GMACs": one["macs"] / 1e9, "M params": one["params"] / 1e6, "genome": one["genome"]})  # fmt: skip
+        counts = {"GMACs": one["macs"] / 1e9, "M params": one["params"] / 1e6, "genome": one["genome"]}
+        head = {"search": name, "accuracy": figure(objective, candidate), "feasible": one["feasible"]}
+        found.append(head | latency | counts)
     return pd.DataFrame(found)
 
 

@@ -57,6 +57,9 @@ def linear(tracer: Tracer, input: Any, weight: Any, bias: Any = None) -> Any:
     """One product with its bias. Torch takes it apart where the input is no dense matrix, as norms leave it on meta."""
     if input.dim() < 2 or weight.dim() != 2:
         return NotImplemented
+    fits = input.shape[-1] == weight.shape[1] and (bias is None or bias.shape == weight.shape[:1])
+    if not fits or input.dtype != weight.dtype:
+        return NotImplemented  # torch says what is wrong
     tracer.t.op_name = "mm" if bias is None else "addmm"
     made = torch.empty((*input.shape[:-1], weight.shape[0]), dtype=input.dtype, device="meta")
     columns = views.transpose(tracer.value(weight), 0, 1)
