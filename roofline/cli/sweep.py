@@ -19,7 +19,7 @@ INTERRUPTED = 130
 def command(
     plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Networks, devices and lists of options.")],
     file: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="NAME.sqlite, or a folder NAME.parquet.")
+        Path, typer.Option("--output", "-o", metavar="RESULTS", help="NAME.sqlite, or a folder NAME.parquet.")
     ],
     workers: Annotated[
         int | None, typer.Option("--workers", "-w", help="Processes; default: as many as processors, 0: none.")
