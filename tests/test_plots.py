@@ -46,7 +46,11 @@ def test_an_idle_core_is_distance_from_the_roof() -> None:
     assert slopes(whole) == slopes(half)
     assert ceilings(whole) == ceilings(half)
     # one example per core in both, hence the same kernels; the second core doubles the chip's rate
-    assert kernel_points(whole)["y"] == pytest.approx(2 * kernel_points(half)["y"])
+    high, low = ({n: y for n, y in zip(p["name"], p["y"], strict=True) if " more" not in n}
+                 for p in (kernel_points(whole), kernel_points(half)))  # fmt: skip
+    shared = high.keys() & low.keys()  # which bubbles are close enough to be drawn as one may differ
+    assert len(shared) > 30
+    assert all(high[name] == pytest.approx(2 * low[name]) for name in shared)
 
 
 def test_every_kernel_is_in_a_bubble_or_computes_nothing(report: Report) -> None:
@@ -63,8 +67,9 @@ def test_every_kernel_is_in_a_bubble_or_computes_nothing(report: Report) -> None
 def test_no_bubble_hides_another_of_its_kind() -> None:
     points = kernel_points(rf.simulate("bert-base", "a100-40gb", batch=8))
     names = [name for name in points["name"] if name.startswith("encoder/attn/") and "×12" in name]
-    assert any(name.endswith(" and 2 more") for name in names)  # query, key and the output: equal products, equal cost
-    assert "encoder/attn/value ×12" in names  # an equal product that waits longer for its operand
+    # query, key, value and the output: equal products that find their operands in one place, equal cost
+    assert any(name.endswith(" and 3 more") for name in names)
+    assert "encoder/attn/attention ×12" in names
     assert (np.diff(points["share"]) <= 0).all()
 
 

@@ -189,7 +189,7 @@ def test_clocks_and_bandwidths_twice_and_overheads_half_halve_the_latency(
     network: Arch, machine: tuple[Device, Runtime], batch: int
 ) -> None:
     device, runtime = machine
-    overheads = ("program_s", "host_s", "floor_s", "memory_latency_s")
+    overheads = ("program_s", "host_s", "floor_s", "trace_s", "memory_latency_s")
     quick = replace(runtime, **{name: getattr(runtime, name) / 2 for name in overheads})
     before = rf.simulate(network, device, runtime=runtime, batch=batch)
     after = rf.simulate(network, with_bandwidth(with_clock(device, 2.0), 2.0), runtime=quick, batch=batch)

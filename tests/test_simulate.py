@@ -138,7 +138,7 @@ def twice_as_fast(device: Device) -> Device:
 
 
 def half_the_overheads(runtime: Runtime) -> Runtime:
-    names = ("program_s", "host_s", "floor_s", "memory_latency_s")
+    names = ("program_s", "host_s", "floor_s", "trace_s", "memory_latency_s")
     return replace(runtime, **{name: getattr(runtime, name) / 2 for name in names})
 
 

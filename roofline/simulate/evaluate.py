@@ -19,6 +19,7 @@ BOUNDS = ("matrix", "vector", "memory", "overhead")
 class KernelCosts:
     """What one run of each kernel costs on one machine [s], and the bytes it moves with layout padding.
 
+    `conversion_s` goes into the order of bytes that a library wants and overlaps with nothing, as `floor_s` does.
     `ideal_memory_s` is the time of the unpadded traffic at the nominal bandwidth of the levels that serve it.
     """
 
@@ -26,6 +27,7 @@ class KernelCosts:
     vector_s: Array
     memory_s: Array
     floor_s: Array
+    conversion_s: Array
     host_s: Array
     time_s: Array
     padded_bytes: Array
@@ -76,6 +78,7 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
         vector_s=vector_s,
         memory_s=memory_s,
         floor_s=floor_s,
+        conversion_s=converted_s,
         host_s=np.full(count, runtime.host_s),
         time_s=combine.kernel_time_s(
             matrix_s, vector_s, memory_s, overlap=runtime.overlap, floor_s=floor_s + converted_s

@@ -51,6 +51,7 @@ def kernel_frame(report: Report) -> pd.DataFrame:
             "vector_time_s": times * costs.vector_s[rows],
             "memory_time_s": times * costs.memory_s[rows],
             "floor_s": times * costs.floor_s[rows],
+            "conversion_time_s": times * costs.conversion_s[rows],
             "host_s": times * costs.host_s[rows],
             "macs": macs,
             "flops": 2.0 * macs,
