@@ -15,6 +15,7 @@ from roofline.cluster.plan import Plan
 from roofline.cluster.work import Row, columns_of
 from roofline.errors import InputError
 from roofline.files import atomic
+from roofline.search.database import exclusive, transaction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,10 @@ def _check(known: dict[str, str], plan: Plan, path: Path) -> None:
             raise InputError(f"{path.name} holds results of {what}: name another file, or remove it")
 
 
+def _busy(path: Path) -> str:
+    return f"another sweep is writing {str(path)!r}"
+
+
 def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
     """Return rows by unit and point, with the same types whatever they were stored in."""
     typed = frame.astype({name: _kind(name).pandas for name in frame.columns})
@@ -78,12 +83,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, plan: Plan) -> None:
         self.path, self.columns = path, columns_of(plan)
-        self._lock = sqlite3.connect(path.with_name(f".{path.name}.lock"), timeout=0, isolation_level=None)
-        try:
-            self._lock.execute("begin exclusive")
-        except sqlite3.OperationalError:
-            self._lock.close()
-            raise InputError(f"another sweep is writing {str(path)!r}") from None
+        self._lock = exclusive(path.with_name(f".{path.name}.lock"), _busy(path))
         self._db = sqlite3.connect(path, isolation_level=None)
         try:
             self._db.execute("pragma journal_mode = wal")
@@ -92,12 +92,11 @@ class SqliteStore:
             known = dict(self._db.execute("select key, value from about").fetchall())
             if known:
                 _check(known, plan, path)
-            self._db.execute("begin immediate")
-            self._db.execute("create table if not exists units (key text primary key)")
-            self._db.execute(f"create table if not exists runs ({names}, primary key (unit, point))")
-            if not known:
-                self._db.executemany("insert into about values (?, ?)", list(_about(plan).items()))
-            self._db.execute("commit")
+            with transaction(self._db):
+                self._db.execute("create table if not exists units (key text primary key)")
+                self._db.execute(f"create table if not exists runs ({names}, primary key (unit, point))")
+                if not known:
+                    self._db.executemany("insert into about values (?, ?)", list(_about(plan).items()))
         except BaseException:
             self.close()
             raise
@@ -110,14 +109,9 @@ class SqliteStore:
         """Keep the rows of a unit, all of them or none."""
         marks = ", ".join("?" * len(self.columns))
         values = [tuple(_plain(row.get(name)) for name in self.columns) for row in rows]
-        self._db.execute("begin immediate")
-        try:
+        with transaction(self._db):
             self._db.execute("insert into units values (?)", (unit,))
             self._db.executemany(f"insert into runs values ({marks})", values)
-            self._db.execute("commit")
-        except BaseException:
-            self._db.execute("rollback")
-            raise
 
     def frame(self) -> pd.DataFrame:
         """Return all rows, by unit and point."""
@@ -144,12 +138,7 @@ class ParquetStore:
             raise InputError("Parquet needs pyarrow: pip install 'roofline[dask]', or name a .sqlite file") from None
         self.path, self.columns = path, columns_of(plan)
         path.mkdir(parents=True, exist_ok=True)
-        self._lock = sqlite3.connect(path / "_lock", timeout=0, isolation_level=None)
-        try:
-            self._lock.execute("begin exclusive")
-        except sqlite3.OperationalError:
-            self._lock.close()
-            raise InputError(f"another sweep is writing {str(path)!r}") from None
+        self._lock = exclusive(path / "_lock", _busy(path))
         about = path / self.ABOUT
         if about.is_file():
             try:

@@ -39,14 +39,7 @@ class Database:
         self.folder = folder
         with clear(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)
-        try:
-            self._lock.execute("begin exclusive")
-        except sqlite3.OperationalError as error:
-            self._lock.close()
-            if "locked" in str(error):
-                raise InputError(f"another search is running in {str(folder)!r}") from None
-            raise InputError(f"cannot write history in {str(folder)!r}: {error}") from None
+            self._lock = exclusive(folder / LOCK, f"another search is running in {str(folder)!r}")
         try:
             with clear(folder):
                 self._db = sqlite3.connect(folder / file, isolation_level=None)
@@ -81,6 +74,25 @@ class Database:
             connection = getattr(self, name, None)
             if connection is not None:
                 connection.close()
+
+
+def exclusive(path: Path, busy: str) -> sqlite3.Connection:
+    """Return a lock on a file that one process holds until it closes it, or dies.
+
+    Raises
+    ------
+    InputError
+        Another process holds it; `busy` says so.
+    """
+    lock = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        lock.execute("begin exclusive")
+    except sqlite3.OperationalError as error:
+        lock.close()
+        if "locked" in str(error):
+            raise InputError(busy) from None
+        raise
+    return lock
 
 
 @contextmanager
