@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,20 +106,9 @@ def save(result: SearchResult, folder: str | Path, *, plots: bool = True) -> lis
         The folder cannot be written.
     """
     folder = Path(folder)
-    try:
-        (folder / "architectures").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {str(folder)!r}: {error.strerror or error}") from None
     objective, made = result.objective, []
     archive = result.best if result.archive is None else result.archive
-    with atomic(folder / "pareto.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = rows(objective, archive)
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
-    with atomic(folder / "summary.json") as temporary:
-        temporary.write_text(json.dumps(finite(summary(result)), indent=1) + "\n", encoding="utf-8")
-    made += [folder / "pareto.csv", folder / "summary.json"]
+    made += write_tables(folder, "pareto.csv", rows(objective, archive), summary(result))
     found = winners(result)
     for i in range(len(found)):
         name = f"winner-{i + 1:02d}"
@@ -131,6 +121,28 @@ def save(result: SearchResult, folder: str | Path, *, plots: bool = True) -> lis
         plot_convergence(result, path=folder / "convergence.png")
         plot_pareto(result, path=folder / "pareto.png")
         made += [folder / "convergence.png", folder / "pareto.png"]
+    return made
+
+
+def write_tables(folder: Path, name: str, table: list[dict[str, Any]], about: Mapping[str, Any]) -> list[Path]:
+    """Write rows as CSV and a summary as ``summary.json`` into a folder with room for architectures.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written.
+    """
+    try:
+        (folder / "architectures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {str(folder)!r}: {error.strerror or error}") from None
+    made = [folder / name, folder / "summary.json"]
+    with atomic(made[0]) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
+    with atomic(made[1]) as temporary:
+        temporary.write_text(json.dumps(finite(about), indent=1) + "\n", encoding="utf-8")
     return made
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from roofline.errors import InputError
-from roofline.files import atomic
 from roofline.search.accuracy.scaling_law import DIMENSIONS, scaling_laws
 from roofline.search.archfile import write_arch
 from roofline.search.pareto import front
-from roofline.search.result import finite
+from roofline.search.result import write_tables
 from roofline.search.scaling import Answer, ScaledFamily
 from roofline.search.scaling_pick import cheapest
 
@@ -105,18 +101,7 @@ def save(family: ScaledFamily, folder: str | Path, *, plots: bool = True) -> lis
         The folder cannot be written.
     """
     folder = Path(folder)
-    try:
-        (folder / "architectures").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {str(folder)!r}: {error.strerror or error}") from None
-    made = [folder / "family.csv", folder / "summary.json"]
-    with atomic(made[0]) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = rows(family)
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
-    with atomic(made[1]) as temporary:
-        temporary.write_text(json.dumps(finite(summary(family)), indent=1) + "\n", encoding="utf-8")
+    made = write_tables(folder, "family.csv", rows(family), summary(family))
     for arch, pick in zip(family.members, family.answer.picks, strict=True):
         note = (
             f"roofline scale {family.grid.base.name}, objective {family.objective}, {', '.join(family.devices)}:"
