@@ -21,7 +21,7 @@ from roofline.errors import InputError, RooflineError
 from roofline.numeric import whole_number
 from roofline.search.aging import State
 from roofline.search.database import Database, clear, transaction
-from roofline.search.evolve import Method, SearchResult, engine_of, run_baselines
+from roofline.search.evolve import Method, SearchResult, check_start, engine_of, finished
 from roofline.search.objective import Evaluation, Objective
 from roofline.search.pareto import update
 from roofline.search.space import Space
@@ -82,15 +82,12 @@ def evolve_islands(
     InputError
         A value is out of range, the folder is another search's, the workers were lost, or no candidate is feasible.
     """
-    if objective.space.hash != space.hash:
-        raise InputError(f"the objective is of space {objective.space.name!r}, not of {space.name!r}")
+    check_start(space, objective, seed)
     islands = whole_number(islands, "islands", most=MOST_ISLANDS)
     whole_number(evaluations, "evaluations", most=1 << 53)
     whole_number(epoch, "epoch", most=1 << 53)
     if isinstance(migrants, bool) or not isinstance(migrants, int) or migrants < 0:
         raise InputError(f"migrants must be a whole number, not negative, got {migrants!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed must be a whole number, not negative, got {seed!r}")
     if evaluations < islands:
         raise InputError(f"{evaluations} evaluations do not go round {islands} islands")
     engine = engine_of(method, knobs)
@@ -112,12 +109,7 @@ def evolve_islands(
         if kept is not None:
             kept.close()
     result = SearchResult(objective=objective, method=method, seed=seed, **found)
-    if baselines and not result.interrupted:
-        result = replace(result, baselines=run_baselines(engine, objective, seed, evaluations))
-    if strict and not result.feasible and not result.interrupted:
-        text = objective.closest(result.best)
-        raise InputError(f"no candidate of {result.evaluations:,} meets the constraints; {text}")
-    return result
+    return finished(result, engine, evaluations, baselines=baselines, strict=strict)
 
 
 def advance(engine: Method, objective: Objective, state: State | int, share: int, until: int) -> State:

@@ -124,12 +124,9 @@ def evolve(
         A value is out of range, the folder is another search's, or no candidate is feasible: the message names the
         closest.
     """
-    if objective.space.hash != space.hash:
-        raise InputError(f"the objective is of space {objective.space.name!r}, not of {space.name!r}")
+    check_start(space, objective, seed)
     if isinstance(evaluations, bool) or not isinstance(evaluations, int) or evaluations < 1:
         raise InputError(f"evaluations must be a whole number, at least 1, got {evaluations!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed must be a whole number, not negative, got {seed!r}")
     engine = engine_of(method, knobs)
     kept = None
     if output is not None:
@@ -141,9 +138,23 @@ def evolve(
         if kept is not None:
             kept.close()
     result = SearchResult(objective=objective, method=method, seed=seed, **found)
+    return finished(result, engine, evaluations, baselines=baselines, strict=strict)
+
+
+def check_start(space: Space, objective: Objective, seed: int) -> None:
+    """Raise InputError unless the objective is of the space and the seed is a number that seeds."""
+    if objective.space.hash != space.hash:
+        raise InputError(f"the objective is of space {objective.space.name!r}, not of {space.name!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed must be a whole number, not negative, got {seed!r}")
+
+
+def finished(result: SearchResult, engine: Method, evaluations: int, *, baselines: bool, strict: bool) -> SearchResult:
+    """Return a result with its baselines, where they are wanted; arguments and errors as `evolve`."""
+    objective = result.objective
     if baselines and not result.interrupted:
         try:
-            result = replace(result, baselines=run_baselines(engine, objective, seed, evaluations))
+            result = replace(result, baselines=_baselines(engine, objective, result.seed, evaluations))
         except KeyboardInterrupt:
             result = replace(result, interrupted=True)
     if strict and not result.feasible and not result.interrupted:
@@ -202,7 +213,7 @@ def _run(
     }  # fmt: skip
 
 
-def run_baselines(engine: Method, objective: Objective, seed: int, evaluations: int) -> dict[str, Evaluation]:
+def _baselines(engine: Method, objective: Objective, seed: int, evaluations: int) -> dict[str, Evaluation]:
     """Return the best of random search and of a search that sees parameters only, both judged by the objective."""
     found = {"random": _run(Random(), objective, seed, evaluations, None, None)["best"]}
     if objective.accuracy.kind == "accuracy" and objective.minimise is None:
