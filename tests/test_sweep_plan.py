@@ -214,6 +214,17 @@ def test_one_sweep_at_a_time(tmp_path: Path, name: str) -> None:
     assert len(sweep(tmp_path / name)) == 24
 
 
+@SUFFIXES
+def test_who_opened_the_lock_before_it_was_let_go_keeps_others_out(tmp_path: Path, name: str) -> None:
+    store = open_store(tmp_path / name, PLAN)
+    second = sqlite3.connect(next(tmp_path.rglob("*lock")), isolation_level=None)
+    store.close()
+    second.execute("begin exclusive")
+    with pytest.raises(InputError, match="another sweep is writing"):
+        open_store(tmp_path / name, PLAN)
+    second.close()
+
+
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "x.sqlite").write_bytes(b"x" * 4096)

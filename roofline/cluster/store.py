@@ -120,10 +120,9 @@ class SqliteStore:
         return _ordered(pd.read_sql("select * from runs", self._db))
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files; that of the lock stays, another process may be about to lock it."""
         self._db.close()
         self._lock.close()
-        self.path.with_name(f".{self.path.name}.lock").unlink(missing_ok=True)
 
 
 class ParquetStore:
