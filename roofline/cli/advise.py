@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 #: as `roofline.analysis.edits` has them, without the cost of its import
 KINDS = ("free", "precision", "network")
 SHOWN = ("description", "kind", "setting", "latency_ms", "latency_change", "throughput_change", "macs_change")
+LEGEND = "free: same outputs; precision: other numbers; network: another function, accuracy not predicted"
 #: a change of less is not worth a line
 WORTH_SAYING = 0.0005
 
@@ -104,23 +104,13 @@ def command(
     )  # fmt: skip
     before = f"{significant(advice['latency_before_ms'].iloc[0], 4)} ms"
     advice = advice[advice["kind"].isin(kinds)]
-    rows = output.records(advice)
-    if file is not None:
-        output.write_tables(file, {"advice": rows})
-    if form is not Format.table:
-        output.write_rows("advice", rows, form)
-        return
     shown = for_readers(advice) if everything else gains(advice)
     model_name = network if isinstance(network, str) else network.name
     title = f"{model_name} on {chip.name}: {before}, {len(advice)} changes tried"
-    if shown.empty:
-        output.show(title, "none of them gains throughput")
-    else:
-        output.show(
-            _table(title, shown.head(limit)),
-            "free: same outputs; precision: other numbers; network: another function, accuracy not predicted",
-        )
-    sys.stdout.flush()
+    lines: list[Table | str] = (
+        [title, "none of them gains throughput"] if shown.empty else [_table(title, shown.head(limit)), LEGEND]
+    )
+    output.deliver({"advice": output.records(advice)}, form, lines, file)
 
 
 def gains(advice: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from roofline.cli import frontend, output
@@ -27,11 +26,11 @@ from roofline.cli.options import (
     words,
 )
 from roofline.errors import InputError
-from roofline.files import PICTURES
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from rich.table import Table
 
@@ -61,7 +60,7 @@ def command(
     Prints one row per run: latency, what bounds it, and how the time divides. --output also writes the networks under
     the roofs of the devices (.png, .svg, .pdf), or the rows (.csv, .json).
     """
-    output.check_suffix(file, (*PICTURES, ".csv", ".json"), force=force)
+    output.check_suffix(file, output.FILES, force=force)
     import roofline as rf
 
     names, devices = words(models), words(device)
@@ -92,18 +91,13 @@ def command(
     for report in reports:
         for warning in report.warnings:
             output.warn(f"{report.model} on {report.device}: {warning}")
-    rows = [row(report) for report in reports]
-    if file is not None and file.suffix.lower() in PICTURES:
+
+    def draw(path: Path) -> None:
         from roofline.plot import plot_comparison
 
-        plot_comparison(reports, path=file)
-    elif file is not None:
-        output.write_tables(file, {"runs": rows})
-    if form is Format.table:
-        output.show(_table(reports))
-    else:
-        output.write_rows("runs", rows, form)
-    sys.stdout.flush()
+        plot_comparison(reports, path=path)
+
+    output.deliver({"runs": [row(report) for report in reports]}, form, [_table(reports)], file, draw)
 
 
 def row(report: Report) -> dict[str, Any]:

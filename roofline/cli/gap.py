@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,7 +25,6 @@ from roofline.cli.options import (
     per_device,
     words,
 )
-from roofline.files import PICTURES
 from roofline.text import significant
 
 if TYPE_CHECKING:
@@ -56,7 +54,7 @@ def command(
     Prints the worst error of FLOPs as a proxy, rank correlations, and a row per run; --format csv only the runs.
     --output also draws latency over FLOPs (.png, .svg, .pdf), or writes the runs (.csv) or everything (.json).
     """
-    output.check_suffix(file, (*PICTURES, ".csv", ".json"), force=force)
+    output.check_suffix(file, output.FILES, force=force)
     import roofline as rf
 
     names = words(device)
@@ -75,16 +73,7 @@ def command(
         name: output.records(getattr(found, attribute))
         for name, attribute in {"runs": "table", "devices": "summary", "pairs": "pairs"}.items()
     }
-    if file is not None and file.suffix.lower() in PICTURES:
-        found.plot(file)
-    elif file is not None:
-        output.write_tables(file, tables)
-    if form is Format.table:
-        output.show(_summary(found), _runs(found))
-    elif form is Format.json:
-        sys.stdout.write(output.as_json(tables))
-    else:
-        output.write_rows("runs", tables["runs"], form)
+    output.deliver(tables, form, [_summary(found), _runs(found)], file, found.plot)
 
 
 def _summary(found: FlopsGap) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -25,7 +24,6 @@ from roofline.cli.options import (
     whole_numbers,
     words,
 )
-from roofline.files import PICTURES
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -56,7 +54,7 @@ def command(
     Prints geometric means per family and a row per run; --format csv only the runs. --output also draws bars
     (.png, .svg, .pdf), or writes the runs (.csv) or everything (.json).
     """
-    output.check_suffix(file, (*PICTURES, ".csv", ".json"), force=force)
+    output.check_suffix(file, output.FILES, force=force)
     import roofline as rf
 
     names = [before, after]
@@ -75,16 +73,8 @@ def command(
         "runs": output.records(found.table),
         "families": output.records(found.families),
     }
-    if file is not None and file.suffix.lower() in PICTURES:
-        found.plot(file)
-    elif file is not None:
-        output.write_tables(file, tables)
-    if form is Format.table:
-        output.show(found.conditions, _families(found), _runs(found))
-    elif form is Format.json:
-        sys.stdout.write(output.as_json({"migration": found.conditions, **tables}))
-    else:
-        output.write_rows("runs", tables["runs"], form)
+    shown = (found.conditions, _families(found), _runs(found))
+    output.deliver(tables, form, shown, file, found.plot, migration=found.conditions)
 
 
 def _sides(values: dict[str, T], before: str, after: str, chips: dict[str, Device]) -> dict[Device, T]:

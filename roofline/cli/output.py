@@ -8,7 +8,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,13 @@ from rich.table import Table
 
 from roofline.cli.options import Format
 from roofline.errors import InputError
-from roofline.files import atomic, json_head
+from roofline.files import PICTURES, atomic, json_head
 
 if TYPE_CHECKING:
     import pandas as pd
 
+#: suffixes of the files that `deliver` writes where it is told how to draw
+FILES = (*PICTURES, ".csv", ".json")
 #: Columns given to a reader that is not a terminal: a file or a pipe does not wrap.
 UNLIMITED = 10_000
 
@@ -120,9 +122,36 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value(x) for name, x in row.items()} for row in table.to_dict("records")]
 
 
-def write_tables(path: Path, tables: Mapping[str, Rows]) -> None:
-    """Write rows into a file: all tables as JSON, the first one as CSV."""
-    first = next(iter(tables.values()))
-    text = as_csv(first) if path.suffix.lower() == ".csv" else as_json({name: list(t) for name, t in tables.items()})
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def deliver(
+    tables: Mapping[str, Rows],
+    form: Format,
+    shown: Sequence[Table | str],
+    file: Path | None,
+    draw: Callable[[Path], object] | None = None,
+    **head: Any,
+) -> None:
+    """Write what a verb found into `file`, as its suffix says, and print it as `form` says.
+
+    Parameters
+    ----------
+    tables
+        JSON holds them all, led by `head`; CSV holds the first.
+    shown
+        What people read instead.
+    draw
+        Draws the picture; None for a verb that has none.
+    """
+
+    def text(csv: bool) -> str:
+        return as_csv(next(iter(tables.values()))) if csv else as_json({**head, **tables})
+
+    if file is not None and draw is not None and file.suffix.lower() in PICTURES:
+        draw(file)
+    elif file is not None:
+        with atomic(file) as temporary:
+            temporary.write_text(text(file.suffix.lower() == ".csv"), encoding="utf-8")
+    if form is Format.table:
+        show(*shown)
+    else:
+        sys.stdout.write(text(form is Format.csv))
+    sys.stdout.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Annotated
 
 import typer
@@ -24,7 +23,6 @@ from roofline.cli.options import (
     machines,
     words,
 )
-from roofline.files import PICTURES
 from roofline.text import significant
 
 
@@ -49,7 +47,7 @@ def command(
     Counts are halved and doubled. --output also draws the fields that matter (.png, .svg, .pdf), or writes all
     (.csv, .json).
     """
-    output.check_suffix(file, (*PICTURES, ".csv", ".json"), force=force)
+    output.check_suffix(file, output.FILES, force=force)
     import roofline as rf
 
     chip = machines([device], changes)[device]
@@ -57,14 +55,6 @@ def command(
         frontend.network(model, frontend.Source()), chip, fields=words(field) if field else None, batch=batch,
         dtype=dtype, runtime=runtime, cores=cores, image_size=image_size,
     )  # fmt: skip
-    rows = output.records(found.table)
-    if file is not None and file.suffix.lower() in PICTURES:
-        found.plot(file)
-    elif file is not None:
-        output.write_tables(file, {"fields": rows})
-    if form is not Format.table:
-        output.write_rows("fields", rows, form)
-        return
     right = ("value", "from", "to", "ms", "ms to", "elasticity")
     shown = output.table(f"d log latency / d log field: {found.report}", ("field", *right), right)
     for row in found.table.to_dict("records"):
@@ -74,5 +64,4 @@ def command(
             *(significant(row[name], 5) for name in ("low_ms", "high_ms")),
             "–" if math.isnan(row["elasticity"]) else f"{row['elasticity']:+.3f}",
         )
-    output.show(shown)
-    sys.stdout.flush()
+    output.deliver({"fields": output.records(found.table)}, form, [shown], file, found.plot)
