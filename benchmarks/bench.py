@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+
+from timer import least  # noqa: E402
 
 import roofline as rf  # noqa: E402
 
@@ -52,21 +54,11 @@ class Row:
     baseline_s: float
 
 
-def best(run: Callable[[], Any], rounds: int = 3) -> float:
-    """Return the least seconds of some rounds."""
-    times = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
 def starting(quick: bool) -> Iterator[Row]:
     """Fresh interpreters."""
 
     def python(*words: str) -> float:
-        return best(
+        return least(
             lambda: subprocess.run([sys.executable, *words], check=True, capture_output=True), 2 if quick else 7
         )
 
@@ -92,18 +84,18 @@ def resnet(quick: bool, scalesim: str | None) -> Iterator[Row]:
         with torch.no_grad(), FlopCounterMode(display=False):
             module(*image) if isinstance(image, tuple) else module(image)
 
-    count_s = best(counted)
+    count_s = least(counted)
     counter = "torch.utils.flop_counter on the meta device: FLOPs only"
     rf.simulate("resnet-50", "tpu-v3", batch=8)
-    again = best(lambda: rf.simulate("resnet-50", "tpu-v3", batch=8).latency_s, 20)
+    again = least(lambda: rf.simulate("resnet-50", "tpu-v3", batch=8).latency_s, 20)
     yield Row(what="simulate ResNet-50, kernels cached", time_s=again, baseline=counter, baseline_s=count_s)
-    graph_s = best(lambda: rf.from_torch(module, image))
+    graph_s = least(lambda: rf.from_torch(module, image))
     yield Row(what="lower ResNet-50 from PyTorch", time_s=graph_s, baseline=counter, baseline_s=count_s)
     graph = rf.from_torch(module, image)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "resnet.json")
         graph.save(path)
-        loaded_s = best(lambda: rf.load_graph(path))
+        loaded_s = least(lambda: rf.load_graph(path))
     yield Row(what="read ResNet-50 from a saved graph", time_s=loaded_s, baseline=counter, baseline_s=count_s)
     yield from jax_resnet(counter, count_s)
     if scalesim:
@@ -128,7 +120,7 @@ def jax_resnet(counter: str, count_s: float) -> Iterator[Row]:
 
     x = jax.ShapeDtypeStruct((8, 56, 56, 64), jnp.float32)
     weights = [jax.ShapeDtypeStruct((3, 3, 64, 64), jnp.float32)] * 53
-    took = best(lambda: rf.from_jax(stage, x, weights))
+    took = least(lambda: rf.from_jax(stage, x, weights))
     yield Row(what="lower 53 convolutions from JAX", time_s=took, baseline=counter, baseline_s=count_s)
 
 
@@ -136,13 +128,13 @@ def candidates(quick: bool) -> Iterator[Row]:
     """A warm oracle beside a plain Python loop over the same table, and over `simulate`; the building of the table."""
     count = 20_000 if quick else 1_000_000
     for space in ("accel-nasbench", "efficientnet-x"):
-        build_s = best(lambda space=space: rf.Oracle(space, "tpu-v3", batch=128).build(), 1 if quick else 3)  # type: ignore[misc]
+        build_s = least(lambda space=space: rf.Oracle(space, "tpu-v3", batch=128).build(), 1 if quick else 3)  # type: ignore[misc]
         oracle = rf.Oracle(space, "tpu-v3", batch=128).build()
         genomes = oracle.space.sample(count, seed=1)
         archs = [oracle.space.decode(g) for g in genomes[:50]]
-        loop_s = best(lambda archs=archs: [rf.simulate(a, "tpu-v3", batch=128) for a in archs], 1)  # type: ignore[misc]
-        warm_s = best(lambda oracle=oracle, genomes=genomes: oracle.latency_s(genomes))  # type: ignore[misc]
-        one_s = best(lambda o=oracle, g=genomes: [o.latency_s(row[None]) for row in g[:500]])  # type: ignore[misc]
+        loop_s = least(lambda archs=archs: [rf.simulate(a, "tpu-v3", batch=128) for a in archs], 1)  # type: ignore[misc]
+        warm_s = least(lambda oracle=oracle, genomes=genomes: oracle.latency_s(genomes))  # type: ignore[misc]
+        one_s = least(lambda o=oracle, g=genomes: [o.latency_s(row[None]) for row in g[:500]])  # type: ignore[misc]
         yield Row(what=f"{space}: {count:,} candidates, tables built", time_s=warm_s,
                   baseline="plain Python loop over `simulate` (from 50)", baseline_s=loop_s / 50 * count)  # fmt: skip
         yield Row(what=f"{space}: {count:,} candidates, tables built", time_s=warm_s,

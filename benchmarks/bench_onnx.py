@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from timer import least
 
 import roofline as rf
 
@@ -47,9 +47,7 @@ def test_resnet_50_in_a_fresh_interpreter(resnet_with_weights: Path) -> None:
     """With the import of the onnx package, which takes most of it; less the start of the interpreter."""
 
     def seconds(code: str) -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code, str(resnet_with_weights)], check=True)
-        return time.perf_counter() - start
+        return least(lambda: subprocess.run([sys.executable, "-c", code, str(resnet_with_weights)], check=True))
 
-    whole = min(seconds("import sys, roofline as rf; rf.from_onnx(sys.argv[1])") for _ in range(3))
-    print(f"\nfresh interpreter to ResNet-50's graph: {whole - min(seconds('pass') for _ in range(3)):.3f} s")
+    whole = seconds("import sys, roofline as rf; rf.from_onnx(sys.argv[1])")
+    print(f"\nfresh interpreter to ResNet-50's graph: {whole - seconds('pass'):.3f} s")

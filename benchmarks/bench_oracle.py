@@ -5,9 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from typing import Any
+
+from timer import least
 
 import roofline as rf
 from roofline.search.accuracy.choose import accuracy_oracle
@@ -23,65 +22,55 @@ WANTED = {"warm": {"accel-nasbench": 1e7, "efficientnet-x": 5e6}, "cold": 1e5, "
 BUILD_S, MEMORY_GIB = 10.0, 2.0
 
 
-def best(run: Callable[[], Any], rounds: int) -> float:
-    """Return the least seconds of some rounds."""
-    times = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
 def say(what: str, rate: float, loop: float, wanted: float | None = None) -> None:
     mark = "" if wanted is None else f"   wanted {wanted:>12,.0f}   {'met' if rate >= wanted else 'MISSED'}"
     print(f"  {what:<58}{rate:>14,.0f}/s{rate / loop:>12,.0f} x{mark}")
 
 
 def space(name: str, device: str) -> None:
-    build_s = best(lambda: Oracle(name, device, batch=128).build(), 1)
+    build_s = least(lambda: Oracle(name, device, batch=128).build(), 1)
     oracle = Oracle(name, device, batch=128).build()
     few = oracle.space.sample(LOOP, seed=9)
     archs = [oracle.space.decode(g) for g in few]
-    loop = LOOP / best(lambda: [rf.simulate(a, device, batch=128) for a in archs], 1)
+    loop = LOOP / least(lambda: [rf.simulate(a, device, batch=128) for a in archs], 1)
     print(f"\n{name} on {device}, batch 128; tables built in {build_s:.2f} s"
           f" (wanted {BUILD_S:.0f}, {'met' if build_s <= BUILD_S else 'MISSED'})")  # fmt: skip
     say("loop over simulate, nothing lowered", loop, loop)
     say(
         "loop over simulate, kernels cached",
-        LOOP / best(lambda: [rf.simulate(a, device, batch=128) for a in archs], 3),
+        LOOP / least(lambda: [rf.simulate(a, device, batch=128) for a in archs], 3),
         loop,
     )
     genomes = oracle.space.sample(WARM, seed=1)
-    say("warm tables", WARM / best(lambda: oracle.latency_s(genomes), 7), loop, WANTED["warm"][name])  # type: ignore[index]
+    say("warm tables", WARM / least(lambda: oracle.latency_s(genomes), 7), loop, WANTED["warm"][name])  # type: ignore[index]
     say(
         "warm tables, one candidate at a time",
-        1000 / best(lambda: [oracle.latency_s(g[None]) for g in genomes[:1000]], 3),
+        1000 / least(lambda: [oracle.latency_s(g[None]) for g in genomes[:1000]], 3),
         loop,
     )
     some = genomes[:COLD]
     cold = ColdOracle(oracle)
     say(
         "no table: networks as columns, equal uses costed once",
-        COLD / best(lambda: cold.latency_s(some), 3),
+        COLD / least(lambda: cold.latency_s(some), 3),
         loop,
         WANTED["cold"],
     )  # type: ignore[arg-type]
     anew = ColdOracle(oracle, distinct=False)
     say(
         "no table: networks as columns, every use costed anew",
-        EACH / best(lambda: anew.latency_s(some[:EACH]), 2),
+        EACH / least(lambda: anew.latency_s(some[:EACH]), 2),
         loop,
     )
     fresh = Oracle(name, device, batch=128)
-    say(f"nothing built, {WARM:,} candidates", WARM / best(lambda: fresh.latency_s(genomes), 1), loop)
+    say(f"nothing built, {WARM:,} candidates", WARM / least(lambda: fresh.latency_s(genomes), 1), loop)
     accuracy = accuracy_oracle("auto", oracle)
-    say("accuracy oracle", WARM / best(lambda: accuracy.predict(genomes), 3), loop)
+    say("accuracy oracle", WARM / least(lambda: accuracy.predict(genomes), 3), loop)
 
 
 def search(name: str, device: str) -> None:
     oracle = Oracle(name, device, batch=128).build()
-    loop = LOOP / best(
+    loop = LOOP / least(
         lambda: [rf.simulate(oracle.space.decode(g), device, batch=128) for g in oracle.space.sample(LOOP, 8)], 1
     )
     objective = Objective(oracle=oracle, accuracy=accuracy_oracle("auto", oracle), target_latency_s=6e-3)
@@ -99,7 +88,7 @@ def search(name: str, device: str) -> None:
         found = evolve(oracle.space, objective, evaluations=20_000, method="pareto", baselines=False)
         rates.append(found.rate_per_s)
     say("Pareto search (pymoo's survival, resumable)", max(rates), loop, WANTED["pymoo"])  # type: ignore[arg-type]
-    pymoo_s = best(lambda: pymoo(objective), 1)
+    pymoo_s = least(lambda: pymoo(objective), 1)
     say("pymoo's own NSGA-II on the vectorised problem", 20_000 / pymoo_s, loop, WANTED["pymoo"])  # type: ignore[arg-type]
 
 

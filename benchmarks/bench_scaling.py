@@ -6,8 +6,8 @@ Seconds are those of the process: what other programs take does not count.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+
+from timer import least
 
 from roofline.arch.load import model
 from roofline.search.scaling import compound_scale
@@ -18,21 +18,12 @@ WANTED_PER_S, WANTED_S = 50_000, 10.0
 CASES = {"efficientnet-b0": "efficientnet-b1..b7", "efficientnet-x-b0": "efficientnet-x-b1..b7"}
 
 
-def seconds(run: Callable[[], Any], rounds: int = 3) -> tuple[float, Any]:
-    """Return the least seconds of some rounds, and what the last one returned."""
-    times, found = [], None
-    for _ in range(rounds):
-        began = time.process_time()
-        found = run()
-        times.append(time.process_time() - began)
-    return min(times), found
-
-
 def measure(base: str, like: str, device: str) -> None:
     """Print what was measured of one base on one device beside what is wanted."""
-    cold_s, grid = seconds(lambda: scaling_grid(model(base), device, Limits(), batch=128))
-    warm_s, _ = seconds(lambda: grid.oracle.latency_s(grid.genomes))
-    family_s, _ = seconds(lambda: compound_scale(base, device, like=like, batch=128))
+    cold_s = least(lambda: scaling_grid(model(base), device, Limits(), batch=128), clock=time.process_time)
+    grid = scaling_grid(model(base), device, Limits(), batch=128)
+    warm_s = least(lambda: grid.oracle.latency_s(grid.genomes), clock=time.process_time)
+    family_s = least(lambda: compound_scale(base, device, like=like, batch=128), clock=time.process_time)
     cold, warm = len(grid) / cold_s, len(grid) / warm_s
     print(f"{base} on {device}: {len(grid):,} networks")
     print(f"  nothing built: latency, MACs, parameters   {cold:>12,.0f}/s", _said(WANTED_PER_S, cold >= WANTED_PER_S))

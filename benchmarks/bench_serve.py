@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from timer import least
 
 import roofline as rf
 
@@ -68,16 +69,6 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, body: An
     return found
 
 
-def least(run: Callable[[], Any], rounds: int = ROUNDS) -> float:
-    """Return the least seconds of some rounds."""
-    times = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
 def simulations(connection: http.client.HTTPConnection) -> None:
     """Ask for the same few networks again and again, one request each."""
     wanted = [
@@ -94,7 +85,7 @@ def simulations(connection: http.client.HTTPConnection) -> None:
 
     local()
     remote()
-    there, here = REQUESTS / least(remote), REQUESTS / least(local)
+    there, here = REQUESTS / least(remote, ROUNDS), REQUESTS / least(local, ROUNDS)
     met = "met" if there >= WANTED_SIMULATIONS else "MISSED"
     print(f"simulations: {there:,.0f}/s (wanted {WANTED_SIMULATIONS:,.0f}, {met}); in process {here:,.0f}/s")
 
@@ -111,7 +102,7 @@ def candidates(connection: http.client.HTTPConnection, space: str, count: int = 
         answers[:] = [ask(connection, "POST", path, body)]
 
     remote()
-    there, here = count / least(remote), count / least(lambda: oracle.latency_s(genomes))
+    there, here = count / least(remote, ROUNDS), count / least(lambda: oracle.latency_s(genomes), ROUNDS)
     if not np.array_equal(np.frombuffer(answers[0]), oracle.latency_s(genomes)[:, 0]):
         raise RuntimeError("the service and the oracle differ")
     met = "met" if there >= WANTED_SHARE * here else "MISSED"

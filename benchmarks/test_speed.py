@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from timer import least
 
 import roofline as rf
 from roofline.arch.block import Block, Port, Ports
@@ -42,12 +41,6 @@ MODELS = [
 ]
 
 
-def seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
 def python(*words: str) -> None:
     subprocess.run([sys.executable, *words], check=True, capture_output=True)
 
@@ -70,7 +63,7 @@ def forget() -> None:
 
 def test_import(benchmark: Any) -> None:
     python("-c", f"import sys, roofline; assert not [m for m in {HEAVY} if m in sys.modules]")
-    bare = min(seconds(lambda: python("-c", "pass")) for _ in range(5))
+    bare = least(lambda: python("-c", "pass"), 5)
     benchmark.pedantic(python, args=("-c", "import roofline"), rounds=5, warmup_rounds=1)
     assert best(benchmark) - bare < IMPORT_S
 
@@ -123,7 +116,7 @@ def test_simulate_many_cached(benchmark: Any) -> None:
     assert len(requests) == MANY
     rf.simulate_many(requests)
     benchmark.pedantic(rf.simulate_many, args=(requests,), rounds=5)
-    one_by_one = min(seconds(lambda: apart(requests)) for _ in range(3))
+    one_by_one = least(lambda: apart(requests))
     report("1,000 requests, 200 distinct, kernels cached: together and one by one", best(benchmark), one_by_one)
 
 
@@ -132,7 +125,7 @@ def test_simulate_many_new(benchmark: Any) -> None:
     assert len(requests) == MANY
     benchmark.pedantic(rf.simulate_many, args=(requests,), setup=forget, rounds=2)
     forget()
-    one_by_one = seconds(lambda: apart(requests))
+    one_by_one = least(lambda: apart(requests), 1)
     report("1,000 distinct requests, nothing lowered: together and one by one", best(benchmark), one_by_one)
 
 
@@ -154,7 +147,7 @@ def test_lower_a_column(benchmark: Any) -> None:
     table, _ = benchmark.pedantic(lowering.lower_blocks, args=(steps, wanted), rounds=3, warmup_rounds=1)
     assert table.block_count == ROWS
     few = steps[:: ROWS // ONE_BY_ONE]
-    one_by_one = seconds(lambda: [lowering.lower_blocks([step], wanted) for step in few])
+    one_by_one = least(lambda: [lowering.lower_blocks([step], wanted) for step in few], 1)
     report(
         "10,000 blocks of one structure: as a column and one by one (scaled up from 100)",
         best(benchmark),
