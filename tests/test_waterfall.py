@@ -165,7 +165,8 @@ def test_another_way_to_split_is_an_error() -> None:
 def test_the_picture_is_as_long_as_the_latency(by: Any, tmp_path: Path) -> None:
     report = rf.simulate("efficientnet-b0", "tpu-v3", batch=128)
     path = tmp_path / "waterfall.png"
-    (axes,) = report.plot_waterfall(path, by=by).axes
+    figure = report.plot_waterfall(path, by=by)
+    (axes,) = figure.axes
     assert path.stat().st_size > 0
     latency_ms = report.latency_s * 1e3
     bars = [bar for container in axes.containers for bar in container]
@@ -174,6 +175,8 @@ def test_the_picture_is_as_long_as_the_latency(by: Any, tmp_path: Path) -> None:
     if by is None:
         ends = [bar.get_x() + bar.get_width() for bar in bars]
         assert ends[-2] == pytest.approx(ends[-1]) == pytest.approx(latency_ms)
+    figure.draw_without_rendering()
+    assert {text.get_window_extent().x1 <= axes.get_window_extent().x1 for text in axes.texts} == {True}
 
 
 def test_a_picture_has_a_known_suffix(tmp_path: Path) -> None:

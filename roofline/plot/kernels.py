@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from roofline.errors import InputError
-from roofline.plot.protocol import RunReport, title
-from roofline.plot.style import BOUND_COLOURS, INK, KIND_COLOURS, canvas, clean, save
-from roofline.text import percent, shorten, significant
+from roofline.plot.bars import bars, finish, stack
+from roofline.plot.protocol import RunReport
+from roofline.plot.style import BOUND_COLOURS, KIND_COLOURS
 
-#: Inches of height per bar, and of everything around the bars.
-BAR_IN, FRAME_IN = 0.28, 1.5
 COLOURS = {"bound": BOUND_COLOURS, "kind": KIND_COLOURS}
 
 
@@ -55,32 +52,8 @@ def plot_kernels(
     times_ms = table.pivot_table(index="stage", columns=by, values="time_ms", aggfunc="sum", fill_value=0.0, sort=False)
     parts = [name for name in COLOURS[by] if name in times_ms]
     parts += [str(name) for name in times_ms if name not in parts]
-    figure, ax = canvas(ax, 8.0, FRAME_IN + BAR_IN * len(times_ms))
-    clean(ax, grid="x")
-    rows = np.arange(len(times_ms))
-    start = np.zeros(len(times_ms))
-    for part in parts:
-        width = times_ms[part].to_numpy(float)
-        total = width.sum() / times_ms.to_numpy(float).sum()
-        ax.barh(
-            rows, width, left=start, height=0.72, color=COLOURS[by].get(part, INK), label=f"{part}  {percent(total)}"
-        )
-        start = start + width
-    for row, total_ms in zip(rows, start, strict=True):
-        ax.annotate(
-            significant(total_ms),
-            (total_ms, row),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7.5,
-            color=INK,
-        )
-    ax.set_yticks(rows, [shorten(str(stage), 28) for stage in times_ms.index])
-    ax.invert_yaxis()
-    ax.margins(x=0.08, y=0.01)
-    ax.set_xlabel("Kernel time (ms)")
-    ax.set_title(title(report), fontsize=10, loc="left", color=INK)
+    figure, ax = bars(ax, list(times_ms.index))
+    stack(ax, times_ms[parts], COLOURS[by])
     ax.legend(title=f"By {by}", fontsize=8, title_fontsize=8, frameon=False, alignment="left")
-    save(figure, path)
+    finish(figure, ax, report, "Kernel time (ms)", path, room=0.08)
     return figure

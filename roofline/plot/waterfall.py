@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from roofline.plot.protocol import RunReport, title
+from roofline.plot.bars import bars, finish, note, stack
+from roofline.plot.protocol import RunReport
 from roofline.plot.style import (
     BLUE,
     CHARCOAL,
@@ -22,17 +23,12 @@ from roofline.plot.style import (
     SKY,
     VERMILION,
     YELLOW,
-    canvas,
-    clean,
-    save,
 )
-from roofline.text import percent, shorten, significant
+from roofline.text import percent, significant
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Inches of height per bar, and of everything around the bars.
-BAR_IN, FRAME_IN = 0.3, 1.2
 TERM_COLOURS = {
     "ideal compute": BLUE,
     "tile padding": SKY,
@@ -81,10 +77,7 @@ def plot_waterfall(
     terms = report.waterfall(by)
     terms = terms.assign(time_ms=terms["time_s"] * 1e3)
     figure, ax = _steps(terms, ax) if by is None else _bars(terms, by, ax)
-    ax.invert_yaxis()
-    ax.margins(x=0.18 if by is None else 0.08, y=0.01)
-    ax.set_title(title(report), fontsize=10, loc="left", color=INK)
-    save(figure, path)
+    finish(figure, ax, report, "Time (ms)", path, room=0.18 if by is None else 0.08)
     return figure
 
 
@@ -94,16 +87,13 @@ def _steps(terms: pd.DataFrame, ax: Axes | None) -> tuple[Figure, Axes]:
     widths = np.array([*terms["time_ms"], terms["time_ms"].sum()])
     starts = np.array([0.0, *np.cumsum(widths[:-2]), 0.0])
     rows = np.arange(len(names))
-    figure, ax = canvas(ax, 8.0, FRAME_IN + BAR_IN * len(names))
-    clean(ax, grid="x")
+    figure, ax = bars(ax, names)
     ax.barh(rows, widths, left=starts, height=0.66, color=[TERM_COLOURS.get(str(name), FAINT) for name in names])
     ends = starts + widths
     ax.vlines(ends[:-1], rows[:-1] + 0.33, rows[:-1] + 0.67, color=GREY, linewidth=0.8)
     for row, (end, width) in enumerate(zip(ends, widths, strict=True)):
         share = f"   {percent(width / widths[-1])}" if row < len(names) - 1 else ""
-        _note(ax, end, row, f"{significant(width)}{share}")
-    ax.set_yticks(rows, [str(name) for name in names])
-    ax.set_xlabel("Time (ms)")
+        note(ax, end, row, f"{significant(width)}{share}")
     return figure, ax
 
 
@@ -112,23 +102,7 @@ def _bars(terms: pd.DataFrame, by: str, ax: Axes | None) -> tuple[Figure, Axes]:
     group = terms.groupby("term", sort=False).cumcount()  # kernels of one name stay apart
     times_ms = terms.assign(group=group).pivot(index="group", columns="term", values="time_ms")
     labels = terms[by].iloc[:: len(times_ms.columns)].tolist()
-    total_ms = terms["time_ms"].sum()
-    figure, ax = canvas(ax, 8.0, FRAME_IN + 0.3 + BAR_IN * len(labels))
-    clean(ax, grid="x")
-    rows = np.arange(len(labels))
-    start = np.zeros(len(labels))
-    for term in terms["term"].unique():
-        width = times_ms[term].to_numpy(float)
-        label = f"{term}  {percent(width.sum() / total_ms)}"
-        ax.barh(rows, width, left=start, height=0.72, color=TERM_COLOURS.get(term, FAINT), label=label)
-        start = start + width
-    for row, end in enumerate(start):
-        _note(ax, end, row, significant(end))
-    ax.set_yticks(rows, [shorten(str(name), 28) for name in labels])
-    ax.set_xlabel("Time (ms)")
+    figure, ax = bars(ax, labels)
+    stack(ax, times_ms[list(terms["term"].unique())], TERM_COLOURS)
     ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure, ax
-
-
-def _note(ax: Axes, x: float, y: float, text: str) -> None:
-    ax.annotate(text, (x, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5, color=INK)
