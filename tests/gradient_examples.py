@@ -70,6 +70,18 @@ GRADIENT_EXAMPLES: dict[str, Example] = {
         simple=5 * (2 * 2 * 3 * 4) + 2 * (2 * 3 * 6),  # of each score; and dy times the result
         transcendental=2 * 2 * 3 * 4,
     ),
+    "biased attention gradient": Example(
+        op=gradients.AttentionGrad,
+        sizes=(2, 3, 4, 6),
+        build=lambda b, n, q, k, c: add(
+            b, gradients.AttentionGrad, b.input("dy", (n, q, c)), b.input("out", (n, q, c)), b.input("q", (n, q, c)),
+            b.input("k", (n, k, c)), b.input("v", (n, k, c)), b.parameter("position", 2, q, k),
+            b.input("mask", (1, q, k)), results=4, heads=2, kv_heads=2, biases=(0,),
+        ),
+        macs=5 * 2 * (3 * 4) * 6,
+        simple=(5 + 2 + 1) * (2 * 2 * 3 * 4) + 2 * (2 * 3 * 6),  # two biases added, one of them trained: a sum of dS
+        transcendental=2 * 2 * 3 * 4,
+    ),
     "softmax gradient": Example(
         op=gradients.SoftmaxGrad,
         sizes=(2, 8),
@@ -133,6 +145,14 @@ GRADIENT_EXAMPLES: dict[str, Example] = {
         ),
         simple=3 * 4,  # an addition for every value
     ),
+    "scatter to distinct rows": Example(
+        op=gradients.Scatter,
+        sizes=(10, 4, 3),
+        build=lambda b, rows, c, n: add(
+            b, gradients.Scatter, b.input("dy", (n, c)), b.input("i", (n,), DTYPES["int32"]), shape=(rows, c),
+            accumulate=False,
+        ),
+    ),
     "optimizer step": Example(
         op=gradients.OptimizerStep,
         sizes=(3, 4),
@@ -140,7 +160,7 @@ GRADIENT_EXAMPLES: dict[str, Example] = {
             b, gradients.OptimizerStep, b.parameter("w", c, k), b.tensor("m", (c, k), "buffer"),
             b.tensor("v", (c, k), "buffer"), b.input("g", (c, k)), results=3, algorithm="adam",
         ),
-        simple=11 * 12,  # both moments 5, their corrections 2, epsilon, rate, quotient's product, difference
+        simple=12 * 12,  # moments 3 and 4, their corrections 2, epsilon, quotient's product, difference
         transcendental=2 * 12,  # root and quotient
     ),
 }  # fmt: skip

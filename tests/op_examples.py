@@ -212,6 +212,13 @@ EXAMPLES: dict[str, Example] = GRADIENT_EXAMPLES | {
         ),
         simple=3 * 4,  # an addition for every value, not for every element of the target
     ),
+    "overwriting update": Example(
+        op=indexing.Update,
+        sizes=(10, 4, 3),
+        build=lambda b, rows, c, n: b.add_op(
+            "put", indexing.Update, b.input("x", (rows, c)), b.input("values", (n, c)), accumulate=False
+        ),
+    ),
     "sort": Example(
         op=indexing.Sort,
         sizes=(2, 8),

@@ -8,7 +8,7 @@ from training_steps import kernel, macs, step, traffic
 import roofline as rf
 from roofline.errors import UnknownOpError
 from roofline.graph.builder import GraphBuilder
-from roofline.graph.ops import Softmax
+from roofline.graph.ops import Elementwise, Softmax
 from roofline.graph.serial import op_classes
 from roofline.passes.backward.pointwise import CELLS, IN_OPERANDS, IN_RESULT
 from roofline.passes.backward.registry import RULES
@@ -145,6 +145,17 @@ def test_a_gradient_of_two_readers_is_summed_by_a_kernel() -> None:
     names = [k.name for k in step(b.graph([y])).phases[1].kernels]
     assert names.count("one:0.dsum") == 1
     assert not any("add" in name for name in names), "a sum passes its gradient on as it is"
+
+
+@pytest.mark.parametrize(("function", "operands"), [("remainder", 2), ("addcmul", 3), ("addcdiv", 3)])
+def test_the_gradient_passes_on_to_a_term_of_a_sum(function: str, operands: int) -> None:
+    """x - floor(x / b) b, x + y z c and x + y / z c: dx is dy; the others are kernels that read dy and all operands."""
+    b = GraphBuilder()
+    x = [b.linear(b.input(f"x{i}", (4, 8)), 8, name=f"linear{i}") for i in range(operands)]
+    y = b.add_op("y", Elementwise, *x, function=function, broadcast=(False,) * operands)
+    backward = step(b.graph([y])).phases[1]
+    assert [k.name for k in backward.kernels if k.name.startswith("y.")] == [f"y.d{i}" for i in range(1, operands)]
+    assert kernel(backward, "y.d1") == 4 * (4 * 8) * (1 + operands + 1)
 
 
 def test_parts_of_one_tensor_put_their_gradients_together_once() -> None:

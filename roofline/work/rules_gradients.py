@@ -5,7 +5,7 @@ from __future__ import annotations
 from roofline.graph import gradients
 from roofline.graph.op import Op
 from roofline.numeric import product
-from roofline.work.functions import FUNCTIONS
+from roofline.work.functions import ERF, FUNCTIONS, SIGMOID, TANH
 from roofline.work.registry import Tensors, rule
 from roofline.work.types import Work
 
@@ -19,8 +19,9 @@ BATCH_STATISTICS_SIMPLE = 3.0
 AFFINE_GRAD_SIMPLE = 4.0
 #: attention, per score: scale, subtract the row's logarithm; P (dP - row sum) and the scale; one exponential
 ATTENTION_GRAD_SIMPLE, ATTENTION_GRAD_TRANSCENDENTAL = 5.0, 1.0
-#: optimizer, per parameter: w - lr g; m = b m + g before it; Adam: both moments 5, correction 2, root and quotient
-OPTIMIZER_OPS: dict[str, tuple[float, float]] = {"sgd": (2.0, 0.0), "momentum": (4.0, 0.0), "adam": (11.0, 2.0)}
+#: optimizer, per parameter: w - lr g; m = b m + g before it; Adam: moments 3 and 4, correction 2, epsilon, step 2; root
+#: and quotient
+OPTIMIZER_OPS: dict[str, tuple[float, float]] = {"sgd": (2.0, 0.0), "momentum": (4.0, 0.0), "adam": (12.0, 2.0)}
 
 
 def _conv_grad(op: Op, inputs: Tensors, outputs: Tensors) -> Work:
@@ -109,50 +110,57 @@ def optimizer_step(op: gradients.OptimizerStep, inputs: Tensors, outputs: Tensor
     return Work(simple_ops=inputs[0].elements * simple, transcendental_ops=inputs[0].elements * transcendental)
 
 
-#: (simple, transcendental) operations per element of dx from dy and what was saved; where the derivative needs the
-#: function's own value again (swish, GELU), that is counted too
+#: (simple, transcendental) operations per element of dx from dy and what was saved: of the dearest operand where there
+#: are several. Where the derivative needs the function's own value again (swish, GELU), that is counted too
 DERIVATIVES: dict[str, tuple[float, float]] = {
     "relu": (1.0, 0.0),
     "relu6": (2.0, 0.0),
     "leaky_relu": (2.0, 0.0),
     "clamp": (2.0, 0.0),
-    "abs": (1.0, 0.0),
+    "abs": (2.0, 0.0),  # dy or -dy
     "hard_sigmoid": (3.0, 0.0),
     "hard_swish": (5.0, 0.0),  # two comparisons, x / 3 + 1/2, times dy
     "sigmoid": (3.0, 0.0),  # dy y (1 - y)
     "tanh": (3.0, 0.0),  # dy (1 - y^2)
     "exp": (1.0, 0.0),
     "sqrt": (2.0, 1.0),
-    "rsqrt": (3.0, 0.0),
+    "rsqrt": (4.0, 0.0),  # dy y^3, times a half
     "reciprocal": (3.0, 0.0),
     "log": (1.0, 1.0),
     "square": (2.0, 0.0),
     "cube": (3.0, 0.0),
-    "pow": (4.0, 2.0),
+    "pow": (4.0, 2.0),  # by a constant
     "sin": (3.0, 1.0),
     "cos": (4.0, 1.0),
-    "tan": (3.0, 1.0),
-    "cbrt": (3.0, 1.0),
-    "arc": (4.0, 2.0),
+    "tan": (3.0, 0.0),  # dy (1 + y^2)
+    "cbrt": (4.0, 2.0),  # dy / 3 exp2(-2/3 log2 |x|)
+    "arc": (3.0, 1.0),  # dy / (1 + x^2), or a root of it
     "erf": (4.0, 1.0),
     "erfc": (4.0, 1.0),
-    "erf_inv": (4.0, 1.0),
-    "lgamma": (25.0, 3.0),  # digamma: as many terms
+    "erf_inv": (FUNCTIONS["erf_inv"][0] + 4, FUNCTIONS["erf_inv"][1] + 1),  # dy times a half root of pi, exp(y^2)
+    "lgamma": (24.0, 3.0),  # digamma: Lanczos' logarithm, quotient and rational function
     "div": (3.0, 1.0),  # of the divisor: -dy y / b
     "max": (2.0, 0.0),
     "min": (2.0, 0.0),
     "select": (1.0, 0.0),
-    "remainder": (3.0, 1.0),
-    "lerp": (3.0, 0.0),
+    "remainder": (4.0, 1.0),  # of the divisor: -dy floor(x / b)
+    "lerp": (2.0, 0.0),
     "addcmul": (2.0, 0.0),
-    "addcdiv": (3.0, 1.0),
-    "hypot": (2.0, 1.0),
+    "addcdiv": (4.0, 1.0),  # of the divisor
+    "hypot": (5.0, 1.0),
     "elu": (3.0, 1.0),
-    "batch_norm": (7.0, 0.0),  # x hat 2, dy - its mean - x hat times the mean of dy x hat 4, times scale
+    "batch_norm": (7.0, 0.0),  # (n dy - its sum - (x - mean) sum(dy (x - mean)) / var) factor, as XLA has it
     "max_over": (2.0, 0.0),
     "statistic": (3.0, 1.0),  # of a variance, norm or logarithm of a sum: the element's share of it, times dy
-} | {  # the function again, then its product rule
-    name: (FUNCTIONS[name][0] + 5.0, FUNCTIONS[name][1])
-    for name in ("swish", "gelu", "gelu_tanh", "mish", "softplus", "log_sigmoid", "glu", "lstm_cell", "gru_cell")
+    "swish": (SIGMOID[0] + 5, SIGMOID[1]),  # dy (s + x s (1 - s))
+    "gelu": (ERF[0] + 9, ERF[1] + 1),  # the normal distribution 3, its density 3 and exp, times x, sum, times dy
+    "gelu_tanh": (TANH[0] + 15, TANH[1]),  # its argument 5; dy / 2 (1 + t) (1 + x (1 - t) (c + 3 a c x^2)) 10
+    "mish": (FUNCTIONS["softplus"][0] + TANH[0] + SIGMOID[0] + 6, FUNCTIONS["softplus"][1] + TANH[1] + SIGMOID[1]),
+    "softplus": (SIGMOID[0] + 1, SIGMOID[1]),
+    "log_sigmoid": (SIGMOID[0], SIGMOID[1]),  # of -x, whose sign goes into a constant; times dy
+    "glu": (SIGMOID[0] + 4, SIGMOID[1]),  # of the gate: dy x s (1 - s)
+    # the gates again without the result (1 of an LSTM, 3 of a GRU), then 22 and 15 products and sums for all of them
+    "lstm_cell": (FUNCTIONS["lstm_cell"][0] + 21.0 / 4, FUNCTIONS["lstm_cell"][1]),
+    "gru_cell": (FUNCTIONS["gru_cell"][0] + 12.0 / 3, FUNCTIONS["gru_cell"][1]),
 }
 FUNCTIONS.update({f"{name}_grad": ops for name, ops in DERIVATIVES.items()})

@@ -9,7 +9,7 @@ from roofline.work.types import Work
 
 #: (simple, transcendental) operations per element read
 PER_ELEMENT: dict[str, tuple[float, float]] = {
-    "var": (5.0, 0.0),  # sum, square, sum of squares, and Welford's correction of both
+    "var": (6.0, 0.0),  # Welford: difference, mean 2, difference to the new mean, product, sum
     "prod": (1.0, 0.0),
     "sum": (1.0, 0.0),
     "norm": (2.0, 0.0),  # square, sum

@@ -9,15 +9,17 @@ from roofline.passes.backward.registry import backward
 from roofline.passes.backward.tape import Step
 
 #: the derivative is written in the result ...
-IN_RESULT = frozenset({"relu", "sigmoid", "tanh", "exp", "sqrt", "rsqrt", "reciprocal"})
+IN_RESULT = frozenset({"relu", "sigmoid", "tanh", "exp", "sqrt", "rsqrt", "reciprocal", "tan"})
 #: ... in the operands ...
 IN_OPERANDS = frozenset(
     {
         *("relu6", "leaky_relu", "clamp", "abs", "hard_sigmoid", "hard_swish", "log", "square", "cube", "pow", "sin"),
-        *("cos", "tan", "cbrt", "arc", "erf", "erfc", "erf_inv", "lgamma", "max", "min", "remainder", "lerp", "elu"),
+        *("cos", "cbrt", "arc", "erf", "erfc", "erf_inv", "lgamma", "max", "min", "remainder", "lerp", "elu"),
         *("addcmul", "addcdiv", "hypot", "swish", "gelu", "gelu_tanh", "mish", "softplus", "log_sigmoid", "glu"),
     }
 )
+#: ... in the operands, but the first is a term of a sum, and dy passes on to it
+FIRST_IS_A_TERM = frozenset({"remainder", "addcmul", "addcdiv"})
 #: ... in the operands, and one kernel gives the gradient of all
 CELLS = frozenset({"lstm_cell", "gru_cell"})
 
@@ -51,6 +53,9 @@ def elementwise(step: Step[Elementwise]) -> None:
     elif name in IN_RESULT:
         step.give(0, step.pointwise("dx", f"{name}_grad", dy, step.y(), like=step.inputs[0]))
     elif name in IN_OPERANDS:
+        if name in FIRST_IS_A_TERM:
+            step.give(0, dy)
+            places = [i for i in places if i]
         for i in places:
             operands = [step.x(j) for j in range(len(op.inputs))]
             step.give(i, step.pointwise(f"d{i}", f"{name}_grad", dy, *operands, like=step.inputs[i]))
