@@ -1,6 +1,8 @@
 """What takes hours: every check over all there is, with a dated table of the results in docs/test-all.md.
 
-python benchmarks/everything.py [PART ...] [--output docs/test-all.md]
+    python benchmarks/everything.py [PART ...] [--output docs/test-all.md]
+
+Parts that do not run this time keep what the page says of them.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +35,49 @@ SHOWN = 40
 #: packages whose versions matter
 PACKAGES = ("roofline", "numpy", "torch", "timm", "transformers", "jax", "onnx", "dask")
 
+HEAD = """# Tests of everything
+
+Written by `make test-all`, part by part: each on its day, on the commit that is named (+ with changes since).
+
+| part | shows | commit | day | took | result | last line |
+|---|---|---|---|---:|---|---|
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What the page says of a part: its row of the table and its section."""
+
+    row: str
+    section: str
+
+
+def entries(page: str) -> dict[str, Entry]:
+    """Return the entries of a page by part."""
+    first, *rest = re.split(rf"^## ({'|'.join(PARTS)})\n\n(?=`python )", page, flags=re.MULTILINE)
+    sections = dict(zip(rest[::2], rest[1::2], strict=True))
+    rows = {match[1]: match[0] for match in re.finditer(r"^\| (\w+) \|.*$", first, re.MULTILINE)}
+    return {name: Entry(row=rows[name], section=text.strip()) for name, text in sections.items() if name in rows}
+
+
+def written(found: dict[str, Entry]) -> str:
+    """Return the page, its parts in their order."""
+    names = [name for name in PARTS if name in found]
+    rows = "".join(f"{found[name].row}\n" for name in names)
+    return HEAD + rows + "".join(f"\n## {name}\n\n{found[name].section}\n" for name in names)
+
+
+def entry(name: str, status: int, took_s: float, text: str, *, commit: str, day: datetime.date) -> Entry:
+    """Return what the page says of a part that has run."""
+    title, words = PARTS[name]
+    said = text.splitlines()[-1].replace("|", "/") if text else ""
+    verdict = "passed" if status == 0 else f"failed ({status})"
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    return Entry(
+        row=f"| {name} | {title} | {commit} | {day} | {took_s / 60:.0f} min | {verdict} | {said} |",
+        section=f"`python {' '.join(words)}`, Python {platform.python_version()}, {versions}\n\n```text\n{text}\n```",
+    )
+
 
 def version(name: str) -> str:
     """Return the version of a package, or that there is none."""
@@ -38,6 +85,20 @@ def version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "absent"
+
+
+def commit_of(checkout: Path, page: Path) -> str:
+    """Return the short hash of the commit, with + where anything but the page differs from it; - without git."""
+    try:
+        git = ["git", "-C", str(checkout)]
+        found = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "-"
+    changed = {line[3:] for line in changes.stdout.splitlines()}
+    if page.is_relative_to(checkout):
+        changed.discard(page.relative_to(checkout).as_posix())
+    return found.stdout.strip() + ("+" if changed else "")
 
 
 def run(words: list[str]) -> tuple[int, float, str]:
@@ -51,29 +112,24 @@ def run(words: list[str]) -> tuple[int, float, str]:
 
 
 def main() -> int:
-    """Run the parts and write the page; 1 if one failed."""
+    """Run the parts and write the page after each; 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "test-all.md")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    rows, sections, failed = [], [], 0
+    page, failed = options.output.resolve(), 0
     for name in options.parts or PARTS:
-        title, words = PARTS[name]
+        words = PARTS[name][1]
         print(f"{name}: python {' '.join(words)}", flush=True)
+        commit, day = commit_of(ROOT, page), datetime.date.today()
         status, took_s, text = run(words)
         failed += status != 0
-        day = datetime.date.today()
-        said = text.splitlines()[-1] if text else ""
-        verdict = "passed" if status == 0 else f"failed ({status})"
-        print(f"  {verdict} in {took_s / 60:.0f} minutes: {said}", flush=True)
-        rows.append(f"| {name} | {title} | {day} | {took_s / 60:.0f} min | {verdict} | {said.replace('|', '/')} |")
-        sections.append(f"\n## {name}\n\n`python {' '.join(words)}`\n\n```text\n{text}\n```\n")
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    head = f"# Tests of everything\n\nWritten by `make test-all`. Python {platform.python_version()}, {versions}.\n\n"
-    table = "| part | shows | day | took | result | last line |\n|---|---|---|---:|---|---|\n" + "\n".join(rows) + "\n"
-    options.output.write_text(head + table + "".join(sections), encoding="utf-8")
+        new = entry(name, status, took_s, text, commit=commit, day=day)
+        print(f"  {new.row}", flush=True)
+        old = entries(page.read_text(encoding="utf-8")) if page.exists() else {}
+        page.write_text(written(old | {name: new}), encoding="utf-8")
     return 1 if failed else 0
 
 

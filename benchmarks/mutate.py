@@ -158,10 +158,10 @@ def survives(folder: Path, tests: list[str]) -> bool:
     return process.exitcode == 0
 
 
-def tests_of(file: str) -> list[str]:
+def tests_of(file: str, checkout: Path) -> list[str]:
     """Return the tests that must notice a change in a file."""
     patterns = next(patterns for folder, patterns in TESTS.items() if file.startswith(folder + "/"))
-    return sorted(path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern))
+    return sorted(path.relative_to(checkout).as_posix() for pattern in patterns for path in checkout.glob(pattern))
 
 
 def explained() -> dict[tuple[str, str, str, str], str]:
@@ -197,7 +197,8 @@ def main() -> int:
         folder = Path(scratch) / "checkout"
         ignore = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "site", "tour", "docs", "notebooks")
         shutil.copytree(ROOT, folder, ignore=ignore)
-        for tests in {tuple(tests_of(name)) for name in names}:
+        tests_by_file = {name: tests_of(name, folder) for name in names}
+        for tests in {tuple(tests) for tests in tests_by_file.values()}:
             if not survives(folder, list(tests)):
                 print(f"error: the tests fail without any change: {' '.join(tests)}", file=sys.stderr)
                 return 2
@@ -208,7 +209,7 @@ def main() -> int:
             target = folder / mutant.file
             original = target.read_text(encoding="utf-8")
             _write(target, mutant.text)
-            alive = survives(folder, tests_of(mutant.file))
+            alive = survives(folder, tests_by_file[mutant.file])
             _write(target, original)
             why = reasons.get(mutant.identity) if alive else None
             verdict = "killed" if not alive else "equivalent" if why else "survived"
