@@ -46,6 +46,14 @@ def test_ratios_of_the_devices_by_hand(moved: Migration) -> None:
     assert 3 ** row["peak_share"] == pytest.approx(row["speedup"], rel=0.01)
 
 
+def test_a_side_promises_what_its_cores_have() -> None:
+    found = rf.migrate(["resnet-18"], "tpu-v2", "tpu-v3", batch=8, cores={"tpu-v3": 1})
+    assert found.peak_ratio == pytest.approx((123 / 2) / 46, rel=0.01)  # TFLOP/s; a TPU v3 has two cores
+    assert found.bandwidth_ratio == pytest.approx((900 / 2) / 700)  # GB/s, half of the memory belongs to each
+    both = rf.migrate(["resnet-18"], "tpu-v2", "tpu-v3", batch=8, cores=1)
+    assert both.peak_ratio == pytest.approx(123 / 46, rel=0.01)
+
+
 def test_shares_of_the_peak_add_up_over_a_detour() -> None:
     def gain(before: str, after: str) -> tuple[float, float]:
         found = rf.migrate(["resnet-50"], before, after, batch=8)

@@ -82,15 +82,15 @@ class Migration(Shown):
 
     @property
     def peak_ratio(self) -> float:
-        """Matrix peak of the new device over that of the old one, each in the dtype that it runs."""
+        """Matrix peak of the new device over that of the old one, each in the dtype and with the cores that it runs."""
         before, after = self.runs[0]
-        return after.peak_flops_per_s / before.peak_flops_per_s
+        return after.peak_flops_per_s * _running(after) / (before.peak_flops_per_s * _running(before))
 
     @property
     def bandwidth_ratio(self) -> float:
-        """Nominal bandwidth of the new main memory over that of the old one."""
+        """Nominal bandwidth of the new main memory over that of the old one, of each the part of the cores that run."""
         before, after = self.runs[0]
-        return after.bandwidth_bytes_per_s / before.bandwidth_bytes_per_s
+        return after.bandwidth_bytes_per_s * _running(after) / (before.bandwidth_bytes_per_s * _running(before))
 
     @property
     def conditions(self) -> str:
@@ -157,6 +157,11 @@ def migrate(models: Sequence[Any], before: Any, after: Any, *, batch: Any = 1, *
         check_distinct([report.model for report in found[::2]], "model")
         runs += zip(found[::2], found[1::2], strict=True)
     return Migration(runs=tuple(runs))
+
+
+def _running(report: Report) -> float:
+    """Return the share of the cores of a chip that a run was given; each has an equal part of everything."""
+    return report.cores / report.device_spec.cores
 
 
 def peak_share(speedup: float, peak_ratio: float) -> float:
