@@ -79,6 +79,22 @@ def test_free_edits_leave_the_work_alone() -> None:
     assert set(table.loc[table["edit"].isin(["activation", "fuse", "squeeze-excite"]), "kind"]) == {NETWORK}
 
 
+def test_padding_under_a_norm_is_another_network() -> None:
+    """The mean of a layer norm takes the zeros in; batch norm and pooling take each channel alone."""
+    vit = edit_stage(edit_stage(rf.model("vit-ti-16"), "patches", width=240), "encoder", heads=4)
+    table = rf.advise(vit, "h100-sxm", batch=8)
+    kinds = table[table["description"].str.startswith("pad")].set_index("description")["kind"].to_dict()
+    assert kinds == {
+        "pad 240 -> 256 width in patches, which a norm spans": NETWORK,
+        "pad 1000 -> 1024 classes in head": FREE,
+    }
+    row = np.random.default_rng(0).normal(1.0, size=240)
+    padded = np.pad(row, (0, 16))
+    assert padded.mean() == pytest.approx(row.mean() * 240 / 256)
+    table = rf.advise("efficientnet-b0", "h100-sxm", batch=8)
+    assert "pad 112 -> 128 channels in s4" in set(table.loc[table["kind"] == FREE, "description"])
+
+
 def test_an_edit_goes_to_the_stage_it_names() -> None:
     request = request_of(model=rf.model("efficientnet-x-b0"), device="tpu-v3", batch=8)
     found = edits(rf.simulate(request.model, "tpu-v3", batch=8), request)

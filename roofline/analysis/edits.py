@@ -9,13 +9,14 @@ from typing import Any
 
 from roofline.arch.block import Stage
 from roofline.arch.blocks.mbconv import MBConvStage
-from roofline.arch.build import MAX_BATCH, instances
+from roofline.arch.build import MAX_BATCH, build_graph, instances
 from roofline.arch.edit import activations, edit_stage
 from roofline.arch.spec import Arch
 from roofline.dtypes import DTYPES, PRECISIONS, Precision
 from roofline.errors import InputError, RooflineError
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Elementwise
+from roofline.graph.ops import Elementwise, Reduce
+from roofline.numeric import Numeric
 from roofline.passes.pipeline import policy
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.load import runtimes
@@ -154,17 +155,30 @@ def _stage_edits(report: Report, run: Request, arch: Arch, stage: Stage) -> Iter
     for edit, description, kind, fields in (*_widths(report, arch, stage), *_structure(arch, stage)):
         try:
             edited = edit_stage(arch, stage.name, **fields)
-            instances(edited.with_image_size(run.image_size), 1)
+            after = edited.with_image_size(run.image_size)
+            instances(after, 1)
         except RooflineError:  # its blocks do not fit the stages around it
             continue
+        spanned = kind == FREE and _rows(after) != _rows(arch.with_image_size(run.image_size))
         yield Edit(
             edit=edit,
             stage=stage.name,
-            description=f"{description} in {stage.name}",
+            description=f"{description} in {stage.name}" + (", which a norm spans" if spanned else ""),
             setting=", ".join(f"{name} = {_toml(value)}" for name, value in fields.items()),
-            kind=kind,
+            kind=NETWORK if spanned else kind,
             request=replace(run, model=edited),
         )
+
+
+def _rows(arch: Arch) -> dict[str, Numeric]:
+    """Return how many values each norm, softmax and mean of a network takes together: zeros among them count."""
+    found: dict[str, Numeric] = {}
+    graph = build_graph(arch)
+    for op_id, op in graph.ops.items():
+        if op.family == "reduction":
+            (x, *_), (y, *_) = graph.arguments(op)
+            found[op_id] = x.elements / y.elements if isinstance(op, Reduce) else x.shape[-1]
+    return found
 
 
 Change = tuple[str, str, str, dict[str, Any]]
