@@ -24,7 +24,8 @@ def test_advice_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert best["description"] in shown
     assert f"{100 * best['throughput_change']:+.1f} %" in shown
     assert table.iloc[2]["description"] not in shown
-    assert f"{len(table)} changes tried" in shown
+    before = "efficientnet-b0 on tpu-v4i: xla_tpu, bf16, nhwc, batch 8, 224 px, 1 core, inference"
+    assert shown.startswith(f"{before}\n{table['latency_before_ms'][0]:.4g} ms; {len(table)} changes tried\n")
     with file.open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["description"] for row in rows] == table["description"].tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,7 @@ from roofline.cli.options import (
     words,
 )
 from roofline.errors import InputError, nearest
+from roofline.simulate.summary import heading
 from roofline.text import significant
 
 if TYPE_CHECKING:
@@ -98,19 +99,19 @@ def command(
         ),
     )  # fmt: skip
     chip = machines([device], changes)[device]
-    advice = rf.advise(
-        network, chip, batch=batch, dtype=dtype, runtime=runtime, layout=layout, image_size=image_size, cores=cores,
-        mode=mode, optimizer=optimizer, recompute=recompute, strict=strict,
-    )  # fmt: skip
-    before = f"{significant(advice['latency_before_ms'].iloc[0], 4)} ms"
+    options: dict[str, Any] = {
+        "batch": batch, "dtype": dtype, "runtime": runtime, "layout": layout, "image_size": image_size, "cores": cores,
+        "mode": mode, "optimizer": optimizer, "recompute": recompute, "strict": strict,
+    }  # fmt: skip
+    before = rf.simulate(network, chip, **options)
+    advice = rf.advise(network, chip, **options)
     advice = advice[advice["kind"].isin(kinds)]
     shown = for_readers(advice) if everything else gains(advice)
-    model_name = network if isinstance(network, str) else network.name
-    title = f"{model_name} on {chip.name}: {before}, {len(advice)} changes tried"
-    lines: list[Table | str] = (
-        [title, "none of them gains throughput"] if shown.empty else [_table(title, shown.head(limit)), LEGEND]
-    )
-    output.deliver({"advice": output.records(advice)}, form, lines, file)
+    tried = f"{significant(before.latency_ms, 4)} ms; {len(advice)} changes tried"
+    lines: tuple[Table | str, ...] = (_table(tried, shown.head(limit)), LEGEND)
+    if shown.empty:
+        lines = (tried, "none of them gains throughput")
+    output.deliver({"advice": output.records(advice)}, form, (heading(before), *lines), file)
 
 
 def gains(advice: pd.DataFrame) -> pd.DataFrame:
