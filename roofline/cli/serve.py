@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+import sys
 from typing import Annotated
 
 import typer
@@ -38,15 +40,32 @@ def command(
     )
     if not _is_loopback(host):
         output.warn(f"anybody who reaches {host} can use the service")
-    output.show(f"serving on http://{host}:{port} until interrupted")
-    config = uvicorn.Config(
-        create_app(limits), host=host, port=port, log_level="warning", access_log=False, timeout_keep_alive=75
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(limits), log_level="warning", access_log=False, timeout_keep_alive=75)
     )
-    server = uvicorn.Server(config)
+    with _listening(host, port) as listener:
+        output.show(f"serving on {_url(host, port)} until interrupted")
+        sys.stdout.flush()
+        server.run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket that takes connections from now on.
+
+    Raises
+    ------
+    InputError
+        The port is taken, or the address is none of this machine's.
+    """
     try:
-        server.run()
-    except SystemExit:
-        raise InputError(f"cannot listen on {host}:{port}: the address is in use or not of this machine") from None
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0].lower()  # the rest says the address again
+        raise InputError(f"cannot listen on {_url(host, port)}: {reason}") from None
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _is_loopback(host: str) -> bool:
