@@ -272,6 +272,13 @@ def test_the_exit_status_reaches_the_shell() -> None:
     assert process("devices", "tpu-v3").returncode == 0
 
 
+def test_the_package_is_the_command() -> None:
+    for words, status in ((["devices", "tpu-v3"], 0), (["devices", "tpu-v33"], 2)):
+        command = [sys.executable, "-m", "roofline", *words]
+        done, same = subprocess.run(command, capture_output=True, text=True), process(*words)
+        assert (done.returncode, done.stdout, done.stderr) == (status, same.stdout, same.stderr)
+
+
 def test_a_closed_pipe_is_no_traceback() -> None:
     command = [sys.executable, "-m", "roofline.cli", "models", "--format", "json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reader:

@@ -36,6 +36,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__init__",),  # the public surface
     ("serve",),
     ("cli",),
+    ("__main__",),
 )
 FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
 
