@@ -5,7 +5,8 @@
     python benchmarks/coverage_timm.py --limit 50 --names 'res*'
 
 Result files state `infer_gmacs` as fvcore counts: multiply-adds, 2 per batch-normalised element, 5 per element of layer
-and group norm, 1 per input element of an adaptive pool. The comparison counts the same from the op graph.
+and group norm, 1 per input element of an adaptive pool. The comparison counts the same from the op graph. A network
+that does not lower, leaves a parameter unread or disagrees ends the run with status 1.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def cases(args: argparse.Namespace) -> Iterable[tuple[str, int | None, dict[str,
     yield from ((name, size, row) for (name, size), row in seen.items())
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*")
     parser.add_argument("--names", default="*")
@@ -92,7 +93,8 @@ def main() -> None:
     if args.output:
         with Path(args.output).open("w", newline="") as file:
             csv.writer(file).writerows([("model", "size", "status", "macs", "params", "detail"), *table])
+    return 1 if any(tally[s] for s in ("not lowered", "parameters unread", "gmacs disagree")) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: part -> (what it shows, the words after ``python``)
 PARTS: dict[str, tuple[str, list[str]]] = {
     "tests": ("The test suite", ["-m", "pytest", "-q"]),
-    "timm": ("Every network of timm lowers, and counts as its published table does", ["benchmarks/coverage_timm.py"]),
+    "timm": ("Every network of timm lowers, and every parameter is read", ["benchmarks/coverage_timm.py"]),
     "transformers": ("One network of every kind of transformers that the tests know",
                      ["-m", "pytest", "-q", "tests/test_torch_networks.py", "tests/test_jax_networks.py"]),
     "kills": ("Twenty kills of a sweep and of a search: the same results", ["benchmarks/kills.py", "20"]),
