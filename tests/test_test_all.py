@@ -63,3 +63,11 @@ def test_a_row_names_the_commit_and_whether_anything_but_the_page_has_changed(tm
     code.write_text("2")
     assert commit_of(tmp_path, page) == f"{short}+"
     assert commit_of(tmp_path / "nowhere", page) == "-"
+
+
+def test_explained_mutants_are_still_there() -> None:
+    mutate = runpy.run_path(str(ROOT / "benchmarks" / "mutate.py"))
+    explained = mutate["explained"]()
+    files = {file for file, *_ in explained}
+    found = {m.identity for file in files for m in mutate["mutants"](file, (ROOT / file).read_text(encoding="utf-8"))}
+    assert set(explained) <= found, "delete them from benchmarks/equivalent_mutants.toml"
