@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ SCHEMA_VERSION = 1
 def json_head() -> dict[str, Any]:
     """Return what leads every JSON output: the version of its schema and of the package."""
     return {"schema_version": SCHEMA_VERSION, "roofline_version": __version__}
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """Return `content` as JSON text, led by `json_head`."""
+    return json.dumps(json_head() | dict(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from roofline.cli import output
 from roofline.cli.options import ForceOption, Format, LimitOption, check_limit, words
 from roofline.cli.validate import COLUMNS, cells
 from roofline.errors import InputError
+from roofline.files import json_text
 from roofline.text import significant
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def command(
 
         write_interval(found.runtime.name, runtime_interval(found), intervals)
     if form is Format.json:
-        sys.stdout.write(output.as_json(found.to_dict()))
+        sys.stdout.write(json_text(found.to_dict()))
     else:
         output.show(_constants(found), *_offsets(found), *_flat(found), *_accuracies(found), *_left_out(found))
         if own:

@@ -8,6 +8,7 @@ import typer
 
 from roofline.cli import output
 from roofline.cli.options import Format, FormatOption
+from roofline.files import json_text
 from roofline.text import engineering
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _show(arch: Arch, form: Format) -> None:
     stages = [stage.model_dump(exclude_defaults=True) | {"repeats": stage.repeats} for stage in arch.stages]
     if form is Format.json:
         counts = {"params": params, "macs": macs, "stages": stages, "sources": dict(arch.sources)}
-        print(output.as_json({**_row(arch), **counts}), end="")
+        print(json_text({**_row(arch), **counts}), end="")
         return
     plain = ("name", "block", "repeats")
     rows = [

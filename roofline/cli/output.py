@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 import sys
@@ -20,7 +19,7 @@ from rich.table import Table
 
 from roofline.cli.options import Format
 from roofline.errors import InputError
-from roofline.files import PICTURES, atomic, json_head
+from roofline.files import PICTURES, atomic, json_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,11 +72,6 @@ def warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def as_json(content: Mapping[str, Any]) -> str:
-    """Return `content` as JSON text, led by schema and package version."""
-    return json.dumps(json_head() | dict(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def as_csv(rows: Rows) -> str:
     """Return rows of equal keys as CSV text."""
     buffer = io.StringIO()
@@ -89,7 +83,7 @@ def as_csv(rows: Rows) -> str:
 
 def write_rows(name: str, rows: Rows, form: Format) -> None:
     """Print rows as JSON under `name`, or as CSV."""
-    sys.stdout.write(as_json({name: list(rows)}) if form is Format.json else as_csv(rows))
+    sys.stdout.write(json_text({name: list(rows)}) if form is Format.json else as_csv(rows))
 
 
 def check_suffix(path: Path | None, allowed: Sequence[str], *, force: bool = False) -> None:
@@ -143,7 +137,7 @@ def deliver(
     """
 
     def text(csv: bool) -> str:
-        return as_csv(next(iter(tables.values()))) if csv else as_json({**head, **tables})
+        return as_csv(next(iter(tables.values()))) if csv else json_text({**head, **tables})
 
     if file is not None and draw is not None and file.suffix.lower() in PICTURES:
         draw(file)

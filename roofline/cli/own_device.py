@@ -13,6 +13,7 @@ from roofline.cli import output
 from roofline.cli.options import Format
 from roofline.cli.validate import COLUMNS, cells
 from roofline.errors import InputError
+from roofline.files import json_text
 from roofline.stats import accuracy
 from roofline.text import percent, significant
 
@@ -41,7 +42,7 @@ def calibrate_own(
     found = calibrate_folder(folder, names=names, folds=folds, report=lambda line: print(line, file=sys.stderr))
     _draw(folder, {name: fit for name, (_, fit) in found.runtimes.items()})
     if form is Format.json:
-        sys.stdout.write(output.as_json(found.to_dict()))
+        sys.stdout.write(json_text(found.to_dict()))
         return
     for name, (path, fit) in found.runtimes.items():
         output.show(_constants(name, fit), *_errors(fit), *(f"next: {line}" for line in next_measurements(fit)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from roofline.cli import output
 from roofline.cli.options import Format
+from roofline.files import json_text
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def compare(path: Path, device: str, runtime: str | None, *, shown: int, form: F
 
     found = compare_profile(path, device, runtime)
     if form is Format.json:
-        sys.stdout.write(output.as_json(found.to_dict()))
+        sys.stdout.write(json_text(found.to_dict()))
     elif form is Format.csv:
         sys.stdout.write(output.as_csv([_row(line) for line in (*found.lines, *found.unmatched)]))
     else:

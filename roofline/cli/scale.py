@@ -24,6 +24,7 @@ from roofline.cli.options import (
     words,
 )
 from roofline.errors import InputError
+from roofline.files import json_text
 from roofline.text import significant
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _print(family: ScaledFamily, form: Format) -> None:
     from roofline.search.scaling_report import left_out, rows, summary
 
     if form is Format.json:
-        sys.stdout.write(output.as_json(finite(summary(family))))
+        sys.stdout.write(json_text(finite(summary(family))))
         return
     if form is Format.csv:
         sys.stdout.write(output.as_csv(rows(family)))

@@ -13,6 +13,7 @@ import typer
 from roofline.cli import output
 from roofline.cli.options import EACH, Format, FormatOption, LayoutOption, by_device, words
 from roofline.errors import InputError
+from roofline.files import json_text
 from roofline.text import significant
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _print(result: SearchResult, form: Format) -> None:
     from roofline.search.result import figure, finite, rows, summary, winners
 
     if form is Format.json:
-        sys.stdout.write(output.as_json(finite(summary(result))))
+        sys.stdout.write(json_text(finite(summary(result))))
         return
     if form is Format.csv:
         sys.stdout.write(output.as_csv(rows(result.objective, winners(result))))

@@ -32,7 +32,7 @@ from roofline.cli.options import (
 )
 from roofline.cli.programs import parse_dims
 from roofline.errors import InputError
-from roofline.files import PICTURES
+from roofline.files import PICTURES, json_text
 from roofline.repeats import merge_repeats
 from roofline.simulate.summary import heading, summary_rows
 from roofline.text import percent, significant
@@ -129,8 +129,10 @@ def command(
     elif file is not None:
         report.save(file)
     if form is Format.json:
+        from roofline.simulate.save import as_dict
+
         why = {"waterfall": output.records(report.waterfall("stage"))} if explain else {}
-        sys.stdout.write(output.as_json(report.to_dict() | why))
+        sys.stdout.write(json_text(as_dict(report) | why))
     elif form is Format.csv and explain:
         output.write_rows("waterfall", output.records(report.waterfall("stage")), form)
     elif form is Format.csv:

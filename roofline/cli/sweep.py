@@ -11,6 +11,7 @@ import typer
 from roofline.cli import output
 from roofline.cli.options import Format, FormatOption
 from roofline.errors import InputError
+from roofline.files import json_text
 from roofline.text import counted
 
 INTERRUPTED = 130
@@ -46,7 +47,7 @@ def command(
         raise typer.Exit(INTERRUPTED) from None
     found = summary(frame)
     if form is Format.json:
-        sys.stdout.write(output.as_json(found | {"output": str(file)}))
+        sys.stdout.write(json_text(found | {"output": str(file)}))
         return
     if form is Format.csv:
         sys.stdout.write(frame.to_csv(index=False))

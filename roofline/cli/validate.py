@@ -11,7 +11,7 @@ import typer
 from roofline.cli import output
 from roofline.cli.options import ForceOption, Format, FormatOption, LimitOption, check_limit
 from roofline.errors import InputError
-from roofline.files import PICTURES
+from roofline.files import PICTURES, json_text
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def command(
         panels = [(c.title, c.measured_s, c.predicted_s, [m.family for m in c.measurements]) for c in found.comparisons]
         plot_accuracy(panels, path=plot)
     if form is Format.json:
-        sys.stdout.write(output.as_json(found.to_dict(worst)))
+        sys.stdout.write(json_text(found.to_dict(worst)))
     elif form is Format.csv:
         sys.stdout.write(output.as_csv(found.rows()))
     else:

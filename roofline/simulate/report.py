@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from roofline.files import json_head
 from roofline.simulate.evaluate import BOUNDS
 from roofline.simulate.table import Index
 from roofline.simulate.totals import Totals
@@ -119,7 +120,7 @@ class Report(Totals):
         """Return the report without its kernels, ready for JSON."""
         from roofline.simulate.save import as_dict
 
-        return as_dict(self)
+        return json_head() | as_dict(self)
 
     def plot_roofline(self, path: str | Path | None = None) -> Figure:
         """Draw the roofline: roofs per memory level, kernels as bubbles; written to `path` where given."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roofline.errors import InputError
-from roofline.files import PICTURES, atomic, json_head
+from roofline.files import PICTURES, atomic, json_text
 from roofline.simulate.trace import chrome_trace
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def save(report: Report, path: Path, *, advice: pd.DataFrame | None = None) -> P
         text = json.dumps(chrome_trace(report), separators=(",", ":"), allow_nan=False)
     elif suffix == ".json":
         kernels = json.loads(report.kernels.to_json(orient="records"))
-        text = json.dumps(report.to_dict() | {"kernels": kernels}, indent=1)
+        text = json_text(as_dict(report) | {"kernels": kernels})
     else:
         raise InputError(f"cannot write {path.name!r}: allowed suffixes are .html, .csv, .json, {', '.join(PICTURES)}")
     with atomic(path) as temporary:
@@ -53,7 +53,7 @@ def save(report: Report, path: Path, *, advice: pd.DataFrame | None = None) -> P
 
 
 def as_dict(report: Report) -> dict[str, Any]:
-    """Return a report without its kernels, ready for JSON; see `Report.to_dict`."""
+    """Return a report without its kernels, ready for `json_text`; see `Report.to_dict`."""
     expected = report.interval
     interval = {
         "low_ms": expected.low_s * 1e3,
@@ -63,4 +63,4 @@ def as_dict(report: Report) -> dict[str, Any]:
         "reasons": list(expected.reasons),
     }
     values = {name: getattr(report, name) for name in HEADLINE}
-    return json_head() | values | {"interval": interval, "warnings": list(report.warnings)}
+    return values | {"interval": interval, "warnings": list(report.warnings)}
