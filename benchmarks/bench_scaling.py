@@ -11,7 +11,8 @@ from timer import least
 
 from roofline.arch.load import model
 from roofline.search.scaling import compound_scale
-from roofline.search.scaling_grid import Limits, scaling_grid
+from roofline.search.scaling_grid import scaling_grid
+from roofline.search.scaling_space import Limits
 
 #: points a second, table and all, and seconds of a family B1 to B7
 WANTED_PER_S, WANTED_S = 50_000, 10.0

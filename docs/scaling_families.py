@@ -10,9 +10,9 @@ from roofline.arch.load import model
 from roofline.arch.spec import Arch
 from roofline.numeric import Array
 from roofline.search.scaling import Objective, ScaledFamily, compound_scale
-from roofline.search.scaling_grid import Limits
 from roofline.search.scaling_pick import cheapest
 from roofline.search.scaling_series import Series, published
+from roofline.search.scaling_space import Limits
 
 DEVICES = {"tpu-v3": "TPU v3", "v100": "V100"}
 LACS = {"tpu-v3": "x-tpu", "v100": "x-gpu"}

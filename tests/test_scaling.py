@@ -16,9 +16,10 @@ import roofline as rf
 from roofline.errors import InputError, UnknownNameError
 from roofline.numeric import Array
 from roofline.search.scaling import ScaledFamily, compound_scale
-from roofline.search.scaling_grid import Grid, Limits, scaling_grid
+from roofline.search.scaling_grid import Grid, scaling_grid
 from roofline.search.scaling_pick import Pick
 from roofline.search.scaling_series import published
+from roofline.search.scaling_space import Limits
 from roofline.search.scaling_targets import networks
 
 NEAR = Limits(depth=(1, 2), width=(1, 1.5), resolution=(1, 1.5), width_step=0.1, resolution_step=16)

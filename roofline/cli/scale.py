@@ -82,7 +82,7 @@ def command(
     """
     from roofline.search.accuracy.choose import load_function
     from roofline.search.scaling import TIE_PP, compound_scale
-    from roofline.search.scaling_grid import Limits
+    from roofline.search.scaling_space import Limits
 
     devices = words(device)
     if not devices:

@@ -22,8 +22,9 @@ from roofline.numeric import Array
 from roofline.search.accuracy.adapters import FromFunction
 from roofline.search.accuracy.protocol import Prediction, checked, written
 from roofline.search.accuracy.scaling_law import ScalingLaw, base_of, scaling_law, scaling_laws
-from roofline.search.scaling_grid import Grid, Limits, scaling_grid
+from roofline.search.scaling_grid import Grid, scaling_grid
 from roofline.search.scaling_pick import Pick, Triple, loads, pick_common, pick_free
+from roofline.search.scaling_space import Limits
 from roofline.search.scaling_targets import check_given, check_reach, read_targets
 
 if TYPE_CHECKING:
