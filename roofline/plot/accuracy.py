@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from matplotlib.ticker import EngFormatter, NullFormatter
 
 from roofline.errors import InputError
 from roofline.numeric import Array
-from roofline.plot.style import GREY, INK, SERIES, Picture, clean, few_decades, save
+from roofline.plot.style import GREY, INK, MARKERS, SERIES, clean, few_decades, save, subplots
 
 PANEL_IN = (4.6, 4.6)
-MARKERS = "osD^vP*X"
 #: families drawn by name; the others share one mark
 NAMED = 7
 BAND = 0.20
@@ -46,13 +44,8 @@ def plot_accuracy(
     if not panels:
         raise InputError("nothing to draw")
     colours = {name: i for i, name in enumerate(dict.fromkeys(n for *_, of in panels for n in _by_size(of)))}
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Picture(figsize=(PANEL_IN[0] * columns, PANEL_IN[1] * rows))
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[len(panels) :]:
-        ax.set_visible(False)
-    for ax, (title, measured_s, predicted_s, families) in zip(axes, panels, strict=False):
+    figure, axes = subplots(len(panels), PANEL_IN, most=3)
+    for ax, (title, measured_s, predicted_s, families) in zip(axes, panels, strict=True):
         names = _by_size(families)
         low = 0.8 * float(min(measured_s.min(), predicted_s.min()))
         high = 1.25 * float(max(measured_s.max(), predicted_s.max()))

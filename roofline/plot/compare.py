@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,10 +14,9 @@ from roofline.plot.labels import Label, place
 from roofline.plot.protocol import RunReport
 from roofline.plot.roofline import x_limits
 from roofline.plot.roofs import draw_roofs
-from roofline.plot.style import INK, SERIES, Picture, log_log, save
+from roofline.plot.style import INK, MARKERS, SERIES, log_log, save, subplots
 
 PANEL_IN = (5.2, 3.9)
-MARKERS = "osD^vP*X"
 
 
 def plot_comparison(reports: Sequence[RunReport], *, path: str | Path | None = None) -> Figure:
@@ -50,13 +48,8 @@ def plot_comparison(reports: Sequence[RunReport], *, path: str | Path | None = N
     for report in reports:
         panels.setdefault((report.device, report.runtime, report.dtype), []).append(report)
     families = list(dict.fromkeys(family(report.model)[0] for report in reports))
-    columns = min(2, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Picture(figsize=(PANEL_IN[0] * columns, PANEL_IN[1] * rows))
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[len(panels) :]:
-        ax.set_visible(False)
-    for ax, runs in zip(axes, panels.values(), strict=False):
+    figure, axes = subplots(len(panels), PANEL_IN)
+    for ax, runs in zip(axes, panels.values(), strict=True):
         _panel(ax, runs, families)
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), fontsize=8.5, frameon=False)

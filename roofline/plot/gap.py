@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from roofline.plot.compare import MARKERS, PANEL_IN, family
+from roofline.plot.compare import PANEL_IN, family
 from roofline.plot.labels import Label, place
 from roofline.plot.protocol import RunReport
-from roofline.plot.style import FAINT, GREY, HALO, INK, SERIES, Picture, clean, few_decades, save
+from roofline.plot.style import FAINT, GREY, HALO, INK, MARKERS, SERIES, clean, few_decades, save, subplots
 from roofline.text import engineering
 
 #: steps of the lines of equal efficiency within a decade
@@ -44,13 +44,8 @@ def plot_gap(panels: Sequence[Sequence[RunReport]], *, path: str | Path | None =
         The suffix of `path` is not that of a picture, or it cannot be written.
     """
     families = list(dict.fromkeys(family(run.model)[0] for runs in panels for run in runs))
-    columns = min(2, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Picture(figsize=(PANEL_IN[0] * columns, PANEL_IN[1] * rows + 0.4))
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[len(panels) :]:
-        ax.set_visible(False)
-    for ax, runs in zip(axes, panels, strict=False):
+    figure, axes = subplots(len(panels), PANEL_IN, below_in=0.4)
+    for ax, runs in zip(axes, panels, strict=True):
         _panel(ax, runs, families)
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), fontsize=8.5, frameon=False)

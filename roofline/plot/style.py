@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ KIND_COLOURS = {
 }
 BOUND_COLOURS = {"matrix": BLUE, "vector": ORANGE, "memory": GREEN, "overhead": CHARCOAL}
 SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
+MARKERS = "osD^vP*X"
 #: Keeps a label readable where it crosses a line or a bubble.
 HALO = withStroke(linewidth=2.2, foreground="white")
 
@@ -57,6 +59,19 @@ def canvas(ax: Axes | None, width_in: float, height_in: float) -> tuple[Figure, 
         return figure, figure.add_subplot()
     figure = ax.figure if isinstance(ax.figure, Figure) else ax.figure.figure
     return figure, ax
+
+
+def subplots(
+    count: int, size_in: tuple[float, float], most: int = 2, below_in: float = 0.0
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `count` panels of that size in inches, at most `most` in a row, with room below them."""
+    columns = min(most, count)
+    rows = math.ceil(count / columns)
+    figure = Picture(figsize=(size_in[0] * columns, size_in[1] * rows + below_in))
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for ax in axes[count:]:
+        ax.set_visible(False)
+    return figure, axes[:count]
 
 
 def save(figure: Figure, path: str | Path | None) -> None:

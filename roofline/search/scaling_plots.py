@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from roofline.plot.style import BLACK, BLUE, GREEN, GREY, ORANGE, SERIES, SKY, VERMILION, Picture, canvas, clean, save
+from roofline.plot.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    MARKERS,
+    ORANGE,
+    SERIES,
+    SKY,
+    VERMILION,
+    Picture,
+    canvas,
+    clean,
+    save,
+)
 from roofline.search.scaling import ScaledFamily
 from roofline.search.scaling_report import fronts
 from roofline.search.scaling_series import Series, own, published
@@ -18,7 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = "osD^vP*X"
 COLOURS = {"depth": BLUE, "width": VERMILION, "resolution": GREEN}
 
 
