@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,6 +13,22 @@ from roofline.errors import SpecError, nearest
 from roofline.quantity import Quantity, SpecFile
 
 M = TypeVar("M", bound=BaseModel)
+Stamp: TypeAlias = tuple[int, int]
+
+
+def stamp(path: Path) -> Stamp:
+    """Return what tells a changed file from the one before, for readers that cache: its time [ns] and its size.
+
+    Raises
+    ------
+    SpecError
+        The file cannot be read.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise SpecError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
+    return found.st_mtime_ns, found.st_size
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from roofline.arch.spec import Arch, FamilyFile, Scaling
 from roofline.errors import InputError, RooflineError, SpecError, UnknownNameError, nearest
 from roofline.names import key, lookup
 from roofline.paths import data_files
-from roofline.specfile import load_spec, one_line
+from roofline.specfile import Stamp, load_spec, one_line, stamp
 
 #: blocks of one network; the deepest that anybody trained has a few thousand
 MAX_BLOCKS = 20_000
@@ -89,20 +89,20 @@ def _from_file(text: str) -> Arch:
 
 
 def _family(path: Path) -> FamilyFile:
-    return _family_at(path, path.stat().st_mtime_ns if path.is_file() else 0)
+    return _family_at(path, stamp(path))
 
 
 @lru_cache(maxsize=256)
-def _family_at(path: Path, changed_ns: int) -> FamilyFile:
+def _family_at(path: Path, version: Stamp) -> FamilyFile:
     return load_spec(path, FamilyFile)
 
 
 def _arch(path: Path, variant: str) -> Arch:
-    return _arch_of(path, variant, path.stat().st_mtime_ns)
+    return _arch_of(path, variant, stamp(path))
 
 
 @lru_cache(maxsize=1024)
-def _arch_of(path: Path, name: str, changed_ns: int) -> Arch:
+def _arch_of(path: Path, name: str, version: Stamp) -> Arch:
     family = _family(path)
     try:
         return build_arch(family, name)

@@ -14,7 +14,7 @@ from roofline.device.spec import Device, MatrixRate, MatrixUnit, MemoryLevel, Qu
 from roofline.errors import InputError, SpecError, nearest
 from roofline.paths import data_files
 from roofline.quantity import Quantity
-from roofline.specfile import load_spec, quantities, read_toml
+from roofline.specfile import Stamp, load_spec, quantities, read_toml, stamp
 
 PEAK_TOLERANCE = 0.01
 """A published peak is rounded: it may differ by 1 % from units x rate x clock."""
@@ -58,13 +58,12 @@ def _aliases(files: dict[str, Path]) -> dict[str, Path]:
     """Return alias -> file; a file that is not TOML has none here and is reported when it is asked for."""
     found: dict[str, Path] = {}
     for path in files.values():
-        stat = path.stat()
-        found.update(dict.fromkeys(_aliases_in(path, stat.st_mtime_ns, stat.st_size), path))
+        found.update(dict.fromkeys(_aliases_in(path, stamp(path)), path))
     return found
 
 
 @lru_cache(maxsize=256)
-def _aliases_in(path: Path, mtime_ns: int, size: int) -> tuple[str, ...]:
+def _aliases_in(path: Path, version: Stamp) -> tuple[str, ...]:
     try:
         aliases = read_toml(path).get("aliases")
     except SpecError:
@@ -73,15 +72,11 @@ def _aliases_in(path: Path, mtime_ns: int, size: int) -> tuple[str, ...]:
 
 
 def _from_file(path: Path) -> Device:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise SpecError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
-    return _cached(path.absolute(), stat.st_mtime_ns, stat.st_size)
+    return _cached(path.absolute(), stamp(path))
 
 
 @lru_cache(maxsize=256)
-def _cached(path: Path, mtime_ns: int, size: int) -> Device:
+def _cached(path: Path, version: Stamp) -> Device:
     spec = load_spec(path, DeviceFile)
     for table, text in _mistakes(spec):
         raise SpecError(f"{path.name}: [{table}]: {text}" if table else f"{path.name}: {text}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from roofline.errors import InputError, SpecError
+from roofline.errors import InputError
 from roofline.names import lookup
 from roofline.paths import data_files
 from roofline.runtime.spec import Runtime, RuntimeFile, runtime_of
-from roofline.specfile import load_spec
+from roofline.specfile import Stamp, load_spec, stamp
 
 #: a name that stands for another one on each kind of device
 FAMILIES = {"xla": {"tpu": "xla_tpu", "gpu": "xla_gpu"}}
@@ -56,11 +56,7 @@ def _find(name: str, device_kind: str) -> Runtime:
 
 
 def _from_file(path: Path) -> Runtime:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise SpecError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
-    return _load(path, stat.st_mtime_ns, stat.st_size)
+    return _load(path, stamp(path))
 
 
 def _path(name: str, device_kind: str) -> Path:
@@ -72,5 +68,5 @@ def _path(name: str, device_kind: str) -> Path:
 
 
 @lru_cache(maxsize=64)
-def _load(path: Path, mtime_ns: int, size: int) -> Runtime:
+def _load(path: Path, version: Stamp) -> Runtime:
     return runtime_of(load_spec(path, RuntimeFile))

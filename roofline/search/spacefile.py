@@ -13,7 +13,7 @@ from roofline.errors import RooflineError, SpecError, UnknownNameError, nearest
 from roofline.names import lookup
 from roofline.quantity import SpecFile
 from roofline.search.space import Choice, Space, Value
-from roofline.specfile import load_spec
+from roofline.specfile import Stamp, load_spec, stamp
 
 FOLDER = Path(__file__).resolve().parent / "spaces"
 
@@ -83,17 +83,17 @@ def search_space(name: str | Path | Space) -> Space:
     text = str(name)
     if text.endswith(".toml"):
         path = Path(text)
-        return _load(path, path.stat().st_mtime_ns if path.is_file() else 0)
+        return _load(path, stamp(path))
     try:
         known = lookup(text, {n: n for n in search_spaces()}, "search space")
     except UnknownNameError:
         raise UnknownNameError(f"unknown search space {text!r}{nearest(text, search_spaces())}") from None
     path = FOLDER / f"{known}.toml"
-    return _load(path, path.stat().st_mtime_ns)
+    return _load(path, stamp(path))
 
 
 @lru_cache(maxsize=64)
-def _load(path: Path, changed_ns: int) -> Space:
+def _load(path: Path, version: Stamp) -> Space:
     spec = load_spec(path, SpaceFile)
     try:
         return build_space(spec)
