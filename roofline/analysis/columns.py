@@ -15,20 +15,28 @@ def take_blocks(table: KernelTable, blocks: Index) -> KernelTable:
     place = np.full(table.block_count, -1, dtype=np.int64)
     place[blocks] = np.arange(len(blocks))
     kernels = np.flatnonzero(place[table.kernels.block] >= 0)
-    kernel_place = np.full(table.kernel_count, -1, dtype=np.int64)
-    kernel_place[kernels] = np.arange(len(kernels))
+    return replace(
+        _keep_kernels(table, kernels),
+        kernels=_pick(table.kernels, kernels, block=place[table.kernels.block[kernels]]),
+        blocks=_pick(table.blocks, blocks),
+    )
+
+
+def _keep_kernels(table: KernelTable, kept: Index) -> KernelTable:
+    """Return the table of some of its kernels, in the order given; its blocks are as they were."""
+    place = np.full(table.kernel_count, -1, dtype=np.int64)
+    place[kept] = np.arange(len(kept))
 
     def owned(columns: Any) -> Any:
-        rows = np.flatnonzero(kernel_place[columns.kernel] >= 0)
-        return _pick(columns, rows, kernel=kernel_place[columns.kernel[rows]])
+        rows = np.flatnonzero(place[columns.kernel] >= 0)
+        return _pick(columns, rows, kernel=place[columns.kernel[rows]])
 
     return replace(
         table,
         contractions=owned(table.contractions),
         vectors=owned(table.vectors),
         accesses=owned(table.accesses),
-        kernels=_pick(table.kernels, kernels, block=place[table.kernels.block[kernels]]),
-        blocks=_pick(table.blocks, blocks),
+        kernels=_pick(table.kernels, kept),
     )
 
 
@@ -47,23 +55,11 @@ def merge_equal_kernels(table: KernelTable) -> KernelTable:
     parts = (table.contractions, table.vectors, table.accesses)
     keys = np.stack([kind.astype(np.uint64), *(_digest(part, table.kernel_count) for part in parts)], axis=1)
     _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    times = np.bincount(group.ravel(), weights=table.kernels.times)
+    times = np.bincount(group.ravel(), weights=table.kernels.times).astype(np.float64)
     kept = np.sort(first)
-    place = np.full(table.kernel_count, -1, dtype=np.int64)
-    place[kept] = np.arange(len(kept))
-
-    def owned(columns: Any) -> Any:
-        rows = np.flatnonzero(place[columns.kernel] >= 0)
-        return _pick(columns, rows, kernel=place[columns.kernel[rows]])
-
-    kernels = _pick(table.kernels, kept)
-    return replace(
-        table,
-        contractions=owned(table.contractions),
-        vectors=owned(table.vectors),
-        accesses=owned(table.accesses),
-        kernels=replace(kernels, times=times[np.argsort(first)], live_bytes=np.zeros(len(kept))),
-    )
+    found = _keep_kernels(table, kept)
+    kernels = replace(found.kernels, times=times[np.argsort(first)], live_bytes=np.zeros(len(kept)))
+    return replace(found, kernels=kernels)
 
 
 def _digest(columns: Any, kernels: int) -> Any:

@@ -93,6 +93,14 @@ class Op(ABC):
         if not same(a, b):
             raise self.fail(f"{what} disagree: {a!r} and {b!r}")
 
+    def reduced(self, shape: Shape, axes: tuple[int, ...], *, keep: bool) -> Shape:
+        """Return a shape without `axes`, or with 1 in their place; raise unless it has them."""
+        rank = len(shape)
+        found = {axis % rank for axis in axes if -rank <= axis < rank}
+        if len(found) != len(axes):
+            raise self.fail(f"axes {axes!r} do not fit rank {rank}")
+        return tuple(1 if i in found else d for i, d in enumerate(shape) if keep or i not in found)
+
 
 def show(shape: Shape) -> str:
     """Return a shape as ``8x224x224x3``; a column shows as ``*``."""

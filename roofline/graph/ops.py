@@ -261,11 +261,7 @@ class Reduce(Op):
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the input's shape with the reduced axes dropped or 1."""
-        rank = len(shapes[0])
-        axes = {axis % rank for axis in self.axes if -rank <= axis < rank}
-        if len(axes) != len(self.axes):
-            raise self.fail(f"axes {self.axes!r} do not fit rank {rank}")
-        return (tuple(1 if i in axes else d for i, d in enumerate(shapes[0]) if self.keep or i not in axes),)
+        return (self.reduced(shapes[0], self.axes, keep=self.keep),)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -29,9 +29,4 @@ class Statistic(Op):
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the input's shape with the reduced axes dropped or 1, for every output."""
-        rank = len(shapes[0])
-        axes = {axis % rank for axis in self.axes if -rank <= axis < rank}
-        if len(axes) != len(self.axes):
-            raise self.fail(f"axes {self.axes!r} do not fit rank {rank}")
-        out = tuple(1 if i in axes else d for i, d in enumerate(shapes[0]) if self.keep or i not in axes)
-        return (out,) * len(self.outputs)
+        return (self.reduced(shapes[0], self.axes, keep=self.keep),) * len(self.outputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,12 @@ class Backend(Protocol):
 
     def release(self) -> None:
         """Give back the memory of programs that are gone."""
+
+
+def require_dtype(dtype: str, good: Collection[str], facts: Facts) -> None:
+    """Raise InputError unless a format is among the `good` ones, which the message names."""
+    if dtype not in good:
+        raise InputError(f"{facts.name} does not compute in {dtype!r}; it does in {', '.join(map(repr, good))}")
 
 
 def choose(name: str, device_index: int, threads: int = 1) -> Backend:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from roofline.errors import InputError
 from roofline.frontends.jax import from_jax
-from roofline.measure.backend import Program, State
+from roofline.measure.backend import Program, State, require_dtype
 from roofline.measure.facts import Facts, cpu_facts, shipped_device, usable_cores
 from roofline.measure.jax_programs import NETWORKS, OPS
 from roofline.measure.plan import Case
@@ -50,11 +50,7 @@ class JaxBackend:
 
     def check_dtype(self, dtype: str) -> None:
         """Raise InputError unless the device multiplies matrices of a format; the message names those it does."""
-        good = [name for name in DTYPES if self._multiplies(name)]
-        if dtype not in good:
-            raise InputError(
-                f"{self.facts.name} does not compute in {dtype!r}; it does in {', '.join(map(repr, good))}"
-            )
+        require_dtype(dtype, [name for name in DTYPES if self._multiplies(name)], self.facts)
 
     def _multiplies(self, dtype: str) -> bool:
         if dtype == "fp64" and not jax.config.jax_enable_x64:

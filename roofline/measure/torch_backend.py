@@ -12,7 +12,7 @@ from torch import nn
 
 from roofline.errors import InputError
 from roofline.graph.opgraph import OpGraph
-from roofline.measure.backend import Program, State
+from roofline.measure.backend import Program, State, require_dtype
 from roofline.measure.facts import Facts
 from roofline.measure.plan import Case
 from roofline.measure.timing import Sample
@@ -53,11 +53,7 @@ class TorchBackend(ABC):
 
     def check_dtype(self, dtype: str) -> None:
         """Raise InputError unless the device multiplies matrices of a format; the message names those it does."""
-        good = [name for name in DTYPES if self._multiplies(name)]
-        if dtype not in good:
-            raise InputError(
-                f"{self.facts.name} does not compute in {dtype!r}; it does in {', '.join(map(repr, good))}"
-            )
+        require_dtype(dtype, [name for name in DTYPES if self._multiplies(name)], self.facts)
 
     def _multiplies(self, dtype: str) -> bool:
         try:

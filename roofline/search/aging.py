@@ -68,9 +68,7 @@ class Aging:
 
     def start(self, objective: Objective, seed: int, evaluations: int) -> tuple[State, Evaluation]:
         """Return a random population, and what was evaluated."""
-        rng = np.random.default_rng(seed)
-        first = objective.evaluate(objective.space.sample(min(self.population, evaluations), rng))
-        return begin(first, rng), first
+        return begin(objective, seed, min(self.population, evaluations))
 
     def step(self, state: State, objective: Objective, evaluations: int) -> tuple[State, Evaluation]:
         """Return the state after at most `batch` children, and the children."""
@@ -95,9 +93,11 @@ def _put(old: Evaluation, places: Any, children: Evaluation) -> Evaluation:
     return Evaluation(**fields)
 
 
-def begin(first: Evaluation, rng: np.random.Generator) -> State:
-    """Return the state of a first population."""
-    return State(
+def begin(objective: Objective, seed: int, count: int) -> tuple[State, Evaluation]:
+    """Return the state of a first population, `count` random genomes, and their evaluation."""
+    rng = np.random.default_rng(seed)
+    first = objective.evaluate(objective.space.sample(count, rng))
+    state = State(
         population=first,
         head=0,
         random=dict(rng.bit_generator.state),
@@ -106,6 +106,7 @@ def begin(first: Evaluation, rng: np.random.Generator) -> State:
         generation=0,
         evaluations=len(first),
     )
+    return state, first
 
 
 def advance(state: State, children: Evaluation, rng: np.random.Generator) -> State:
@@ -140,9 +141,7 @@ class Random:
 
     def start(self, objective: Objective, seed: int, evaluations: int) -> tuple[State, Evaluation]:
         """Return a first random batch."""
-        rng = np.random.default_rng(seed)
-        first = objective.evaluate(objective.space.sample(min(self.batch, evaluations), rng))
-        return begin(first, rng), first
+        return begin(objective, seed, min(self.batch, evaluations))
 
     def step(self, state: State, objective: Objective, evaluations: int) -> tuple[State, Evaluation]:
         """Return the state after another batch."""

@@ -36,9 +36,7 @@ class Nsga2:
 
     def start(self, objective: Objective, seed: int, evaluations: int) -> tuple[State, Evaluation]:
         """Return a random population."""
-        rng = np.random.default_rng(seed)
-        first = objective.evaluate(objective.space.sample(min(self.population, evaluations), rng))
-        return begin(first, rng), first
+        return begin(objective, seed, min(self.population, evaluations))
 
     def step(self, state: State, objective: Objective, evaluations: int) -> tuple[State, Evaluation]:
         """Return the state after one generation, and its children."""

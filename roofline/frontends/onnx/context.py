@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -175,7 +176,7 @@ class Context:
         """Add `function` of broadcast operands; known scalars are immediates of the kernel."""
         shape = broadcast(*(v.shape for v in operands))
         read = [v for v in operands if not v.baked] or list(operands[:1])
-        full = [v for v in read if v.elements == _count(shape)]
+        full = [v for v in read if v.elements == math.prod(shape)]
         lead = next((v for v in full if not v.known), full[0] if full else None)
         if lead is None:
             lead = self.expanded(max(read, key=lambda v: v.elements), shape)
@@ -184,7 +185,7 @@ class Context:
         order = lead.order or identity(len(shape))
         tensors, small = [], []
         for value in read:
-            whole = value.elements == _count(shape) and (value is lead or not value.known or lead.known)
+            whole = value.elements == math.prod(shape) and (value is lead or not value.known or lead.known)
             tensors.append(
                 self.read(self.reshaped(value, shape), order) if whole else self.read(value, value.order or None)
             )
@@ -200,8 +201,8 @@ class Context:
         """Return `value` in another shape of as many elements: a view where its bytes allow it, else a copy."""
         if value.shape == shape:
             return value
-        if value.elements != _count(shape):
-            raise GraphError(f"a reshape changes {value.elements} elements into {_count(shape)}")
+        if value.elements != math.prod(shape):
+            raise GraphError(f"a reshape changes {value.elements} elements into {math.prod(shape)}")
         data = None if value.data is None else value.data.reshape(shape)
         if value.quantized is not None:
             return replace(value, shape=shape, quantized=self.reshaped(value.quantized, shape))
@@ -240,13 +241,6 @@ class Context:
         order = value.order or identity(len(shape))
         out = self.add(movement.Expand, self.read(value, order), shape=stored(shape, order))
         return self.value(out, order)
-
-
-def _count(shape: Dims) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
 
 
 def _widest(tensors: Sequence[Tensor]) -> DType:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import GraphError, ShapeError
 from roofline.frontends.onnx.context import Context
@@ -154,9 +156,9 @@ def _contract(
     nb, nr, nc = len(batch), len(rows), len(columns)
     outer = a.shape[:nb]
     shape = (*outer, *a.shape[nb : nb + nr], *b.shape[b.rank - nc :])
-    k = _count(a.shape[nb + nr :])
-    a = context.reshaped(a, (*outer, _count(a.shape[nb : nb + nr]), k))
-    b = context.reshaped(b, (*outer, k, _count(b.shape[b.rank - nc :])))
+    k = math.prod(a.shape[nb + nr :])
+    a = context.reshaped(a, (*outer, math.prod(a.shape[nb : nb + nr]), k))
+    b = context.reshaped(b, (*outer, k, math.prod(b.shape[b.rank - nc :])))
     out = context.reshaped(product_of(context, a, b), shape)
     return out, "".join([*batch, *rows, *columns])
 
@@ -166,10 +168,3 @@ def _aligned(context: Context, value: Value, term: str, letters: list[str]) -> V
     value = context.transposed(value, tuple(term.index(c) for c in order))
     sizes = dict(zip(order, value.shape, strict=True))
     return context.reshaped(value, tuple(sizes.get(c, 1) for c in letters))
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

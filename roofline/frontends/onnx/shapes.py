@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from roofline.errors import GraphError, ShapeError
@@ -26,7 +28,7 @@ def flatten(context: Context, node: Node) -> Value:
     x = node[0]
     axis = node.integer("axis", 1)
     axis = x.rank if axis == x.rank else axis_of(axis, x.rank)
-    return context.reshaped(x, (_count(x.shape[:axis]), _count(x.shape[axis:])))
+    return context.reshaped(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
 
 
 @lowering("Squeeze")
@@ -244,10 +246,3 @@ def regrid(context: Context, node: Node) -> Value:
 def masked(context: Context, node: Node) -> Value:
     """Copy with some elements zeroed or turned around."""
     return context.pointwise("select", node[0])
-
-
-def _count(shape: Dims) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
