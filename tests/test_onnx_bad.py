@@ -57,6 +57,7 @@ def test_a_truncated_model(tmp_path: Path) -> None:
     ("made", "match"),
     [
         (model([node("Relu", "z")], X), "'z', which nothing produces"),
+        (model([node("Re\nlu", "z")], X), r"'Re\\nlu' .* reads 'z', which nothing produces"),
         (model([node("Relu", "y", "z"), node("Relu", "z", "y")], X), "cycle"),
         (model([node("Relu", "x"), node("Exp", "x")], X), "written by two nodes"),
         (model([node("Relu", "x", "x")], X), "cycle"),
@@ -205,6 +206,15 @@ def test_names_that_collide(tmp_path: Path) -> None:
     assert graph.params == 6
 
 
+def outcome(path: Path) -> list[str]:
+    """Return the lines that say what came of a file; any other error is a bug."""
+    try:
+        rf.from_onnx(path).check_shapes()
+    except rf.RooflineError as error:
+        return str(error).splitlines()
+    return ["lowered"]
+
+
 SEED = (LIGHT / "light_squeezenet.onnx").read_bytes()
 
 
@@ -217,13 +227,7 @@ def test_mutated_bytes(edits: list[tuple[int, bytes]], tmp_path: Path) -> None:
     for at, new in edits:
         data[at : at + len(new)] = new
     (tmp_path / "m.onnx").write_bytes(data)
-    try:
-        rf.from_onnx(tmp_path / "m.onnx").check_shapes()
-    except rf.RooflineError as error:
-        lines = str(error).splitlines()
-    else:
-        lines = ["lowered"]
-    assert len(lines) == 1
+    assert len(outcome(tmp_path / "m.onnx")) == 1
 
 
 OPERATORS = sorted(operator for domain, operator in LOWERINGS if not domain)
@@ -253,10 +257,4 @@ def test_odd_graphs(nodes: list[Any], shape: list[int], sizes: list[int], opset:
         made.append(helper.make_node(op, picked, outputs, **{k: v for k, v in attributes.items() if v != []}))
         names += outputs
     graph = model(made, {"x": shape}, [weight("w", *shape), ints("i", *sizes)], outputs=names[-1] or "x", opset=opset)
-    try:
-        rf.from_onnx(write(graph, tmp_path)).check_shapes()
-    except rf.RooflineError as error:
-        lines = str(error).splitlines()
-    else:
-        lines = ["lowered"]
-    assert len(lines) == 1
+    assert len(outcome(write(graph, tmp_path))) == 1

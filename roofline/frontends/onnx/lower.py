@@ -14,7 +14,7 @@ from roofline.errors import GraphError, InputError, RooflineError, UnknownOpErro
 from roofline.frontends.onnx.constants import evaluate, trains
 from roofline.frontends.onnx.context import Context
 from roofline.frontends.onnx.file import ModelFile
-from roofline.frontends.onnx.order import execution_order
+from roofline.frontends.onnx.order import execution_order, label
 from roofline.frontends.onnx.patterns import Patterns
 from roofline.frontends.onnx.registry import LOWERINGS, STANDARD, Node
 from roofline.frontends.onnx.values import Constant, Value, dtype_of
@@ -267,9 +267,8 @@ def _listed(result: Value | Sequence[Value]) -> Sequence[Value]:
 
 def _placed(error: RooflineError, node: NodeProto, place: str) -> RooflineError:
     """Return the error with the node it comes from in its line."""
-    name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
     known = isinstance(error, (GraphError, InputError)) or type(error) in _REBUILT
-    return (type(error) if known else GraphError)(f"{name} {place!r}: {error}")
+    return (type(error) if known else GraphError)(f"{label(node, place)}: {error}")
 
 
 _REBUILT = tuple(RooflineError.__subclasses__())

@@ -24,7 +24,7 @@ def execution_order(nodes: list[NodeProto], outer: Callable[[str], object]) -> l
     for index, node in enumerate(nodes):
         for name in node.output:
             if name and name in producer:
-                raise GraphError(f"{name!r} is written by two nodes: {_label(nodes[producer[name]])}, {_label(node)}")
+                raise GraphError(f"{name!r} is written by two nodes: {label(nodes[producer[name]])}, {label(node)}")
             producer[name] = index
     waits = [0] * len(nodes)
     readers: list[list[int]] = [[] for _ in nodes]
@@ -38,7 +38,7 @@ def execution_order(nodes: list[NodeProto], outer: Callable[[str], object]) -> l
                 try:
                     outer(name)
                 except GraphError as error:
-                    raise GraphError(f"{_label(node)} {error}") from None
+                    raise GraphError(f"{label(node)} {error}") from None
     ready = [index for index, count in enumerate(waits) if count == 0]
     heapq.heapify(ready)
     order: list[NodeProto] = []
@@ -50,7 +50,7 @@ def execution_order(nodes: list[NodeProto], outer: Callable[[str], object]) -> l
             if waits[reader] == 0:
                 heapq.heappush(ready, reader)
     if len(order) < len(nodes):
-        stuck = [_label(node) for node, count in zip(nodes, waits, strict=True) if count]
+        stuck = [label(node) for node, count in zip(nodes, waits, strict=True) if count]
         raise GraphError(f"the graph has a cycle through {', '.join(stuck[:3])}{', ...' if stuck[3:] else ''}")
     return order
 
@@ -80,5 +80,7 @@ def _reads(graph: GraphProto, depth: int) -> Iterator[str]:
     yield from (output.name for output in graph.output if output.name not in own)
 
 
-def _label(node: NodeProto) -> str:
-    return f"{node.op_type} {node.name!r}"
+def label(node: NodeProto, place: str | None = None) -> str:
+    """Return what errors call a node: its operator and place (else its name), on one line whatever the file holds."""
+    operator = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+    return f"{operator if operator.isprintable() else repr(operator)} {node.name if place is None else place!r}"
