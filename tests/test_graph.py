@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
+from graphs import Split
 
 from roofline.errors import GraphError, RooflineError, ShapeError
 from roofline.graph.builder import GraphBuilder
@@ -132,15 +132,6 @@ def test_shapes_that_do_not_infer_are_one_clear_line(mistake: Mistake) -> None:
 
 
 # edges, views, counts -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Split(Op):
-    """Two halves in one op: two tensors on one edge."""
-
-    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
-        half = (*shapes[0][:-1], shapes[0][-1] / 2)
-        return half, half
 
 
 def test_parallel_edges_carry_all_tensors() -> None:

@@ -12,6 +12,7 @@ from roofline.errors import InputError, RooflineError, UnknownOpError
 
 jax = pytest.importorskip("jax")
 import jax.numpy as jnp  # noqa: E402
+from graphs import functions, kinds  # noqa: E402
 from jax import lax  # noqa: E402
 
 from roofline.frontends.jax import from_jax, rule  # noqa: E402
@@ -22,15 +23,6 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 
 def spec(*shape: int, dtype: Any = "float32") -> Any:
     return jax.ShapeDtypeStruct(shape, dtype)
-
-
-def kinds(graph: rf.OpGraph) -> list[str]:
-    """Return the kinds of all ops that cost something."""
-    return [op.kind for op in graph.ops.values() if op.family != "free"]
-
-
-def functions(graph: rf.OpGraph) -> list[str]:
-    return [str(getattr(op, "function", op.kind)) for op in graph.ops.values() if op.family != "free"]
 
 
 def conv(x: Any, w: Any, **options: Any) -> Any:

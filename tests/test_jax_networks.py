@@ -12,6 +12,7 @@ jax = pytest.importorskip("jax")
 pytest.importorskip("flax")
 import jax.numpy as jnp  # noqa: E402
 from flax import linen, nnx  # noqa: E402
+from graphs import kinds  # noqa: E402
 from jax_models import EncoderBlock, abstract, image, make  # noqa: E402
 from pages import ROOT, blocks  # noqa: E402
 
@@ -20,10 +21,6 @@ from roofline.frontends.jax import from_jax  # noqa: E402
 
 def spec(*shape: int, dtype: Any = "float32") -> Any:
     return jax.ShapeDtypeStruct(shape, dtype)
-
-
-def kinds(graph: rf.OpGraph) -> list[str]:
-    return [op.kind for op in graph.ops.values() if op.family != "free"]
 
 
 #: (MACs of one image of 224 x 224, trained parameters): EfficientNet and ResNet papers' counts, exact

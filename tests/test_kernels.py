@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
+from graphs import Split
 
 from roofline.dtypes import DTYPES
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.indexing import Update
-from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Elementwise, MatMul
-from roofline.graph.tensor import Shape, Tensor
+from roofline.graph.tensor import Tensor
 from roofline.passes.kernels import Kernel, make_kernels
 
 
@@ -65,13 +65,6 @@ def test_a_weight_is_read_by_every_kernel_that_uses_it() -> None:
     assert [k.traffic_bytes for k in apart] == [4 * (32 + 64 + 32)] * 2
     (together,) = kernels_of(graph, ("one", "two"))
     assert together.traffic_bytes == 4 * (32 + 64 + 32)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Split(Op):
-    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
-        half = (*shapes[0][:-1], shapes[0][-1] / 2)
-        return half, half
 
 
 def test_both_outputs_of_a_split_cross() -> None:
