@@ -6,11 +6,12 @@ import re
 import sys
 import tomllib
 import types
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import ROOT, blocks
+from pages import LINK, ROOT, blocks
 
 import roofline as rf
 from roofline.errors import SpecError
@@ -120,4 +121,7 @@ def test_pages_name_files_that_exist(page: Path) -> None:
 
 def test_the_index_lists_every_page() -> None:
     text = (DOCS / "README.md").read_text(encoding="utf-8")
-    assert {page.name for page in PAGES if f"]({page.name})" not in text} == {"README.md"}
+    listed = Counter(LINK.findall(text))
+    assert {page.name: listed[page.name] for page in PAGES} == {page.name: page.name != "README.md" for page in PAGES}
+    notebooks = {f"../notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert {link: listed[link] for link in listed if link.endswith(".ipynb")} == dict.fromkeys(notebooks, 1)
