@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -130,37 +131,23 @@ def _label_roofs(ax: Axes, levels: list[Slope], tops: list[Ceiling], ridge: floa
     figure = ax.get_figure(root=True)
     if figure is not None:
         figure.draw_without_rendering()
-    for top in tops:
+
+    def write(text: str, place: tuple[float, float], strong: bool, **how: Any) -> None:
         ax.annotate(
-            f"{top.name} {engineering(top.flops_per_s, 'FLOP/s')}",
-            (right, top.flops_per_s),
-            xytext=(-2, 2),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            fontsize=7.5,
-            color=INK if top.used else GREY,
-            path_effects=[HALO],
-            zorder=5,
-        )
+            text, place, textcoords="offset points", va="bottom", fontsize=7.5, color=INK if strong else GREY,
+            path_effects=[HALO], zorder=5, **how,
+        )  # fmt: skip
+
+    for top in tops:
+        text = f"{top.name} {engineering(top.flops_per_s, 'FLOP/s')}"
+        write(text, (right, top.flops_per_s), top.used, xytext=(-2, 2), ha="right")
     left = ax.get_xlim()[0]
     for level in levels:
         slope = level.bandwidth_bytes_per_s
         start, end = ax.transData.transform([(left, left * slope), (left * 2, left * 2 * slope)])
-        ax.annotate(
-            f"{level.name} {engineering(slope, 'B/s')}",
-            (left, left * slope),
-            xytext=(8, 8),
-            textcoords="offset points",
-            rotation=math.degrees(math.atan2(end[1] - start[1], end[0] - start[0])),
-            rotation_mode="anchor",
-            ha="left",
-            va="bottom",
-            fontsize=7.5,
-            color=INK if level.main else GREY,
-            path_effects=[HALO],
-            zorder=5,
-        )
+        angle = math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))
+        text = f"{level.name} {engineering(slope, 'B/s')}"
+        write(text, (left, left * slope), level.main, xytext=(8, 8), ha="left", rotation=angle, rotation_mode="anchor")
     ax.annotate(
         f"ridge {ridge:.3g} FLOP/B",
         (ridge, peak),
