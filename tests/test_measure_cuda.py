@@ -84,11 +84,11 @@ def test_facts_of_a_release_that_tells_less(monkeypatch: pytest.MonkeyPatch) -> 
 def test_single_ops_hide_the_host_behind_a_flush(
     backend: CudaBackend, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "flush", lambda: gpu.calls.append("flush"))
+    monkeypatch.setattr(backend, "renew", lambda _: gpu.calls.append("renew"))
     program = backend.program(Case(build="relu", sizes=(64,), family="pointwise"))
     gpu.calls.clear()
     assert program.run().time_s == pytest.approx(3e-3)
-    assert gpu.calls == ["synchronize", "flush", "record", "record", "synchronize"]
+    assert gpu.calls == ["synchronize", "renew", "record", "record", "synchronize"]
     assert [op.kind for op in program.graph().ops.values()] == ["elementwise"]
 
 

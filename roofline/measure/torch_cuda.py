@@ -48,10 +48,7 @@ class CudaBackend(TorchBackend):
     def _single(self, call: Callable[[], None], inputs: list[torch.Tensor]) -> Callable[[], Sample]:
         def run() -> Sample:
             torch.cuda.synchronize(self.device)
-            self.flush()
-            with torch.inference_mode():
-                for x in inputs:
-                    x.mul_(1.0)
+            self.renew(inputs)
             return self._between_events(call)
 
         return run
