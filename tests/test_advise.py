@@ -86,7 +86,7 @@ def test_padding_under_a_norm_is_another_network() -> None:
     kinds = table[table["description"].str.startswith("pad")].set_index("description")["kind"].to_dict()
     assert kinds == {
         "pad 240 -> 256 width in patches, which a norm spans": NETWORK,
-        "pad 1000 -> 1024 classes in head": FREE,
+        "pad 1000 -> 1024 classes (the first 1000 count) in head": FREE,
     }
     row = np.random.default_rng(0).normal(1.0, size=240)
     padded = np.pad(row, (0, 16))

@@ -159,13 +159,15 @@ def _stage_edits(report: Report, run: Request, arch: Arch, stage: Stage) -> Iter
             instances(after, 1)
         except RooflineError:  # its blocks do not fit the stages around it
             continue
-        spanned = kind == FREE and _rows(after) != _rows(arch.with_image_size(run.image_size))
+        where = f"in {stage.name}"
+        if kind == FREE and _rows(after) != _rows(arch.with_image_size(run.image_size)):
+            kind, where = NETWORK, f"{where}, which a norm spans"
         yield Edit(
             edit=edit,
             stage=stage.name,
-            description=f"{description} in {stage.name}" + (", which a norm spans" if spanned else ""),
+            description=f"{description} {where}",
             setting=", ".join(f"{name} = {_toml(value)}" for name, value in fields.items()),
-            kind=NETWORK if spanned else kind,
+            kind=kind,
             request=replace(run, model=edited),
         )
 
@@ -194,7 +196,8 @@ def _widths(report: Report, arch: Arch, stage: Stage) -> Iterator[Change]:
         width = getattr(stage, name) if name in fields else 0
         for target in _rounded(width, granules) if width else ():
             if target > width:  # zeros in the new weights compute the same
-                yield "width", f"pad {width} -> {target} {name}", FREE, {name: target}
+                what = f"{name} (the first {width} count)" if name == "classes" else name
+                yield "width", f"pad {width} -> {target} {what}", FREE, {name: target}
             elif name != "classes":
                 yield "width", f"cut {width} -> {target} {name}", NETWORK, {name: target}
     if isinstance(stage, MBConvStage) and stage.expand > 1 and not stage.space_to_depth:
