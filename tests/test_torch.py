@@ -174,7 +174,7 @@ def test_without_torch_the_extra_is_named() -> None:
         "except rf.RooflineError as e: print(e)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout == "lowering PyTorch programs needs torch: pip install roofline[torch]\n"
+    assert done.stdout == "lowering PyTorch programs needs torch: pip install 'roofline[torch]'\n"
 
 
 def test_every_rule_is_a_function_of_lowering_arguments_and_output() -> None:

@@ -53,7 +53,9 @@ def executor(workers: int | None = None, scheduler: str | None = None) -> Iterat
         import dask
         from distributed import Client, LocalCluster
     except ImportError:
-        raise InputError("workers need Dask: pip install 'roofline[dask]', or ask for 0 workers") from None
+        raise InputError(
+            "workers need Dask: pip install 'roofline[dask]', or ask for none: workers=0, --workers 0"
+        ) from None
     settings = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.comm.timeouts.connect": "10s"}
     with dask.config.set(settings):
         if scheduler is not None:

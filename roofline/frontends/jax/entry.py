@@ -114,7 +114,7 @@ def _import_jax() -> Any:
     try:
         import jax
     except ImportError as error:
-        raise InputError(f"from_jax needs JAX: pip install roofline[jax] ({error})") from None
+        raise InputError(f"from_jax needs JAX: pip install 'roofline[jax]' ({error})") from None
     import roofline.frontends.jax.control
     import roofline.frontends.jax.indexing
     import roofline.frontends.jax.products
