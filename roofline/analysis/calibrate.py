@@ -11,9 +11,10 @@ import numpy as np
 
 from roofline.analysis.constant import Constant
 from roofline.analysis.constants import CONSTANTS, fitted_constants
-from roofline.analysis.fit import Fit, check_rows, fit, own_fractions
+from roofline.analysis.fit import Fit, bare_devices, check_rows, fit, own_fractions
 from roofline.analysis.measured import Measurement, Options, Rejected, load
 from roofline.analysis.measured.graphs import GraphSource
+from roofline.analysis.offsets import calls_us
 from roofline.analysis.predict import Prepared, prepare
 from roofline.device.load import device as load_device
 from roofline.errors import InputError, nearest
@@ -92,7 +93,7 @@ class Calibration:
                 }
                 for c in self.constants
             ],
-            "offsets_us": {name: s * 1e6 for name, s in self.fit.offsets_s.items()},
+            "calls_us": calls_us(self.fit.calls),
             "flat": [asdict(f) for f in self.fit.flat],
             "before": {name: asdict(a) for name, a in self.before.items()},
             "after": {name: asdict(a) for name, a in self.after.items()},
@@ -196,7 +197,7 @@ def hold_out(prepared: Prepared, runtime: Runtime, constants: Sequence[Constant]
         except InputError:  # what is left is too little to fit
             continue
         left_out = prepared.subset(out)
-        predicted_s = fitted.predict(left_out)
+        predicted_s = fitted.predict(left_out, bare_devices(left_out) if by == "device" else None)
         found.append(
             HeldOut(
                 by=by, name=name, rows=np.flatnonzero(out), predicted_s=predicted_s,
@@ -250,7 +251,7 @@ def calibrate(
     prepared = prepare(rows, graphs=graphs or GraphSource(options.cache), adapt=lambda _: start)
     rejected["rows that cannot be built"] = prepared.rejected
     check_rows(prepared, constants)
-    initial = Fit(runtime=start, values={}, offsets_s={}, residual=0.0, edges=(), flat=())
+    initial = Fit(runtime=start, values={}, calls={}, residual=0.0, edges=(), flat=())
     before = by_condition(prepared, initial.predict(prepared))
     fitted = fit(prepared, start, constants)
     report(f"fitted {len(constants)} constants to {len(prepared)} rows")

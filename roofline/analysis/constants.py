@@ -60,6 +60,10 @@ CONSTANTS: tuple[Constant, ...] = (
         why="from vector loads that hide to an instruction of its own for each byte",
     ),
     Constant(
+        field="broadcast_ops", place="vector.broadcast_ops", low=0.0, high=16.0, unit=None, kinds=("gpu",),
+        why="from places that vector loads find to a division, a remainder and narrow loads for each element",
+    ),
+    Constant(
         field="conversion_ops", place="vector.conversion_ops", low=0.0, high=4.0, unit=None,
         why="a conversion is one instruction, or a few with packing",
     ),

@@ -10,7 +10,7 @@ import numpy as np
 
 from roofline.analysis.constant import Constant
 from roofline.analysis.measured.types import Measurement
-from roofline.analysis.offsets import SOFT, best_offset_s, group_codes, largest_offset_s, robust_cost, with_offsets
+from roofline.analysis.offsets import SOFT, Call, best_call, group_codes, largest_offset_s, robust_cost, with_offsets
 from roofline.analysis.predict import Prepared
 from roofline.device.load import device, devices
 from roofline.device.spec import Device
@@ -57,7 +57,7 @@ class Fit:
     ----------
     values
         Field of `Runtime` -> SI value.
-    offsets_s
+    calls
         What the measuring programs add, by group.
     residual
         Root mean square of the log error, every condition counting equally, large errors damped.
@@ -67,22 +67,24 @@ class Fit:
 
     runtime: Runtime
     values: dict[str, float]
-    offsets_s: dict[str, float]
+    calls: dict[str, Call]
     residual: float
     edges: tuple[str, ...]
     flat: tuple[FlatDirection, ...]
 
-    def predict(self, prepared: Prepared) -> Array:
-        """Return predictions [s] with the fitted constants; offsets of groups that were not fitted are found anew."""
-        predicted_s = prepared.predict(lambda _: self.runtime, bare_devices(prepared))
-        found_s, offsets = with_offsets(prepared.measurements, predicted_s, prepared.measured_s)
+    def predict(self, prepared: Prepared, devices: Mapping[str, Device] | None = None) -> Array:
+        """Return predictions [s] with the fitted constants; what was not fitted of measuring programs is found anew."""
+        device_s = prepared.predict(lambda _: self.runtime, devices)
+        found_s, _ = with_offsets(prepared.measurements, device_s, prepared.measured_s)
         names, codes = group_codes(prepared.measurements)
-        known_s = np.append([self.offsets_s.get(name, offsets[name]) - offsets[name] for name in names], 0.0)
-        return np.asarray(found_s + known_s[codes])
+        for code, name in enumerate(names):
+            if name in self.calls:
+                found_s[codes == code] = self.calls[name].whole_s(device_s[codes == code])
+        return found_s
 
 
 def bare_devices(prepared: Prepared) -> dict[str, Device]:
-    """Return the devices without constants of their own: shared values must serve them all."""
+    """Return the devices without constants of their own, as one that nobody has measured."""
     return {g.device.name: replace(g.device, overrides={}) for g in prepared.groups}
 
 
@@ -104,16 +106,21 @@ def _condition(m: Measurement) -> tuple[str, ...]:
 
 
 class _Problem:
-    """Residuals and their derivatives as functions of positions in the ranges, then offsets."""
+    """Residuals and their derivatives as functions of positions in the ranges: constants, offsets, times of hosts."""
 
-    def __init__(self, prepared: Prepared, runtime: Runtime, constants: Sequence[Constant]) -> None:
-        self.prepared, self.runtime, self.constants = prepared, runtime, constants
+    def __init__(
+        self,
+        prepared: Prepared,
+        runtime: Runtime,
+        constants: Sequence[Constant],
+        devices: Mapping[str, Device] | None,
+    ) -> None:
+        self.prepared, self.runtime, self.constants, self.devices = prepared, runtime, constants, devices
         self.measured_s = prepared.measured_s
         self.weight = np.sqrt(row_weights(prepared.measurements))
         self.groups, self.codes = group_codes(prepared.measurements)
         first = [int((self.codes == code).argmax()) for code in range(len(self.groups))]
         self.largest_s = np.array([largest_offset_s(prepared.measurements[i]) for i in first])
-        self.bare = bare_devices(prepared)
         self.start = np.array([c.position(getattr(runtime, c.field)) for c in constants])
         self._last: tuple[Array, Array] | None = None
 
@@ -125,44 +132,56 @@ class _Problem:
         count = len(self.constants)
         if self._last is None or not np.array_equal(self._last[0], position[:count]):
             runtime = self.runtime_at(position[:count])
-            self._last = position[:count].copy(), self.prepared.predict(lambda _: runtime, self.bare)
+            self._last = position[:count].copy(), self.prepared.predict(lambda _: runtime, self.devices)
         found: Array = self._last[1]
         return found
 
-    def offset_s(self, position: Array) -> Array:
-        return np.asarray(np.append(position[len(self.constants) :] * self.largest_s, 0.0)[self.codes])
+    def calls(self, position: Array) -> tuple[Array, Array]:
+        """Return offset and host's time of each row [s]."""
+        ends = position[len(self.constants) :].reshape(2, -1) * self.largest_s
+        offset_s, host_s = np.append(ends, np.zeros((2, 1)), axis=1)[:, self.codes]
+        return offset_s, host_s
 
     def first_guess(self) -> Array:
         device_s = self.device_s(self.start)
-        found = [
-            best_offset_s(device_s[self.codes == code], self.measured_s[self.codes == code], largest_s) / largest_s
+        calls = [
+            best_call(device_s[self.codes == code], self.measured_s[self.codes == code], largest_s)
             for code, largest_s in enumerate(self.largest_s)
         ]
-        return np.asarray(np.clip(np.concatenate([self.start, found]), 1e-4, 1.0 - 1e-4))
+        offsets_s, hosts_s = [c.offset_s for c in calls], [c.host_s for c in calls]
+        ends = np.concatenate([offsets_s / self.largest_s, hosts_s / self.largest_s])
+        return np.asarray(np.clip(np.concatenate([self.start, ends]), 1e-4, 1.0 - 1e-4))
+
+    def log_error(self, position: Array) -> Array:
+        offset_s, host_s = self.calls(position)
+        return np.asarray(np.log(np.maximum(host_s, self.device_s(position) + offset_s) / self.measured_s))
 
     def residuals(self, position: Array) -> Array:
         count = len(self.constants)
-        log_error = np.log((self.device_s(position) + self.offset_s(position)) / self.measured_s)
+        log_error = self.log_error(position)
         damped = np.sign(log_error) * np.sqrt(robust_cost(log_error))
         return np.concatenate([self.weight * damped, PRIOR * (position[:count] - self.start)])
 
     def log_jacobian(self, position: Array) -> Array:
-        """Return d log(time) / d position, one column per constant and offset."""
+        """Return d log(time) / d position, one column per constant, offset and host's time."""
         count = len(self.constants)
         device_s = self.device_s(position).copy()
-        whole_s = device_s + self.offset_s(position)
+        offset_s, host_s = self.calls(position)
+        by_device = 1.0 * (device_s + offset_s >= host_s)
+        whole_s = np.maximum(host_s, device_s + offset_s)
         columns = []
         for i in range(count):
             step = STEP if position[i] + STEP <= 1.0 else -STEP
             moved = position.copy()
             moved[i] += step
-            columns.append((self.device_s(moved) - device_s) / step / whole_s)
-        columns += [(self.codes == code) * largest_s / whole_s for code, largest_s in enumerate(self.largest_s)]
+            columns.append(by_device * (self.device_s(moved) - device_s) / step / whole_s)
+        inside = [(self.codes == code) * largest_s / whole_s for code, largest_s in enumerate(self.largest_s)]
+        columns += [column * by_device for column in inside] + [column * (1.0 - by_device) for column in inside]
         self._last = position[:count].copy(), device_s
         return np.stack(columns, axis=1)
 
     def jacobian(self, position: Array) -> Array:
-        log_error = np.log((self.device_s(position) + self.offset_s(position)) / self.measured_s)
+        log_error = self.log_error(position)
         damped = np.sqrt(robust_cost(log_error))
         root = np.sqrt(1.0 + (log_error / SOFT) ** 2)
         slope = np.where(damped > 1e-9, np.abs(log_error) / np.maximum(damped, 1e-12) / root, 1.0)
@@ -183,17 +202,23 @@ def check_rows(prepared: Prepared, constants: Sequence[Constant]) -> None:
     """
     have = sum(m.apart is None for m in prepared.measurements)
     offsets = len(group_codes(prepared.measurements)[0])
-    need = ROWS_PER_CONSTANT * (len(constants) + offsets)
+    need = ROWS_PER_CONSTANT * (len(constants) + 2 * offsets)
     if have < need:
-        extra = f" and {offsets} offsets" if offsets else ""
+        extra = f" and the two numbers of {offsets} measuring programs" if offsets else ""
         raise InputError(f"{have} rows are too few to fit {len(constants)} constants{extra}: {need} are needed")
 
 
-def fit(prepared: Prepared, runtime: Runtime, constants: Sequence[Constant]) -> Fit:
-    """Return the values of `constants` under which the rows are predicted best, and an offset for each group.
+def fit(
+    prepared: Prepared,
+    runtime: Runtime,
+    constants: Sequence[Constant],
+    devices: Mapping[str, Device] | None = None,
+) -> Fit:
+    """Return the values of `constants` under which the rows are predicted best, and what measuring programs add.
 
     The cost is the soft-L1 of log(predicted / measured) at 10 %, with every condition counting equally, and a weak pull
-    to the runtime's own values; each constant stays in its physical range.
+    to the runtime's own values; each constant stays in its physical range. `devices` replace those of the same name:
+    `bare_devices` where constants of their own are not to count.
 
     Raises
     ------
@@ -205,7 +230,7 @@ def fit(prepared: Prepared, runtime: Runtime, constants: Sequence[Constant]) -> 
     except ImportError:
         raise InputError("fitting needs SciPy: pip install 'roofline[calibrate]'") from None
     check_rows(prepared, constants)
-    problem = _Problem(prepared, runtime, constants)
+    problem = _Problem(prepared, runtime, constants, devices)
     found = least_squares(
         problem.residuals, problem.first_guess(), jac=problem.jacobian, bounds=(0.0, 1.0), max_nfev=MOST_EVALUATIONS,
         xtol=1e-4, ftol=1e-5,
@@ -214,12 +239,14 @@ def fit(prepared: Prepared, runtime: Runtime, constants: Sequence[Constant]) -> 
     count = len(constants)
     fitted = problem.runtime_at(position)
     data = problem.residuals(position)[: len(prepared)]
+    ends = position[count:].reshape(2, -1) * problem.largest_s
     edges = [c.field for c, p in zip(constants, position, strict=False) if p < 0.005 or p > 0.995]
     return Fit(
         runtime=fitted,
         values={c.field: getattr(fitted, c.field) for c in constants},
-        offsets_s={
-            name: float(s) for name, s in zip(problem.groups, position[count:] * problem.largest_s, strict=True)
+        calls={
+            name: Call(offset_s=float(offset_s), host_s=float(host_s))
+            for name, offset_s, host_s in zip(problem.groups, *ends, strict=True)
         },
         residual=float(np.sqrt((data**2).sum() / (problem.weight**2).sum())),
         edges=tuple(edges),
@@ -233,7 +260,7 @@ def flat_directions(jacobian: Array, weight: Array, names: Sequence[str]) -> tup
     Parameters
     ----------
     jacobian
-        d log(time) / d position for each row; columns beyond `names` are offsets.
+        d log(time) / d position for each row; columns beyond `names` are those of measuring programs.
     weight
         Square root of each row's weight.
     """
@@ -255,5 +282,6 @@ def own_fractions(prepared: Prepared, shared: Fit, constants: Mapping[str, Const
     for name in devices():
         rows = [m.device == device(name).name for m in prepared.measurements]
         if sum(rows) >= ROWS_PER_CONSTANT * len(chosen):
-            found[name] = fit(prepared.subset(rows), shared.runtime, chosen)
+            own = prepared.subset(rows)
+            found[name] = fit(own, shared.runtime, chosen, bare_devices(own))
     return found

@@ -1,12 +1,14 @@
-"""What a measuring program adds to every time of a group of rows: one number per group, found from the rows themselves.
+"""What a measuring program adds to every time of a group of rows: found from the rows themselves.
 
-Timing a single op around an eager call, or from the host, includes the call: tens of microseconds that say nothing
-about the device. They are a property of the program that measured, and no part of a simulated time.
+Timing a single op around an eager call, or from the host, includes the call. The clock starts before the call has
+reached the device, and stops no sooner than the host has issued the stop: measured = max(host, offset + device). Both
+numbers are properties of the program that measured, and no part of a simulated time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +16,41 @@ from numpy.typing import NDArray
 from roofline.analysis.measured.types import Measurement
 from roofline.numeric import Array
 
-#: no measuring program adds more [s]: an eager call with its synchronisation, a program's dispatch from a remote host
-LARGEST_EAGER_S, LARGEST_DISPATCH_S = 80e-6, 200e-6
-#: offsets tried: each further one moves the sum by less than a per cent
-STEPS = 400
+#: no measuring program adds more [s]: an eager call that plans its convolution and synchronises, a program's dispatch
+#: from a remote host
+LARGEST_EAGER_S, LARGEST_DISPATCH_S = 400e-6, 200e-6
+#: smallest number tried beside 0 [s], and numbers tried: on a coarse grid, then in finer ones around the best
+SMALLEST_S, COARSE, FINE = 1e-7, 25, (9, 9, 9)
 #: error (log ratio) beyond which a row counts by its size, not its square
 SOFT = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What a measuring program adds.
+
+    Attributes
+    ----------
+    offset_s
+        Time that passes before the device begins, and after it has ended [s].
+    host_s
+        Time that the host takes by itself: no row is shorter [s].
+    """
+
+    offset_s: float
+    host_s: float
+
+    def whole_s(self, device_s: Array) -> Array:
+        """Return the times that the program measures [s]."""
+        return np.maximum(self.host_s, self.offset_s + device_s)
+
+    def __str__(self) -> str:
+        return f"{1e6 * self.offset_s:.1f} us, {1e6 * self.host_s:.1f} us at least"
+
+
+def calls_us(calls: Mapping[str, Call]) -> dict[str, dict[str, float]]:
+    """Return both numbers of each group [us], for JSON."""
+    return {name: {"offset": 1e6 * call.offset_s, "host": 1e6 * call.host_s} for name, call in calls.items()}
 
 
 def robust_cost(log_ratio: Array, soft: float = SOFT) -> Array:
@@ -36,28 +67,37 @@ def group_codes(measurements: Sequence[Measurement]) -> tuple[tuple[str, ...], N
 
 
 def largest_offset_s(measurement: Measurement) -> float:
-    """Return the bound on the offset of a row's group [s]."""
+    """Return the bound on both numbers of a row's group [s]."""
     return LARGEST_EAGER_S if measurement.runtime.startswith("pytorch") else LARGEST_DISPATCH_S
 
 
-def best_offset_s(predicted_s: Array, measured_s: Array, largest_s: float = LARGEST_DISPATCH_S) -> float:
-    """Return the constant that makes predictions fit best, in soft-L1 of the log error."""
-    tried = np.concatenate([[0.0], np.geomspace(1e-7, largest_s, STEPS)])
-    with_offset = predicted_s[None, :] + tried[:, None]
-    cost = robust_cost(np.log(with_offset / measured_s[None, :])).sum(axis=1)
-    return float(tried[int(np.argmin(cost))])
+def best_call(device_s: Array, measured_s: Array, largest_s: float = LARGEST_DISPATCH_S) -> Call:
+    """Return the numbers under which predictions of the device fit best, in soft-L1 of the log error."""
+    coarse = np.concatenate([[0.0], np.geomspace(SMALLEST_S, largest_s, COARSE)])
+    offsets, hosts = coarse, coarse
+    step = coarse[-1] / coarse[-2]
+    for count in (*FINE, 0):
+        whole_s = np.maximum(hosts[:, None, None], offsets[None, :, None] + device_s)
+        cost = robust_cost(np.log(whole_s / measured_s)).sum(axis=2)
+        row, column = np.unravel_index(int(np.argmin(cost)), cost.shape)
+        host_s, offset_s = float(hosts[row]), float(offsets[column])
+        if count:
+            near = np.geomspace(1.0 / step, step, count)
+            hosts, offsets = (np.minimum(best_s * near, largest_s) for best_s in (host_s, offset_s))
+            step = step ** (2.0 / (count - 1))
+    return Call(offset_s=offset_s, host_s=host_s)
 
 
 def with_offsets(
     measurements: Sequence[Measurement], predicted_s: Array, measured_s: Array
-) -> tuple[Array, dict[str, float]]:
-    """Return predictions with the offset of each row's group added, and the offsets [s]."""
+) -> tuple[Array, dict[str, Call]]:
+    """Return the times that each row's measuring program would find, and what it adds, by group."""
     names, codes = group_codes(measurements)
     found = predicted_s.copy()
-    offsets: dict[str, float] = {}
+    calls: dict[str, Call] = {}
     for code, name in enumerate(names):
         rows = codes == code
         largest_s = largest_offset_s(measurements[int(rows.argmax())])
-        offsets[name] = best_offset_s(predicted_s[rows], measured_s[rows], largest_s)
-        found[rows] += offsets[name]
-    return found, offsets
+        calls[name] = best_call(predicted_s[rows], measured_s[rows], largest_s)
+        found[rows] = calls[name].whole_s(predicted_s[rows])
+    return found, calls

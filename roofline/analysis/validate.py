@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from roofline.analysis.baselines import baselines
 from roofline.analysis.measured import Dataset, Measurement, Options, Rejected, load
 from roofline.analysis.measured.graphs import GraphSource
-from roofline.analysis.offsets import with_offsets
+from roofline.analysis.offsets import Call, calls_us, with_offsets
 from roofline.analysis.predict import Adapt, Prepared, prepare
 from roofline.errors import InputError
 from roofline.numeric import Array
@@ -30,8 +30,8 @@ class Comparison:
     Attributes
     ----------
     measurements, predicted_s
-        Each row and its prediction, the offset of its group included.
-    offsets_s
+        Each row and its prediction, with what the measuring program adds.
+    calls
         What the measuring program adds, by group, as found from the rows.
     baselines
         Predictions of each baseline for the rows that are not apart.
@@ -44,7 +44,7 @@ class Comparison:
     layout: str
     measurements: tuple[Measurement, ...]
     predicted_s: Array
-    offsets_s: dict[str, float]
+    calls: dict[str, Call]
     baselines: dict[str, Array]
 
     @property
@@ -66,6 +66,11 @@ class Comparison:
     def counted(self) -> NDArray[np.bool_]:
         """Which rows are a test of the model."""
         return np.array([m.apart is None for m in self.measurements])
+
+    def by_host(self, group: str) -> float:
+        """Return the share of a group's rows whose time the host decides: they say nothing about the device."""
+        rows = np.array([m.offset_group == group for m in self.measurements])
+        return float((self.predicted_s[rows] <= self.calls[group].host_s).mean())
 
     @property
     def title(self) -> str:
@@ -137,7 +142,7 @@ def _as_dict(c: Comparison, worst: int) -> dict[str, Any]:
         "runtime": c.runtime,
         "dtype": c.dtype,
         "layout": c.layout,
-        "offsets_us": {name: offset * 1e6 for name, offset in c.offsets_s.items()},
+        "calls_us": calls_us(c.calls),
         "accuracy": _plain(c.accuracy()),
         "families": {name: _plain(a) for name, a in c.families().items()},
         "baselines": {name: _plain(a) for name, a in c.baseline_accuracy().items()},
@@ -195,9 +200,9 @@ def validate(
 def compare(dataset: Dataset, prepared: Prepared, predicted_s: Array | None = None) -> list[Comparison]:
     """Return one comparison for each condition (device, runtime, precision, layout) in a file."""
     device_s = prepared.predict() if predicted_s is None else predicted_s
-    fitted_s, offsets = with_offsets(prepared.measurements, device_s, prepared.measured_s)
+    fitted_s, calls = with_offsets(prepared.measurements, device_s, prepared.measured_s)
     keys = [condition(m) for m in prepared.measurements]
-    return [_comparison(dataset, prepared.subset(rows), fitted_s[rows], offsets, key) for key, rows in _by_key(keys)]
+    return [_comparison(dataset, prepared.subset(rows), fitted_s[rows], calls, key) for key, rows in _by_key(keys)]
 
 
 def condition(m: Measurement) -> tuple[str, str, str, str]:
@@ -211,7 +216,7 @@ def _by_key(keys: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
 
 
 def _comparison(
-    dataset: Dataset, part: Prepared, predicted_s: Array, offsets: dict[str, float], key: tuple[str, str, str, str]
+    dataset: Dataset, part: Prepared, predicted_s: Array, calls: dict[str, Call], key: tuple[str, str, str, str]
 ) -> Comparison:
     inside = {m.offset_group for m in part.measurements}
     counted = np.array([m.apart is None for m in part.measurements])
@@ -223,5 +228,5 @@ def _comparison(
     return Comparison(
         dataset=dataset.name, device=key[0], runtime=key[1], dtype=key[2], layout=key[3],
         measurements=part.measurements, predicted_s=predicted_s,
-        offsets_s={name: offset for name, offset in offsets.items() if name in inside}, baselines=bars,
+        calls={name: call for name, call in calls.items() if name in inside}, baselines=bars,
     )  # fmt: skip

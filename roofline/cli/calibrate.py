@@ -124,10 +124,7 @@ def _constants(found: Calibration) -> Table:
 
 
 def _offsets(found: Calibration) -> list[str]:
-    return [
-        f"offset of the measuring program: {name} {seconds * 1e6:.1f} us"
-        for name, seconds in found.fit.offsets_s.items()
-    ]
+    return [f"added by the measuring program: {name} {call}" for name, call in found.fit.calls.items()]
 
 
 def _flat(found: Calibration) -> list[str]:

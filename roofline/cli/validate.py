@@ -139,8 +139,7 @@ def _worst(comparison: Comparison, count: int) -> list[Table]:
 
 def _offsets(comparison: Comparison) -> list[str]:
     return [
-        f"offset of the measuring program, found from the rows: {name} {offset * 1e6:.1f} us"
-        for name, offset in comparison.offsets_s.items()
+        f"added by the measuring program, found from the rows: {name} {call}" for name, call in comparison.calls.items()
     ]
 
 

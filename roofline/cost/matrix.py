@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from roofline.numeric import Array, Numeric
+from roofline.winograd import POINTS, WINDOW
 
 #: rows of the streamed operand that a systolic array takes together: the sublanes of a vector register
 #: (jax docs, Pallas TPU details: bf16[8,128] @ bf16[128,128] every 8 cycles)
@@ -28,6 +29,8 @@ TILES: tuple[tuple[int, int], ...] = (
 K_STEP = 32
 #: ways to cut K over thread blocks (CUTLASS, split-K)
 SPLITS: tuple[int, ...] = (1, 2, 4, 8, 16)
+#: kernels that Winograd's algorithm adds: transforms of input, kernel and output
+TRANSFORMS = 3
 #: bytes that one partial sum moves: written once and read once in fp32
 PARTIAL_SUM_BYTES = 8
 
@@ -102,6 +105,7 @@ def tensorcore_time_s(
     operand_macs: Numeric,
     partial_sum_bytes_per_s: float,
     splits: Numeric = 1.0,
+    batched_tile: Numeric = 0.0,
 ) -> Array:
     """Time of `batch` products whose output is cut into tiles over `units` processors [s].
 
@@ -110,7 +114,8 @@ def tensorcore_time_s(
     height h and width w keeps the tensor cores busy for h w / (h w + tile_reuse x operand_macs x (h + w)) of the time:
     work grows with the area, operands with the sides, and fetching an element from shared memory takes as long as
     `operand_macs` multiply-accumulates. A split adds partial sums that pass through memory; only products with `splits`
-    of 1, not 0, may be split. The best choice is taken.
+    of 1, not 0, may be split. The best choice is taken; where `batched_tile` is not 0, batches of products have no
+    choice but the square tile of that side.
 
     Sources: NVIDIA DL performance guide (tile and wave quantization, alignment); CUTLASS documentation (split-K).
     """
@@ -122,9 +127,38 @@ def tensorcore_time_s(
     split = np.array(SPLITS, dtype=np.float64)[None, :, None]
     busy = height * width / (height * width + tile_reuse * operand_macs * (height + width))
     split = 1.0 + (split - 1.0) * splits
+    offered = (batch <= 1.0) | (batched_tile == 0.0) | ((height == batched_tile) & (width == batched_tile))
     tiles = batch * np.ceil(m / height) * np.ceil(columns / width)
     waves = np.ceil(tiles * split / units)
     steps = K_STEP * np.ceil(depth / (split * K_STEP)) + k_loop
     partial_s = (split - 1.0) * (batch * m * n) * (PARTIAL_SUM_BYTES / partial_sum_bytes_per_s)
     time_s = waves * (height * width) * steps / (unit_macs_per_s * busy) + partial_s
-    return np.asarray(time_s.min(axis=(0, 1)))
+    return np.asarray(np.where(offered, time_s, np.inf).min(axis=(0, 1)))
+
+
+def winograd_time_s(
+    *,
+    patches: Numeric,
+    m: Numeric,
+    n: Numeric,
+    k: Numeric,
+    element_bytes: Numeric,
+    bytes_per_s: float,
+    floor_s: float,
+    **processors: Any,
+) -> Array:
+    """Time of a 3 x 3 convolution by Winograd's algorithm F(4 x 4, 3 x 3), each step a kernel of its own [s].
+
+    Input patches of 6 x 6 elements (16 of them new) and kernels become 36 numbers each; 36 products of
+    (patches, k) x (k, n) take the place of nine of (m, k) x (k, n) and multiply a fourth as often; 36 numbers become 16
+    outputs. What the transforms and the products hand each other passes through memory.
+
+    Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, arXiv 1509.09308.
+    """
+    product_s = tensorcore_time_s(m=patches, n=n, k=k, taps=1.0, batch=POINTS, **processors)
+    inside = 1.0 * POINTS * (patches * (k + n) + k * n)
+    outside = m * (k + n) + WINDOW**2 * k * n
+    moved_s = inside * element_bytes / bytes_per_s
+    return np.asarray(
+        np.maximum(product_s, moved_s) + moved_s + outside * element_bytes / bytes_per_s + TRANSFORMS * floor_s
+    )

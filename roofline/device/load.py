@@ -215,6 +215,7 @@ def _device(spec: DeviceFile) -> Device:
             units=int(matrix.units.value),
             rows=None if matrix.rows is None else int(matrix.rows.value),
             cols=None if matrix.cols is None else int(matrix.cols.value),
+            batched_lane_tile=None if matrix.batched_lane_tile is None else int(matrix.batched_lane_tile.value),
             clock_hz=_clock_hz(spec, "matrix"),
             peak_reason=matrix.peak_reason,
             rates={

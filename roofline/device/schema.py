@@ -90,6 +90,7 @@ class MatrixTable(_Table):
     units: Count
     rows: Count | None = None
     cols: Count | None = None
+    batched_lane_tile: Count | None = None
     clock: Frequency | None = None
     peak_reason: str | None = None
     rates: Annotated[dict[str, RateTable], Field(min_length=1)]
@@ -132,6 +133,7 @@ class OverrideTable(_Table):
     """``[runtime.NAME]``: what was measured on this very device."""
 
     matrix_fraction: Fraction | None = None
+    lane_fraction: Fraction | None = None
     bandwidth_fraction: Fraction | None = None
 
 

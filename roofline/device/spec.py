@@ -32,7 +32,11 @@ class MatrixRate:
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixUnit:
-    """Matrix units: `units` per core, systolic arrays of `rows` x `cols` or tensor cores (one unit = one SM or CU)."""
+    """Matrix units: `units` per core, systolic arrays of `rows` x `cols` or tensor cores (one unit = one SM or CU).
+
+    `batched_lane_tile` is the side of the only output tile that the libraries have for batches of products on vector
+    lanes; None where they choose.
+    """
 
     style: Style
     units: int
@@ -40,6 +44,7 @@ class MatrixUnit:
     cols: int | None
     clock_hz: float | None
     peak_reason: str | None
+    batched_lane_tile: int | None
     rates: dict[str, MatrixRate] = field(hash=False)
 
 

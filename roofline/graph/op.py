@@ -18,7 +18,11 @@ ContractionForm: TypeAlias = Literal["dense", "grouped", "depthwise"]
 
 @dataclass(frozen=True, kw_only=True)
 class Contraction:
-    """`batch` matrix products (m, k x taps) x (k x taps, n); a grouped convolution has one product per group."""
+    """`batch` matrix products (m, k x taps) x (k x taps, n); a grouped convolution has one product per group.
+
+    `patches` counts the squares of outputs that Winograd's algorithm computes at a time, where it applies (3 x 3 windows
+    one step apart); 0 where it does not.
+    """
 
     m: Numeric
     n: Numeric
@@ -26,6 +30,7 @@ class Contraction:
     batch: Numeric = 1
     taps: Numeric = 1
     form: ContractionForm = "dense"
+    patches: Numeric = 0
 
     @property
     def macs(self) -> Numeric:

@@ -12,6 +12,7 @@ from roofline.families import Family
 from roofline.graph.op import Contraction, ContractionForm, Op
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, ceil_div, floor_div, positive, product
+from roofline.winograd import PATCH, WINDOW
 
 Layout = Literal["nhwc", "nchw"]
 Padding = Literal["same"] | tuple[Numeric, ...]
@@ -83,8 +84,17 @@ class Conv(_Window):
                 k=weight[-2],
                 taps=product(self.kernel),
                 form=self.form,
+                patches=self._patches(out),
             ),
         )
+
+    def _patches(self, out: Shape) -> Numeric:
+        if self.form != "dense" or len(self.kernel) != 2:
+            return 0
+        fits: Numeric = 1
+        for kernel, stride in zip(self.kernel, self.stride, strict=True):
+            fits = fits * (kernel == WINDOW) * (stride == 1)
+        return fits * product((out[0], *(ceil_div(size, PATCH) for size in out[1:-1])))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

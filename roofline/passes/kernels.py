@@ -48,6 +48,8 @@ class Access:
         was written before the block; infinite where the rest of a training step has run since.
     by_vector_unit
         The vector unit reads or writes it.
+    by_index
+        1 where the kernel pairs its elements with those of smaller tensors, whose places it works out one by one; else 0.
     result
         Writes: an image map that the program returns in channels-first order.
     """
@@ -57,6 +59,7 @@ class Access:
     elements: Numeric
     distance_bytes: Numeric = 0.0
     by_vector_unit: bool = False
+    by_index: Numeric = 0
     result: bool = False
 
     @property
@@ -115,6 +118,7 @@ def _accesses(
     graph: OpGraph, group: tuple[str, ...], returned: frozenset[str] | set[str], results: frozenset[str]
 ) -> list[Access]:
     inside = set(group)
+    by_index = _by_index(graph, group)
     touched: dict[str, Numeric] = {}
     vector_reads: set[str] = set()
     for op_id in group:
@@ -130,7 +134,7 @@ def _accesses(
             amount = narrowed.get(tensor.id, tensor.elements)
             whole = graph.tensors[root].elements
             touched[root] = np.minimum(touched.get(root, 0.0) + amount, whole)
-    accesses = [_read(graph.tensors[t], elements, t in vector_reads) for t, elements in touched.items()]
+    accesses = [_read(graph.tensors[t], elements, t in vector_reads, by_index) for t, elements in touched.items()]
     computes = any(graph.op(op_id).family != "movement" for op_id in group)
     for op_id in group:
         op = graph.op(op_id)
@@ -140,15 +144,31 @@ def _accesses(
                 tensor = graph.tensors[t]
                 amount = narrowed.get(t, tensor.elements)
                 accesses.append(
-                    Access(tensor=tensor, role="write", elements=amount, by_vector_unit=computes, result=t in results)
-                )
+                    Access(
+                        tensor=tensor, role="write", elements=amount, by_vector_unit=computes, by_index=by_index,
+                        result=t in results,
+                    )
+                )  # fmt: skip
     return accesses
 
 
-def _read(tensor: Tensor, elements: Numeric, by_vector_unit: bool) -> Access:
+def _by_index(graph: OpGraph, group: tuple[str, ...]) -> Numeric:
+    """Return 1 where a point-wise op of the group has an operand smaller than its result, but for single numbers."""
+    found: Numeric = 0
+    for op_id in group:
+        op = graph.op(op_id)
+        if op.family == "pointwise":
+            inputs, outputs = graph.arguments(op)
+            for tensor in inputs:
+                smaller = (tensor.elements > 1) * (tensor.elements < outputs[0].elements)
+                found = np.maximum(found, 1 * smaller)
+    return found
+
+
+def _read(tensor: Tensor, elements: Numeric, by_vector_unit: bool, by_index: Numeric) -> Access:
     if tensor.stored:
         return Access(tensor=tensor, role="weight", elements=elements)
-    return Access(tensor=tensor, role="read", elements=elements, by_vector_unit=by_vector_unit)
+    return Access(tensor=tensor, role="read", elements=elements, by_vector_unit=by_vector_unit, by_index=by_index)
 
 
 def _total(accesses: list[Access]) -> Numeric:

@@ -46,6 +46,7 @@ class MatrixConstants(SpecFile):
     tile_reuse: Count
     lane_reuse: Count
     alignment: Count
+    winograd: bool = False
 
 
 class VectorConstants(SpecFile):
@@ -56,6 +57,7 @@ class VectorConstants(SpecFile):
     pool_ops: Count | None = None
     gradient_window_ops: Count | None = None
     access_ops: Count
+    broadcast_ops: Count | None = None
     conversion_ops: Count
     emulated_conversion_ops: Count
 
@@ -126,6 +128,10 @@ class Runtime:
         Operations of the load path for each element of a sliding window of a depthwise convolution, for each one of
         pooling and of a depthwise convolution's gradients (None: the same), and for each element that the vector unit
         reads or writes.
+    broadcast_ops
+        Further operations of the load path for each element in kernels that pair elements with smaller tensors.
+    winograd
+        Whether convolutions on vector lanes take Winograd's algorithm where that is faster.
     conversion_ops, emulated_conversion_ops
         Vector operations to convert one narrow element on its way in or out of the vector unit; and to convert one
         element of a format that the device only stores, wherever it is read or written.
@@ -167,11 +173,13 @@ class Runtime:
     tile_reuse_elements: float
     lane_reuse_elements: float
     alignment_elements: float
+    winograd: bool
     vector_fraction: float
     window_ops: float
     pool_ops: float | None
     gradient_window_ops: float | None
     access_ops: float
+    broadcast_ops: float
     conversion_ops: float
     emulated_conversion_ops: float
     bandwidth_fraction: float
@@ -212,11 +220,13 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         tile_reuse_elements=file.matrix.tile_reuse.si,
         lane_reuse_elements=file.matrix.lane_reuse.si,
         alignment_elements=file.matrix.alignment.si,
+        winograd=file.matrix.winograd,
         vector_fraction=file.vector.fraction.si,
         window_ops=file.vector.window_ops.si,
         pool_ops=None if file.vector.pool_ops is None else file.vector.pool_ops.si,
         gradient_window_ops=None if file.vector.gradient_window_ops is None else file.vector.gradient_window_ops.si,
         access_ops=file.vector.access_ops.si,
+        broadcast_ops=file.vector.broadcast_ops.si if file.vector.broadcast_ops else 0.0,
         conversion_ops=file.vector.conversion_ops.si,
         emulated_conversion_ops=file.vector.emulated_conversion_ops.si,
         bandwidth_fraction=file.memory.fraction.si,

@@ -147,7 +147,7 @@ def _add_contraction(
 ) -> None:
     contractions.add(
         kernel=owner, batch=c.batch, m=c.m, n=c.n, k=c.k, taps=c.taps, grouped=float(c.form == "grouped"),
-        windowed=float(isinstance(op, Conv | ConvTranspose)), dtype=DTYPE_CODES[operand.dtype.name],
+        windowed=float(isinstance(op, Conv | ConvTranspose)), patches=c.patches, dtype=DTYPE_CODES[operand.dtype.name],
         channels_first=channels_first,
     )  # fmt: skip
 
@@ -160,6 +160,7 @@ def _add_access(accesses: _Collector, access: Access, owner: Index) -> None:
         element_bytes=access.tensor.dtype.bytes,
         dtype=DTYPE_CODES[access.tensor.dtype.name],
         by_vector_unit=float(access.by_vector_unit),
+        by_index=access.by_index,
         distance_bytes=access.distance_bytes,
         result=float(access.result),
         height=access.tensor.shape[-3] if len(access.tensor.shape) > 3 else 1,

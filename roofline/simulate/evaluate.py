@@ -110,19 +110,27 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
             m=c.m, n=c.n, batch=c.batch, passes=passes, ops_per_sum=runtime.partial_sum_ops
         )
     else:
-        time_s = matrix.tensorcore_time_s(
-            **sizes,
-            units=machine.units,
-            unit_macs_per_s=machine.unit_macs_per_s[c.dtype],
-            alignment=machine.alignment[c.dtype],
-            k_loop=runtime.k_loop_elements,
-            tile_reuse=machine.tile_reuse[c.dtype],
-            operand_macs=machine.operand_macs[c.dtype],
-            splits=(1.0 - c.windowed) * (c.batch <= 1.0),
-            partial_sum_bytes_per_s=machine.bandwidths_bytes_per_s[-1] * machine.bandwidth_fraction,
-        )
+        on_lanes = machine.on_lanes[c.dtype]
+        processors: dict[str, Any] = {
+            "units": machine.units,
+            "unit_macs_per_s": machine.unit_macs_per_s[c.dtype],
+            "alignment": machine.alignment[c.dtype],
+            "k_loop": runtime.k_loop_elements,
+            "tile_reuse": machine.tile_reuse[c.dtype],
+            "operand_macs": machine.operand_macs[c.dtype],
+            "batched_tile": machine.batched_tile * on_lanes,
+            "partial_sum_bytes_per_s": machine.bandwidths_bytes_per_s[-1] * machine.bandwidth_fraction,
+        }
+        time_s = matrix.tensorcore_time_s(**sizes, **processors, splits=(1.0 - c.windowed) * (c.batch <= 1.0))
+        if runtime.winograd and (on_lanes * c.patches).any():
+            fast_s = matrix.winograd_time_s(
+                patches=c.patches, m=c.m, n=c.n, k=c.k, **processors,
+                element_bytes=machine.element_bytes[c.dtype], floor_s=runtime.floor_s,
+                bytes_per_s=machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction,
+            )  # fmt: skip
+            time_s = np.where(on_lanes * c.patches > 0, np.minimum(time_s, fast_s), time_s)
         partial_ops = np.zeros_like(time_s)
-    fraction = machine.matrix_fraction
+    fraction = machine.matrix_fraction + machine.on_lanes[c.dtype] * (machine.lane_fraction - machine.matrix_fraction)
     one_tap = 1.0 * (c.taps <= 1.0)
     return time_s / (fraction * (1.0 - one_tap * (1.0 - runtime.product_fraction))), np.asarray(partial_ops)
 
@@ -149,7 +157,7 @@ def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
     gradient_ops = runtime.window_ops if runtime.gradient_window_ops is None else runtime.gradient_window_ops
     ops_per_load = runtime.window_ops + v.pools * (pool_ops - runtime.window_ops)
     windows = (v.window_loads * ops_per_load + v.gradient_loads * gradient_ops) * padding
-    accesses = a.by_vector_unit * a.elements * runtime.access_ops
+    accesses = a.by_vector_unit * a.elements * (runtime.access_ops + a.by_index * runtime.broadcast_ops)
     load_ops = fold.segment_sum(windows, v.kernel, count) + fold.segment_sum(accesses, a.kernel, count)
     by_software = machine.stored_only[a.dtype] * (1.0 - table.kernels.copies_only[a.kernel])  # a copy converts nothing
     ops_per_element = (1.0 - by_software) * a.by_vector_unit * machine.narrow[a.dtype] * runtime.conversion_ops

@@ -49,9 +49,12 @@ class Machine:
     operand_macs: Array
     stored_only: Array
     on_lanes: Array
+    element_bytes: Array
     alignment: Array
     tile_reuse: Array
     narrow: Array
+    lane_fraction: float
+    batched_tile: float
     matrix_fraction: float
     simple_ops_per_s: float
     transcendental_ops_per_s: float
@@ -116,6 +119,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         unit_macs_per_s=unit_macs,
         stored_only=stored_only,
         on_lanes=on_lanes,
+        element_bytes=element_bytes,
         alignment=np.where(
             on_lanes > 0, 1.0, np.maximum(1.0, runtime.alignment_elements * ALIGNED_BYTES / element_bytes)
         ),
@@ -126,6 +130,8 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         ),
         narrow=np.array([float(dtype.kind == "float" and dtype.bits < WORD_BITS) for dtype in DTYPES.values()]),
         operand_macs=unit_macs * element_bytes / _local_bytes_per_s(device),
+        lane_fraction=overrides.get("lane_fraction", runtime.matrix_fraction),
+        batched_tile=float(matrix.batched_lane_tile or 0),
         matrix_fraction=overrides.get("matrix_fraction", runtime.matrix_fraction),
         simple_ops_per_s=device.vector_simple_ops_per_s * share,
         transcendental_ops_per_s=device.vector_transcendental_ops_per_s * share,

@@ -46,6 +46,7 @@ class ContractionColumns(Columns):
     taps: Array
     grouped: Array
     windowed: Array
+    patches: Array
     dtype: Index
     channels_first: Array
 
@@ -76,6 +77,7 @@ class AccessColumns(Columns):
     element_bytes: Array
     dtype: Index
     by_vector_unit: Array
+    by_index: Array
     distance_bytes: Array
     result: Array
     height: Array

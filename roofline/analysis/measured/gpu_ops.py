@@ -16,7 +16,7 @@ from roofline.errors import InputError
 LIBRARY = "pytorch_eager"
 #: algorithms that do not multiply as often as the definition says
 FEWER_MACS = re.compile(r"winograd|fft", re.IGNORECASE)
-#: ... and the kernels that give them away: complex products are of FFT, plain products inside a 3x3 convolution are of
+#: the kernels that give them away: complex products are of FFT, plain products inside a 3x3 convolution are of
 #: Winograd's separate steps (they exceed the fp32 peak of the device up to twofold; im2col names itself explicit)
 FEWER_MACS_KERNELS = (("winograd", r"winograd|^\w+_sgemm_\d+x\d+"), ("fft", r"fft|gcgemm"))
 #: DeepBench's column "precision"
@@ -117,17 +117,14 @@ def xla_matmul(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measure
     )
 
 
-def _eager(
-    cells: Cells, sheet: Sheet, workload: SingleOp, label: str, family: str, apart: str | None = None
-) -> Iterator[Measurement]:
+def _eager(cells: Cells, sheet: Sheet, workload: SingleOp, label: str, family: str) -> Iterator[Measurement]:
     """Return a NeuSight row: fp32 without TF32, timed around the call, so that each holds an eager launch."""
     device = cells.device("device")
     latency_s = cells.number("latency_ms") * 1e-3
     group = f"{sheet.stem} {device}"
     return _row(
-        cells, workload, label, device=device, dtype="fp32", latency_s=latency_s, family=family, offset_group=group,
-        apart=apart,
-    )  # fmt: skip
+        cells, workload, label, device=device, dtype="fp32", latency_s=latency_s, family=family, offset_group=group
+    )
 
 
 @measured_format("neusight-matmul", "NeuSight's matmul table", "op device B M N K latency_ms")
@@ -146,7 +143,7 @@ def neusight_matmul(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Me
     "op device B Input_Channel Output_Channel Kernel_Size Input_Size Stride Padding latency_ms kernel",
 )
 def neusight_conv(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measurement]:
-    """Read a square convolution, channels first."""
+    """Read a square convolution, channels first, by the algorithm that the library chose: the family names it."""
     b, depth, channels, kernel, size, stride = cells.integers(
         "B", "Input_Channel", "Output_Channel", "Kernel_Size", "Input_Size", "Stride"
     )
@@ -154,9 +151,8 @@ def neusight_conv(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Meas
     name = cells.text("kernel")
     fewer = next((f for f, pattern in FEWER_MACS_KERNELS if kernel > 1 and re.search(pattern, name)), None)
     workload = blocks.convolution((b, size, size, depth), channels, (kernel,) * 2, (stride,) * 2, (pad,) * 2)
-    apart = f"{name[:40]} multiplies less often than the definition" if fewer else None
     label = f"conv {b}x{size}x{size}x{depth}->{channels} {kernel}x{kernel}/{stride}"
-    return _eager(cells, sheet, workload, label, fewer or "conv", apart)
+    return _eager(cells, sheet, workload, label, fewer or "conv")
 
 
 @measured_format("neusight-vector", "NeuSight's vector table", "op device B H latency_ms")
