@@ -135,13 +135,7 @@ def shipped(comparisons: Sequence[Comparison]) -> str:
         rows.append([*what, *cells(c.accuracy())])
         bars.append([*what, both(c.accuracy()), *(both(found[name]) if name in found else "–" for name in names)])
     head = ("file", "device", "runtime", "precision")
-    calls = sorted(
-        {
-            (name, f"{1e6 * call.offset_s:.1f}", f"{1e6 * call.host_s:.1f}", f"{c.by_host(name):.0%}")
-            for c in comparisons
-            for name, call in c.calls.items()
-        }
-    )
+    calls = sorted((name, str(call), percent(c.by_host(name))) for c in comparisons for name, call in c.calls.items())
     parts = [
         "## Shipped constants",
         "Part of these rows took part in fitting the constants: see the next section for what did not.",
@@ -151,7 +145,7 @@ def shipped(comparisons: Sequence[Comparison]) -> str:
         table((*head, "roofline", *names), bars, 4),
         "### What the measuring programs add, found from the rows",
         "Measured = max(host, offset + device). Rows that the host decides say nothing about the device.",
-        table(("rows", "offset µs", "host µs", "rows that the host decides"), calls),
+        table(("rows", "added", "decided by the host"), calls, 2),
         families(comparisons),
     ]
     return "\n\n".join(parts)

@@ -58,12 +58,13 @@ def test_constants_that_made_the_measurements_are_found(tmp_path: Path) -> None:
     made = truth(matrix_fraction=0.66, floor_s=2.5e-6, bandwidth_fraction=0.71)
     prepared = rows_of(products(tmp_path, made))
     start = runtime(EAGER, "gpu")
-    found = fit(prepared, start, fitted_constants(start, ["matrix_fraction", "floor_s", "bandwidth_fraction"]))
+    constants = fitted_constants(start, ["matrix_fraction", "floor_s", "bandwidth_fraction"])
+    found = fit(prepared, start, constants, bare_devices(prepared))
     assert found.values["matrix_fraction"] == pytest.approx(0.66, rel=0.02)
     assert found.values["floor_s"] == pytest.approx(2.5e-6, rel=0.03)
     assert found.values["bandwidth_fraction"] == pytest.approx(0.71, rel=0.05)
     assert found.residual < 0.01
-    assert found.predict(prepared) == pytest.approx(prepared.measured_s, rel=0.03)
+    assert found.predict(prepared, bare_devices(prepared)) == pytest.approx(prepared.measured_s, rel=0.03)
 
 
 def test_an_offset_of_the_measuring_program_is_found_beside_the_constants(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_an_offset_of_the_measuring_program_is_found_beside_the_constants(tmp_pa
     grouped = [replace(m, offset_group="gemm v100") for m in clean.measurements]
     start = runtime(EAGER, "gpu")
     found = fit(prepare(grouped), start, fitted_constants(start, ["matrix.fraction"]))
-    assert found.offsets_s["gemm v100"] == pytest.approx(35e-6, rel=0.03)
+    assert found.calls["gemm v100"].offset_s == pytest.approx(35e-6, rel=0.03)
     assert found.values["matrix_fraction"] == pytest.approx(0.7, rel=0.03)
 
 

@@ -20,6 +20,7 @@ from roofline.cost.matrix import (
     systolic_passes,
     systolic_time_s,
     tensorcore_time_s,
+    winograd_time_s,
 )
 
 FILL_AND_DRAIN = 128 + 128
@@ -230,3 +231,26 @@ def test_a_column_of_products_equals_its_rows() -> None:
     for i, (m1, n1, k1, t1, b1) in enumerate(rows):
         assert tensorcore(m=m1, n=n1, k=k1, taps=t1, batch=b1) == together[i]
         assert systolic(m=m1, n=n1, k=k1, taps=t1, batch=b1) == array[i]
+
+
+def test_batches_have_the_one_tile_that_is_offered() -> None:
+    free = {"k_loop": 0.0, "tile_reuse": 0.0, "splits": 0.0}
+    one = {"batched_tile": 128.0, **free}
+    assert tensorcore(m=1, n=1, k=128, batch=3, **one) == 128 * 128 * 128  # a whole tile each, side by side
+    assert tensorcore(m=1, n=1, k=128, batch=9, **one) == 2 * 128 * 128 * 128  # the ninth waits for eight units
+    assert tensorcore(m=1, n=1, k=128, **one) == tensorcore(m=1, n=1, k=128, **free) < 128 * 128 * 128
+
+
+def test_winograd_by_hand() -> None:
+    lanes = {**CORES, "alignment": 1.0, "k_loop": 0.0, "tile_reuse": 0.0, "units": 1.0}
+    sizes = {"patches": 128.0, "m": 128.0 * 16, "n": 128.0, "k": 64.0, "element_bytes": 4.0}
+    (products_s,) = winograd_time_s(**sizes, bytes_per_s=np.inf, floor_s=0.0, **lanes)
+    assert products_s == 36 * 128 * 128 * 64  # 36 products of one tile each, instead of 9 of 16 tiles
+    (direct_s,) = tensorcore_time_s(m=128 * 16, n=128, k=64, taps=9, batch=1, **lanes)
+    assert direct_s == 4 * products_s
+    (moved_s,) = winograd_time_s(**sizes, bytes_per_s=1.0, floor_s=0.0, **{**lanes, "unit_macs_per_s": np.inf})
+    between = 36 * (128 * 64 + 128 * 128 + 64 * 128) * 4  # transformed patches, products, kernels
+    outside = (2048 * 64 + 2048 * 128 + 9 * 64 * 128) * 4  # input, output, kernel
+    assert moved_s == 2 * between + outside  # written and read, or read and written
+    (started_s,) = winograd_time_s(**sizes, bytes_per_s=np.inf, floor_s=5.0, **lanes)
+    assert started_s == products_s + 3 * 5.0

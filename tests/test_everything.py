@@ -23,7 +23,7 @@ from roofline.passes.pipeline import Policy, policy
 from roofline.runtime.spec import Runtime
 from roofline.simulate.evaluate import block_costs, kernel_costs
 from roofline.simulate.lowering import lower_blocks, steps_of
-from roofline.simulate.machine import machine_for
+from roofline.simulate.machine import Machine, machine_for
 from roofline.simulate.table import DTYPE_CODES, KernelTable
 
 BATCHES = (1, 8, 128)
@@ -82,7 +82,7 @@ def latencies(batch: int) -> Iterator[tuple[Device, Runtime, Precision, Array]]:
         machine = machine_for(device, runtime, precision, how.layout, device.cores)
         costs = kernel_costs(everyone.table, machine)
         blocks = block_costs(everyone.table, costs)
-        check_roofs(everyone.table, costs.time_s, machine.unit_macs_per_s * machine.units, device)
+        check_roofs(everyone.table, costs.time_s, machine)
 
         def total(column: Array, everyone: Crowd = everyone) -> Array:
             return fold.segment_sum(column[everyone.order], everyone.network, len(MODELS))
@@ -94,11 +94,15 @@ def latencies(batch: int) -> Iterator[tuple[Device, Runtime, Precision, Array]]:
         yield device, runtime, precision, latency
 
 
-def check_roofs(table: KernelTable, time_s: Array, macs_per_s: Array, device: Device) -> None:
-    """Each kernel takes as long as its products at the peak of their dtype, and its vector work at the vector peak."""
+def check_roofs(table: KernelTable, time_s: Array, machine: Machine) -> None:
+    """Each kernel takes as long as its products at the peak of their dtype, and its vector work at the vector peak.
+
+    Winograd's algorithm multiplies 6 x 6 times for 4 x 4 outputs of 3 x 3 windows, a fourth of 4 x 4 x 3 x 3.
+    """
     assert np.isfinite(time_s).all() and (time_s > 0).all()
-    c, v = table.contractions, table.vectors
-    ideal_s = c.batch * c.m * c.n * c.k * c.taps / macs_per_s[c.dtype]
+    c, v, device = table.contractions, table.vectors, machine.device
+    fewer = np.where(machine.runtime.winograd & (machine.on_lanes[c.dtype] * c.patches > 0), 4.0, 1.0)
+    ideal_s = c.batch * c.m * c.n * c.k * c.taps / fewer / (machine.unit_macs_per_s * machine.units)[c.dtype]
     assert (time_s >= fold.segment_sum(ideal_s, c.kernel, len(time_s)) * (1 - ROUNDING)).all()
     share = 1.0 / device.cores
     transcendental_s = v.transcendental_ops / (device.vector_transcendental_ops_per_s * share)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import roofline as rf
@@ -66,3 +68,56 @@ def test_a_convolution_is_not_split_where_a_product_is() -> None:
         for g in (product, convolution)
     ]
     assert float(times[1].max()) > 2 * float(times[0].max())
+
+
+def fp32_s(kernel: int, stride: int, runtime: str = "pytorch_eager", channels: int = 512) -> float:
+    """Seconds for each multiply-accumulate of a convolution of large images in fp32."""
+    b = GraphBuilder()
+    x = b.input("x", (64, 56, 56, channels))
+    report = rf.simulate(
+        b.graph([b.conv(x, channels, kernel=kernel, stride=stride)]), "v100", dtype="fp32", runtime=runtime
+    )
+    return float(report.kernels.matrix_time_s.iloc[0]) / report.macs
+
+
+def test_vector_lanes_take_winograds_way_where_it_applies_and_pays() -> None:
+    assert fp32_s(3, 1) < 0.6 * fp32_s(3, 2)  # one step apart only
+    assert fp32_s(5, 1) == pytest.approx(fp32_s(3, 2), rel=0.1)
+    assert fp32_s(3, 1, channels=8) > 0.9 * fp32_s(3, 2, channels=8)  # the transforms cost more than they save
+    plain = replace(runtime("pytorch_eager", "gpu"), winograd=False)
+    b = GraphBuilder()
+    graph = b.graph([b.conv(b.input("x", (64, 56, 56, 512)), 512, kernel=3)])
+    half = {
+        stack: rf.simulate(graph, "v100", dtype="fp16", runtime=stack).latency_s for stack in ("pytorch_eager", plain)
+    }
+    assert len(set(half.values())) == 1  # tensor cores multiply too fast for it
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "best"),
+    [
+        ("a100-80gb", "bf16", 0.869),
+        ("h100-sxm", "bf16", 0.803),
+        ("h200", "bf16", 0.803),
+        ("b200", "bf16", 0.776),
+        ("mi300x", "bf16", 0.514),
+        ("mi210", "fp16", 0.672),
+    ],
+)
+def test_the_best_product_reaches_the_best_that_was_found(name: str, dtype: str, best: float) -> None:
+    """Shares of the peak: searches over shapes (stas00/ml-engineering), and LLMCompass's tables for MI210."""
+    random = np.random.default_rng(0)
+    found = []
+    for m, n, k in 256 * random.integers(4, 64, (150, 3)):
+        b = GraphBuilder()
+        report = rf.simulate(b.graph([b.linear(b.input("x", (int(m), int(k))), int(n))]), name, dtype=dtype)
+        found.append(report.flops / report.peak_flops_per_s / float(report.kernels.matrix_time_s.iloc[0]))
+    assert max(found) == pytest.approx(best, rel=0.03)
+
+
+def test_fractions_of_matrix_units_say_nothing_of_vector_lanes() -> None:
+    stack = runtime("pytorch_eager", "gpu")
+    own = machine_for(device("a100-40gb"), stack, precision("fp32"), "nhwc", 1)
+    assert own.matrix_fraction < own.lane_fraction == stack.matrix_fraction
+    throttled = machine_for(device("t4"), stack, precision("fp32"), "nhwc", 1)
+    assert throttled.lane_fraction == 0.7

@@ -40,6 +40,19 @@ def test_a_fused_kernel_moves_what_crosses_its_boundary() -> None:
     assert conv.traffic_bytes + relu.traffic_bytes == kernel.traffic_bytes + 2 * between  # written, then read
 
 
+def test_elements_beside_smaller_operands_are_found_by_index() -> None:
+    b = GraphBuilder()
+    x, gate = b.input("x", (2, 4, 4, 8)), b.input("gate", (2, 1, 1, 8))
+    graph = b.graph([b.batch_norm(b.add(b.gate(x, gate, name="scale"), x, name="add"), name="norm")])
+    by_index = {
+        kernel.name: {float(a.by_index) for a in kernel.accesses if a.role != "weight"}
+        for kernel in kernels_of(graph, ("scale",), ("add",), ("norm",))
+    }
+    assert by_index == {"scale": {1.0}, "add": {0.0}, "norm": {1.0}}
+    (fused,) = kernels_of(graph, ("scale", "add", "norm"))
+    assert all(a.by_index == 1 for a in fused.accesses if a.role != "weight")
+
+
 def test_a_square_reads_its_operand_once() -> None:
     b = GraphBuilder()
     x = b.input("x", (4, 8))

@@ -231,7 +231,7 @@ def test_what_to_measure_next_is_said_for_every_constant() -> None:
         assert {c.field for c in fitted_constants(runtime)} <= set(TOLD_BY)
     assert set(OWN_GPU) <= set(TOLD_BY)
     flat = FlatDirection(effect=0.01, constants=("window_ops", "pool_ops"))
-    fit = Fit(runtime=runtime, values={}, offsets_s={}, residual=0.1, edges=("overlap",), flat=(flat,))
+    fit = Fit(runtime=runtime, values={}, calls={}, residual=0.1, edges=("overlap",), flat=(flat,))
     lines = next_measurements(SimpleNamespace(fit=fit))  # type: ignore[arg-type]
     assert lines[0].startswith("overlap ended at an end of its range: measure kernels that compute")
     assert lines[1].startswith("the rows do not determine window_ops, pool_ops: measure depthwise")

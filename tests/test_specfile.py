@@ -249,7 +249,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a fact as override": (
         "matrix_fraction",
         "clock_fraction",
-        "mine.toml: [runtime.xla_tpu]: unknown key 'clock_fraction'; nearest: 'matrix_fraction'",
+        "mine.toml: [runtime.xla_tpu]: unknown key 'clock_fraction'; nearest: 'lane_fraction', 'matrix_fraction'",
     ),
 }
 

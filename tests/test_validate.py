@@ -15,7 +15,7 @@ from roofline.analysis.ablate import EFFECTS, ablate
 from roofline.analysis.baselines import proportional, two_terms
 from roofline.analysis.features import traffic
 from roofline.analysis.measured import Options, load
-from roofline.analysis.offsets import best_offset_s, with_offsets
+from roofline.analysis.offsets import Call, best_call, with_offsets
 from roofline.analysis.predict import prepare
 from roofline.analysis.validate import validate
 from roofline.arch.nasbench import accel_nasbench_arch
@@ -61,14 +61,31 @@ def test_offsets_of_the_measuring_program_are_found(tmp_path: Path) -> None:
     rows = load(products(tmp_path, ratio=1.0, offset_s=30e-6)).measurements
     grouped = [replace(m, offset_group="here") for m in rows]
     prepared = prepare(grouped)
-    predicted_s, offsets = with_offsets(prepared.measurements, prepared.predict(), prepared.measured_s)
-    assert offsets["here"] == pytest.approx(30e-6, rel=0.02)
+    predicted_s, calls = with_offsets(prepared.measurements, prepared.predict(), prepared.measured_s)
+    assert calls["here"].offset_s == pytest.approx(30e-6, rel=0.02)
     assert predicted_s == pytest.approx(prepared.measured_s, rel=0.02)
     assert with_offsets(rows, np.ones(len(rows)), np.ones(len(rows)))[1] == {}
 
 
+def test_the_time_of_the_host_is_told_from_an_offset() -> None:
+    device_s = np.geomspace(1e-6, 1e-3, 60)
+    found = best_call(device_s, np.maximum(40e-6, 12e-6 + device_s))
+    assert (found.offset_s, found.host_s) == pytest.approx((12e-6, 40e-6), rel=0.02)
+    assert found.whole_s(np.array([5e-6, 100e-6])) == pytest.approx([40e-6, 112e-6], rel=0.02)
+
+
 def test_no_offset_is_larger_than_physical() -> None:
-    assert best_offset_s(np.full(5, 1e-6), np.ones(5), 80e-6) == pytest.approx(80e-6)
+    found = best_call(np.full(5, 1e-6), np.ones(5), 80e-6)
+    assert max(found.offset_s, found.host_s) == pytest.approx(80e-6)
+
+
+def test_rows_that_the_host_decides_are_counted(tmp_path: Path) -> None:
+    (clean,) = validate([products(tmp_path, ratio=1.0)]).comparisons
+    rows = tuple(replace(m, offset_group="here") for m in clean.measurements)
+    half_s = float(np.median(clean.predicted_s))
+    calls = {"here": Call(offset_s=0.0, host_s=half_s)}
+    found = replace(clean, measurements=rows, calls=calls, predicted_s=calls["here"].whole_s(clean.predicted_s))
+    assert found.by_host("here") == pytest.approx(np.mean(clean.predicted_s <= half_s))
 
 
 def test_rows_apart_do_not_count(tmp_path: Path) -> None:

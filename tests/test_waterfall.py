@@ -76,6 +76,8 @@ def test_the_ideal_is_the_work_at_the_peak(run: dict[str, Any]) -> None:
     found = terms(report)["ideal compute"]
     if report.dtype.startswith("amp"):  # some of its products stay in fp32, whose peak is lower
         assert found >= ideal_s
+    elif report.dtype == "fp32" and report.runtime_spec.winograd:  # fewer multiplications than the definition has
+        assert ideal_s / 4 <= found < ideal_s
     else:
         assert found == pytest.approx(ideal_s, rel=1e-9)
 

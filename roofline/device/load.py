@@ -120,6 +120,8 @@ def _mistakes(spec: DeviceFile) -> Iterator[tuple[str, str]]:
         ("matrix.units", spec.matrix.units),
         ("matrix.rows", spec.matrix.rows),
         ("matrix.cols", spec.matrix.cols),
+        ("matrix.batched_lane_tile", spec.matrix.batched_lane_tile),
+        ("matrix.operand_sharing", spec.matrix.operand_sharing),
         ("vector.units", spec.vector.units),
     ):
         if count is not None and count.value != int(count.value):
@@ -216,6 +218,7 @@ def _device(spec: DeviceFile) -> Device:
             rows=None if matrix.rows is None else int(matrix.rows.value),
             cols=None if matrix.cols is None else int(matrix.cols.value),
             batched_lane_tile=None if matrix.batched_lane_tile is None else int(matrix.batched_lane_tile.value),
+            operand_sharing=1 if matrix.operand_sharing is None else int(matrix.operand_sharing.value),
             clock_hz=_clock_hz(spec, "matrix"),
             peak_reason=matrix.peak_reason,
             rates={

@@ -91,6 +91,7 @@ class MatrixTable(_Table):
     rows: Count | None = None
     cols: Count | None = None
     batched_lane_tile: Count | None = None
+    operand_sharing: Count | None = None
     clock: Frequency | None = None
     peak_reason: str | None = None
     rates: Annotated[dict[str, RateTable], Field(min_length=1)]

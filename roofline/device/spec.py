@@ -35,7 +35,7 @@ class MatrixUnit:
     """Matrix units: `units` per core, systolic arrays of `rows` x `cols` or tensor cores (one unit = one SM or CU).
 
     `batched_lane_tile` is the side of the only output tile that the libraries have for batches of products on vector
-    lanes; None where they choose.
+    lanes; None where they choose. `operand_sharing` units multiply one tile together, and fetch its operands once.
     """
 
     style: Style
@@ -45,6 +45,7 @@ class MatrixUnit:
     clock_hz: float | None
     peak_reason: str | None
     batched_lane_tile: int | None
+    operand_sharing: int
     rates: dict[str, MatrixRate] = field(hash=False)
 
 

@@ -20,8 +20,8 @@ ContractionForm: TypeAlias = Literal["dense", "grouped", "depthwise"]
 class Contraction:
     """`batch` matrix products (m, k x taps) x (k x taps, n); a grouped convolution has one product per group.
 
-    `patches` counts the squares of outputs that Winograd's algorithm computes at a time, where it applies (3 x 3 windows
-    one step apart); 0 where it does not.
+    `patches` counts the squares of outputs that Winograd's algorithm computes at a time, where it applies (3 x 3
+    windows, one step apart); else 0.
     """
 
     m: Numeric

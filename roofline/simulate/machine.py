@@ -129,7 +129,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
             runtime.tile_reuse_elements * np.maximum(1.0, element_bytes / TRANSPOSED_BYTES),
         ),
         narrow=np.array([float(dtype.kind == "float" and dtype.bits < WORD_BITS) for dtype in DTYPES.values()]),
-        operand_macs=unit_macs * element_bytes / _local_bytes_per_s(device),
+        operand_macs=unit_macs * element_bytes / (_local_bytes_per_s(device) * matrix.operand_sharing),
         lane_fraction=overrides.get("lane_fraction", runtime.matrix_fraction),
         batched_tile=float(matrix.batched_lane_tile or 0),
         matrix_fraction=overrides.get("matrix_fraction", runtime.matrix_fraction),

@@ -82,7 +82,10 @@ TERMS = (IDEAL, TILES, *(term for term, _ in reversed(LADDER)), HOST)
 
 
 def ideal_time_s(table: KernelTable, machine: Machine) -> Array:
-    """Return what each kernel's multiply-accumulates take at the peak of their format [s]; depthwise ones included."""
+    """Return what each kernel's multiply-accumulates take at the peak of their format [s]; depthwise ones included.
+
+    Winograd's algorithm may take less: then there is nothing but ideal time in its kernel.
+    """
     c, count = table.contractions, table.kernel_count
     macs_per_s = machine.units * machine.unit_macs_per_s
     macs = np.asarray(Contraction(m=c.m, n=c.n, k=c.k, batch=c.batch, taps=c.taps).macs)
