@@ -54,6 +54,7 @@ ABLATED = {
     "NASBench, A100": {"accel_nasbench.csv.gz", "a100-40gb"},
     "NASBench, TPU v2": {"accel_nasbench.csv.gz", "tpu-v2"},
     "paper, TPU v3": {"published.toml", "tpu-v3"},
+    "convolutions, fp32, V100": {"gpu_fp32_conv2d.csv.gz", "v100"},
     "GEMM, H100": {"h100_matmul.csv.gz", "bf16"},
     "GEMM, TPU v4": {"tpu_v4_matmul.csv"},
 }
@@ -243,14 +244,9 @@ def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
         say(f"fitting {recipe.runtime}")
         files = [place(name, folder) for name in recipe.files if name not in missing]
         fitted = calibrate(
-            files,
-            recipe.runtime,
-            Options(limit=recipe.limit),
-            names=recipe.constants,
-            folds=recipe.folds,
-            graphs=graphs,
+            files, recipe.runtime, Options(limit=recipe.limit), names=recipe.constants, folds=recipe.folds, graphs=graphs,
             report=say,
-        )
+        )  # fmt: skip
         sections.append(left_out(fitted))
     say("ablation")
     sections.append(ablation({title: ablate(rows, graphs=graphs) for title, rows in ablation_sets(comparisons)}))
