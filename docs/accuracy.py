@@ -244,8 +244,8 @@ def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
         say(f"fitting {recipe.runtime}")
         files = [place(name, folder) for name in recipe.files if name not in missing]
         fitted = calibrate(
-            files, recipe.runtime, Options(limit=recipe.limit), names=recipe.constants, folds=recipe.folds, graphs=graphs,
-            report=say,
+            files, recipe.runtime, Options(limit=recipe.limit), names=recipe.constants, folds=recipe.folds,
+            graphs=graphs, report=say,
         )  # fmt: skip
         sections.append(left_out(fitted))
     say("ablation")
