@@ -153,15 +153,21 @@ def _accesses(
 
 
 def _by_index(graph: OpGraph, group: tuple[str, ...]) -> Numeric:
-    """Return 1 where a point-wise op of the group has an operand smaller than its result, but for single numbers."""
+    """Return 1 where an op of the group meets elements one by one, else 0.
+
+    So do point-wise ops with an operand that is smaller than the result, single numbers apart, and reductions that keep
+    the channels.
+    """
     found: Numeric = 0
     for op_id in group:
         op = graph.op(op_id)
+        inputs, outputs = graph.arguments(op)
         if op.family == "pointwise":
-            inputs, outputs = graph.arguments(op)
             for tensor in inputs:
-                smaller = (tensor.elements > 1) * (tensor.elements < outputs[0].elements)
-                found = np.maximum(found, 1 * smaller)
+                found = np.maximum(found, (tensor.elements > 1) * (tensor.elements < outputs[0].elements))
+        elif op.family == "reduction" and outputs[0].shape and inputs[0].shape:
+            x, y = inputs[0], outputs[0]
+            found = np.maximum(found, (y.elements < x.elements) * (x.shape[-1] == y.shape[-1]) * (y.shape[-1] > 1))
     return found
 
 
