@@ -79,9 +79,8 @@ HEAD = """# Predictions beside published figures
 
 Ratio = predicted / published. Published figures marked *recalled* were remembered, not read again: take them as ±10 %
 at best. Of `xla_tpu`, one constant (the share of vector slots) is fitted to the TPU v3 latencies below, and the rate of
-transcendentals is chosen by them: without them that table is off by ten per cent ([calibration](calibration.md)). Of
-`tensorflow`, one constant (`window_ops`) was chosen, within what other measurements allow, with the V100 latencies
-below in view. None has seen the speed-ups between generations; what every constant rests on stands in
+transcendentals is chosen by them: without them that table is off by ten per cent ([calibration](calibration.md)). No
+V100 latency below took part in a fit, nor did any speed-up between generations; what every constant rests on stands in
 `runtimes/*.toml`. What is not modelled is listed in [the cost model](cost-model.md).
 """
 
