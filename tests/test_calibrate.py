@@ -14,8 +14,9 @@ from measured_files import GEMM, GEMM_TEXT, NASBENCH_HEAD, REAL, nasbench_row, r
 
 from roofline.analysis.calibrate import Calibration, calibrate, gather_rows, labels
 from roofline.analysis.constants import CONSTANTS, DEFAULT, MOST_FITTED, fitted_constants
-from roofline.analysis.fit import bare_devices, fit, flat_directions, row_weights
+from roofline.analysis.fit import fit, flat_directions, row_weights
 from roofline.analysis.measured import Options, load
+from roofline.analysis.own_values import bare_devices
 from roofline.analysis.predict import Prepared, prepare
 from roofline.analysis.runtime_file import rewritten, write_runtime
 from roofline.cli import main
@@ -260,3 +261,12 @@ def test_the_documented_calibrations_name_what_exists(checkout: Path) -> None:
             assert name.startswith("$M/") or (checkout / name).is_file()
             if name.startswith("$M/") and REAL.is_dir():
                 assert (REAL / name.removeprefix("$M/")).is_file()
+
+
+def test_what_every_device_has_for_itself_is_fitted_all_the_same(tmp_path: Path) -> None:
+    prepared = rows_of(products(tmp_path, truth(matrix_fraction=0.7)))
+    (own,) = {tuple(g.device.overrides[EAGER]) for g in prepared.groups}
+    start = runtime(EAGER, "gpu")
+    found = fit(prepared, start, fitted_constants(start, ["matrix_fraction", "floor_s"]))
+    assert "matrix_fraction" in own and "floor_s" not in own
+    assert found.ignored == {"matrix_fraction"} and found.values["matrix_fraction"] == pytest.approx(0.7, rel=0.03)

@@ -11,6 +11,7 @@ import numpy as np
 from roofline.analysis.constant import Constant
 from roofline.analysis.measured.types import Measurement
 from roofline.analysis.offsets import SOFT, Call, best_call, group_codes, largest_offset_s, robust_cost, with_offsets
+from roofline.analysis.own_values import bare_devices, devices_without, own_everywhere
 from roofline.analysis.predict import Prepared
 from roofline.device.load import device, devices
 from roofline.device.spec import Device
@@ -63,6 +64,8 @@ class Fit:
         Root mean square of the log error, every condition counting equally, large errors damped.
     edges
         Fields that ended at an end of their range.
+    ignored
+        Constants of devices that did not count, because no row would have determined the shared ones.
     """
 
     runtime: Runtime
@@ -71,21 +74,17 @@ class Fit:
     residual: float
     edges: tuple[str, ...]
     flat: tuple[FlatDirection, ...]
+    ignored: frozenset[str] = frozenset()
 
     def predict(self, prepared: Prepared, devices: Mapping[str, Device] | None = None) -> Array:
         """Return predictions [s] with the fitted constants; what was not fitted of measuring programs is found anew."""
-        device_s = prepared.predict(lambda _: self.runtime, devices)
+        device_s = prepared.predict(lambda _: self.runtime, devices or devices_without(prepared, self.ignored))
         found_s, _ = with_offsets(prepared.measurements, device_s, prepared.measured_s)
         names, codes = group_codes(prepared.measurements)
         for code, name in enumerate(names):
             if name in self.calls:
                 found_s[codes == code] = self.calls[name].whole_s(device_s[codes == code])
         return found_s
-
-
-def bare_devices(prepared: Prepared) -> dict[str, Device]:
-    """Return the devices without constants of their own, as one that nobody has measured."""
-    return {g.device.name: replace(g.device, overrides={}) for g in prepared.groups}
 
 
 def row_weights(measurements: Sequence[Measurement]) -> Array:
@@ -217,8 +216,8 @@ def fit(
     """Return the values of `constants` under which the rows are predicted best, and what measuring programs add.
 
     The cost is the soft-L1 of log(predicted / measured) at 10 %, with every condition counting equally, and a weak pull
-    to the runtime's own values; each constant stays in its physical range. `devices` replace those of the same name:
-    `bare_devices` where constants of their own are not to count.
+    to the runtime's own values; each constant stays in its physical range. A device's own constants count, but for
+    those that no device is without. `devices` replace those of the same name: `bare_devices` where none is to count.
 
     Raises
     ------
@@ -230,7 +229,8 @@ def fit(
     except ImportError:
         raise InputError("fitting needs SciPy: pip install 'roofline[calibrate]'") from None
     check_rows(prepared, constants)
-    problem = _Problem(prepared, runtime, constants, devices)
+    ignored = frozenset[str]() if devices else own_everywhere(prepared, [c.field for c in constants])
+    problem = _Problem(prepared, runtime, constants, devices or devices_without(prepared, ignored))
     found = least_squares(
         problem.residuals, problem.first_guess(), jac=problem.jacobian, bounds=(0.0, 1.0), max_nfev=MOST_EVALUATIONS,
         xtol=1e-4, ftol=1e-5,
@@ -251,6 +251,7 @@ def fit(
         residual=float(np.sqrt((data**2).sum() / (problem.weight**2).sum())),
         edges=tuple(edges),
         flat=flat_directions(problem.log_jacobian(position), problem.weight, [c.field for c in constants]),
+        ignored=ignored,
     )
 
 
