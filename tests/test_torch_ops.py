@@ -250,3 +250,15 @@ def test_grouped_and_depthwise_forms() -> None:
 def test_a_recurrent_layer_runs_its_step_as_often_as_it_has_steps() -> None:
     graph = lower(nn.LSTM(8, 4, batch_first=True), x(2, 7, 8))
     assert sorted({op.times for op in graph.ops.values() if op.family != "free"}) == [1, 7]
+
+
+def test_a_fused_cell_works_on_every_gate() -> None:
+    class Cell(nn.Module):
+        def forward(self, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, *bias: torch.Tensor) -> torch.Tensor:
+            state: torch.Tensor = torch.ops.aten._thnn_fused_lstm_cell(a, b, c, *bias)[0]
+            return state
+
+    graph = lower(Cell(), x(8, 64), x(8, 64), x(8, 16), x(64), x(64))
+    assert [graph.tensors[t].shape for t in graph.outputs] == [(8, 16)]
+    (gates,) = (op for op in graph.ops.values() if getattr(op, "function", None) == "lstm_cell")
+    assert graph.tensors[gates.outputs[0]].elements == 8 * 4 * 16

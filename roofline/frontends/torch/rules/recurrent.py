@@ -99,5 +99,8 @@ class _Cells:
 @lowering("aten._thnn_fused_lstm_cell", "aten._thnn_fused_gru_cell")
 def _fused_cell(t: Lowering, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
-    made = t.pointwise("lstm_cell" if "lstm" in t.op_name else "gru_cell", first, a.input_gates, a.hidden_gates)
+    gates = torch.empty(tuple(a.input_gates.shape), dtype=first.dtype, device="meta")
+    function = "lstm_cell" if "lstm" in t.op_name else "gru_cell"
+    parts = (a.input_gates, a.hidden_gates, a.input_bias, a.hidden_bias)
+    made = views.part(t.pointwise(function, gates, *parts), 1, 0, first.shape[-1])
     return (made, *(None for _ in out[1:])) if isinstance(out, tuple) else made
