@@ -92,6 +92,9 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
     """Return matrix time [s] and partial-sum vector operations of every product."""
     runtime = machine.runtime
     sizes: dict[str, Any] = {"m": c.m, "n": c.n, "k": c.k, "taps": c.taps, "batch": c.batch}
+    on_lanes, one_tap = machine.on_lanes[c.dtype], 1.0 * (c.taps <= 1.0)
+    fraction = machine.matrix_fraction + on_lanes * (machine.lane_fraction - machine.matrix_fraction)
+    fraction = fraction * (1.0 - one_tap * (1.0 - runtime.product_fraction))
     if machine.systolic:
         array: dict[str, Any] = {
             "rows": machine.rows,
@@ -104,16 +107,15 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
         }
         apart = matrix.systolic_time_s(**sizes, **array)
         grouped = matrix.grouped_systolic_time_s(**sizes, **array)
-        time_s = np.where(c.grouped > 0, grouped, apart)
+        time_s = np.where(c.grouped > 0, grouped, apart) / fraction
         passes = matrix.systolic_passes(c.k, c.taps, rows=machine.rows, tap_folding=runtime.tap_folding)
         partial_ops = vector.partial_sum_ops(
             m=c.m, n=c.n, batch=c.batch, passes=passes, ops_per_sum=runtime.partial_sum_ops
         )
     else:
-        on_lanes = machine.on_lanes[c.dtype]
         processors: dict[str, Any] = {
             "units": machine.units,
-            "unit_macs_per_s": machine.unit_macs_per_s[c.dtype],
+            "unit_macs_per_s": machine.unit_macs_per_s[c.dtype] * fraction,
             "alignment": machine.alignment[c.dtype],
             "k_loop": runtime.k_loop_elements,
             "tile_reuse": machine.tile_reuse[c.dtype],
@@ -130,9 +132,7 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
             )  # fmt: skip
             time_s = np.where(on_lanes * c.patches > 0, np.minimum(time_s, fast_s), time_s)
         partial_ops = np.zeros_like(time_s)
-    fraction = machine.matrix_fraction + machine.on_lanes[c.dtype] * (machine.lane_fraction - machine.matrix_fraction)
-    one_tap = 1.0 * (c.taps <= 1.0)
-    return time_s / (fraction * (1.0 - one_tap * (1.0 - runtime.product_fraction))), np.asarray(partial_ops)
+    return time_s, np.asarray(partial_ops)
 
 
 def _conversions(table: KernelTable, machine: Machine) -> Array:
