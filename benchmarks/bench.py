@@ -152,7 +152,7 @@ def sweep(quick: bool) -> Iterator[Row]:
         path = Path(folder, "plan.toml")
         text = PLAN.replace(
             'models = ["*"]',
-            'timm = ["resnet18", "resnet26", "resnet34", "resnet50"]' if quick else 'timm = ["[a-e]*"]',
+            'timm = ["resnet18", "resnet26", "resnet34", "resnet50"]' if quick else 'timm = ["c*"]',
         )
         path.write_text(text)
         took = {}
