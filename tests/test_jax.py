@@ -220,7 +220,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "jax", None)
-    with pytest.raises(InputError, match=r"pip install roofline\[jax\]"):
+    with pytest.raises(InputError, match=r"pip install 'roofline\[jax\]'"):
         from_jax(lambda x: x, spec(4))
 
 

@@ -40,10 +40,9 @@ def command(
     )
     if not _is_loopback(host):
         output.warn(f"anybody who reaches {host} can use the service")
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(limits), log_level="warning", access_log=False, timeout_keep_alive=75)
-    )
     with _listening(host, port) as listener:
+        config = uvicorn.Config(create_app(limits), log_level="warning", access_log=False, timeout_keep_alive=75)
+        server = uvicorn.Server(config)  # its logging replaces that of the process: not before there is an address
         output.show(f"serving on {_url(host, port)} until interrupted")
         sys.stdout.flush()
         server.run(sockets=[listener])
