@@ -13,11 +13,12 @@ from roofline.errors import InputError
 from roofline.search.accuracy import pairwise, structural
 from roofline.search.accuracy.adapters import FromFunction, FromRegressor, FromTable, one_hot
 from roofline.search.accuracy.choose import accuracy_oracle
-from roofline.search.accuracy.fit import read_table
+from roofline.search.accuracy.fit import TARGET, read_table
 from roofline.search.accuracy.linear import half_widths, ridge
 from roofline.search.accuracy.pairwise import PairwiseRidge
 from roofline.search.accuracy.protocol import AccuracyOracle, Prediction, checked, written
-from roofline.search.accuracy.regret import random_regret, regrets
+from roofline.search.accuracy.regret import main as regret_command
+from roofline.search.accuracy.regret import random_regret, regrets, study
 from roofline.search.accuracy.scores import Score
 from roofline.search.accuracy.structural import Structural
 from roofline.search.objective import Objective
@@ -220,3 +221,25 @@ def test_regret_by_hand() -> None:
     # up to 2: picks 65, the best; up to 3: picks 63 where 65 was allowed; up to 4: picks 63 where 67 was
     np.testing.assert_allclose(regrets(latency, truth, liking, [1 / 3, 2 / 3, 1.0]), [0.0, 2.0, 4.0])
     assert random_regret(latency, truth, 1000, [1.0])[0] == pytest.approx(0.0)
+
+
+def test_a_study_of_regret_where_the_truth_is_known() -> None:
+    space = rf.search_space("accel-nasbench")
+    genomes = space.sample(120, seed=0)
+    oracle = Oracle(space, "a100-40gb", batch=128)
+    macs = oracle.counts(genomes, ("macs",))["macs"]
+    truth = 70.0 + 5.0 * macs / macs.max()
+    columns = {TARGET: truth, "throughput_a100_mean": 1.0 / oracle.latency_s(genomes)[:, 0]}
+    rows = study(genomes, columns, {"a100-40gb": 128})
+    of = {(row["latency"], row["method"]): row["mean_pp"] for row in rows}
+    assert {kind for kind, _ in of} == {"simulated", "measured"}
+    assert of["simulated", "MACs only"] == 0.0  # accuracy grows with nothing else
+    assert of["simulated", "random, best of 100 trained"] < of["simulated", "random, best of 1 trained"]
+    for (kind, method), mean in of.items():
+        assert kind == "simulated" or mean == pytest.approx(of["simulated", method])  # the same latencies
+
+
+def test_the_study_of_regret_as_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert regret_command([]) == 2 and "usage" in capsys.readouterr().err
+    assert regret_command([str(tmp_path / "missing.csv.gz")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")

@@ -9,6 +9,8 @@ import pytest
 from pages import ROOT, blocks
 
 import roofline as rf
+from roofline.errors import InputError
+from roofline.search import studies
 from roofline.search.oracle import Oracle
 from roofline.search.studies import BASE, best_of, gain_kept, rules, same_twin
 
@@ -74,3 +76,31 @@ def test_rules_by_hand() -> None:
     assert found["... from where the grid is below 28 a side on (s3 or s4)"]
     assert not rules(SPACE, SPACE.encode(plain))["fused in an early stage (s0 to s2)"]
     assert not rules(SPACE, SPACE.encode(paper | {"s5_op": "fused"}))["fused first, depthwise from some stage on"]
+
+
+def test_what_the_studies_print_is_what_they_found(capsys: pytest.CaptureFixture[str]) -> None:
+    found = studies.rediscovery("tpu-v3", 1, evaluations=400)
+    (winner,) = found["winners"]
+    studies._print_rediscovery(found)
+    said = capsys.readouterr().out
+    assert f"tpu-v3, xla_tpu, batch {studies.BATCH}, 1 seeds" in said
+    assert f"faster than EfficientNet-B0: {winner.speedup[0]:.2f}x to {winner.speedup[0]:.2f}x" in said
+    assert f"MACs {winner.macs / winner.base_macs:.2f} x EfficientNet-B0's" in said
+    assert all(f"- {rule}: {count} of 1" in said for rule, count in found["rules"].items())
+    assert found["few_macs"].macs <= winner.macs
+    _, gain = found["same_twin"]
+    assert gain >= 1.0  # EfficientNet-B0 is among them
+
+
+def test_winners_on_each_others_platforms() -> None:
+    names, speedup = studies.transfer(["tpu-v3", "v100"], evaluations=400)
+    assert names == ("tpu-v3", "v100", "few MACs") and speedup.shape == (3, 2)
+    assert np.diag(studies.gain_kept(speedup)).tolist() == [1.0, 1.0]
+    frame = studies.transfer_matrix(["tpu-v3", "v100"], evaluations=400)
+    assert frame.to_numpy().tolist() == speedup.tolist() and list(frame.index) == list(names)
+
+
+def test_the_studies_as_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert studies.main(["many"]) == 2 and "usage" in capsys.readouterr().err
+    with pytest.raises(InputError, match="at least one seed"):
+        studies.main(["0"])
