@@ -49,7 +49,7 @@ class Access:
     by_vector_unit
         The vector unit reads or writes it.
     by_index
-        1 where the kernel pairs its elements with those of smaller tensors and works out their places; else 0.
+        1 where the kernel meets its elements one by one, beside smaller operands or channel by channel; else 0.
     result
         Writes: an image map that the program returns in channels-first order.
     """

@@ -129,7 +129,8 @@ class Runtime:
         pooling and of a depthwise convolution's gradients (None: the same), and for each element that the vector unit
         reads or writes.
     broadcast_ops
-        Further operations of the load path for each element in kernels that pair elements with smaller tensors.
+        Further operations of the load path for each element in kernels that pair elements with smaller tensors, or add
+        them up channel by channel.
     winograd
         Whether convolutions on vector lanes take Winograd's algorithm where that is faster.
     conversion_ops, emulated_conversion_ops
