@@ -53,5 +53,5 @@ def test_computed_weights_leave_the_image_as_it_is() -> None:
     weight = b.reshape(b.layer_norm(b.reshape(b.parameter("w", 1, 1, 16, 8), (16, 8))), (1, 1, 16, 8))
     graph = b.graph([b.add_op("conv", Conv, x, weight, kernel=(1, 1), stride=(1, 1))])
     followed = follow_layout(graph, "nhwc")
-    assert followed.op("conv").layout == "nchw"  # type: ignore[attr-defined]
+    assert followed.op("conv").layout == "nchw"
     assert copies(followed) == {"group": "group.to_nchw"}

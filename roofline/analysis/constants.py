@@ -20,6 +20,10 @@ CONSTANTS: tuple[Constant, ...] = (
         why="best shapes reach 0.77 to 0.97 of the peak (MAMF table); below 0.5 a better kernel would be used",
     ),
     Constant(
+        field="grouped_fraction", place="matrix.grouped_fraction", low=0.3, high=1.0, unit="fraction", kinds=("gpu",),
+        why="from kernels that take one group at a time to those that pipeline them as well as one product",
+    ),
+    Constant(
         field="bandwidth_fraction", place="memory.fraction", low=0.6, high=0.95, unit="fraction",
         why="measured DRAM bandwidth is 0.75 to 0.92 of nominal (habitat device table)",
     ),
@@ -62,6 +66,11 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant(
         field="broadcast_ops", place="vector.broadcast_ops", low=0.0, high=16.0, unit=None, kinds=("gpu",),
         why="from places that vector loads find to a division, a remainder and narrow loads for each element",
+    ),
+    Constant(
+        field="reduction_fraction", place="vector.reduction_fraction", low=0.05, high=1.0, unit="fraction",
+        kinds=("gpu",), logarithmic=True,
+        why="from lanes that wait for each load and addition, ten or twenty times as long, to lanes that never wait",
     ),
     Constant(
         field="conversion_ops", place="vector.conversion_ops", low=0.0, high=4.0, unit=None,

@@ -17,7 +17,7 @@ from roofline.device.load import device as load_device
 from roofline.device.spec import Device
 from roofline.dtypes import Precision, precision
 from roofline.errors import RooflineError
-from roofline.graph.ops import Layout
+from roofline.graph.op import Layout
 from roofline.numeric import Array, ceil_div
 from roofline.passes.pipeline import Policy, policy
 from roofline.runtime.load import runtime as load_runtime

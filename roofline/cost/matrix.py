@@ -25,6 +25,8 @@ TILES: tuple[tuple[int, int], ...] = (
     (128, 32),
     (32, 32),
 )
+#: columns of the tile that narrow groups share: the narrowest that libraries offer
+GROUP_COLUMNS = 32
 #: elements of K that a tile loads at a time (two steps of the 16-deep instruction)
 K_STEP = 32
 #: ways to cut K over thread blocks (CUTLASS, split-K)
@@ -88,6 +90,16 @@ def grouped_systolic_time_s(
     apart = systolic_time_s(m=m, n=n, k=k, taps=taps, batch=batch, **array)
     dense = systolic_time_s(m=m, n=n * batch, k=k * batch, taps=taps, batch=1.0, **array)
     return np.asarray(np.minimum(apart, dense))
+
+
+def share_tiles(*, n: Numeric, k: Numeric, batch: Numeric, shared: Numeric) -> tuple[Array, Array, Array]:
+    """Return n, k and the number of the products that narrow groups become where `shared` is 1, not 0.
+
+    As many groups as fit into `GROUP_COLUMNS` make one dense product, which multiplies by zeros between them.
+    """
+    fitting = np.floor(GROUP_COLUMNS / np.maximum(np.maximum(n, k), 1.0))
+    together = np.where(shared > 0, np.clip(fitting, 1.0, np.maximum(batch, 1.0)), 1.0)
+    return np.asarray(n * together), np.asarray(k * together), np.asarray(batch / together)
 
 
 def tensorcore_time_s(

@@ -83,5 +83,16 @@ def transfer_time_s(
     return np.asarray(total + latency_s * total / np.maximum(total + latency_s, SHORTEST_S))
 
 
+def move_slowdown(run_bytes: Numeric, *, fraction: float) -> Array:
+    """Return how much longer a copy takes when its neighbours part: runs of `run_bytes` stay side by side.
+
+    Lines that are used in part are moved whole, and some of them twice. Single elements reach `fraction` of the
+    bandwidth, long runs all of it: 1 + (1 / fraction - 1) line / (line + run).
+    """
+    return np.asarray(1.0 + (1.0 / fraction - 1.0) * LINE_BYTES / (LINE_BYTES + run_bytes))
+
+
+#: what caches of GPUs fetch at a time (CUDA C++ Programming Guide, device memory accesses)
+LINE_BYTES = 128.0
 #: no transfer is shorter: keeps the ramp of nothing at zero
 SHORTEST_S = 1e-15

@@ -13,6 +13,7 @@ from roofline.dtypes import DTYPES, DType
 from roofline.graph import movement, ops
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
+from roofline.graph.sliding import Padding
 from roofline.graph.tensor import Role, Shape, Tensor
 from roofline.numeric import Numeric, same
 
@@ -94,7 +95,7 @@ class GraphBuilder:
         *,
         kernel: Pair = 1,
         stride: Pair = 1,
-        padding: ops.Padding = "same",
+        padding: Padding = "same",
         groups: Numeric | None = None,
         bias: bool = False,
         name: str = "conv",
@@ -116,7 +117,7 @@ class GraphBuilder:
         *,
         kernel: Pair,
         stride: Pair = 1,
-        padding: ops.Padding = "same",
+        padding: Padding = "same",
         bias: bool = False,
         name: str = "depthwise",
     ) -> Tensor:
@@ -209,7 +210,7 @@ class GraphBuilder:
         *,
         kernel: Pair,
         stride: Pair = 1,
-        padding: ops.Padding = "same",
+        padding: Padding = "same",
         name: str = "pool",
     ) -> Tensor:
         """Sliding maximum or mean."""

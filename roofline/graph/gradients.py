@@ -10,7 +10,6 @@ from typing import ClassVar, Literal, TypeAlias
 
 from roofline.families import Family
 from roofline.graph.op import Contraction, ContractionForm, Op
-from roofline.graph.ops import Layout
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, product
 
@@ -28,7 +27,6 @@ class _ConvGrad(Op):
     groups: Numeric = 1
     form: ContractionForm = "dense"
     transposed: bool = False
-    layout: Layout = "nhwc"
 
     @property
     def family(self) -> Family:

@@ -15,9 +15,13 @@ from roofline.numeric import Numeric
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gather(Op):
-    """Elements of a tensor picked by index. Inputs: source, indices, ...; the result has `shape`."""
+    """Elements of a tensor picked by index. Inputs: source, indices, ...; the result has `shape`.
+
+    `side_by_side` is how many of them stay neighbours.
+    """
 
     shape: Shape
+    side_by_side: Numeric = 1
     kind: ClassVar[str] = "gather"
 
     @property
@@ -33,15 +37,22 @@ class Gather(Op):
         """Only what is picked, and no element of the source twice."""
         return {inputs[0].id: np.minimum(outputs[0].elements, inputs[0].elements)}
 
+    def run(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
+        """As stated, or as many as each index picks."""
+        picked = outputs[0].elements / np.maximum(inputs[1].elements, 1.0) if len(inputs) > 1 else 1.0
+        return np.maximum(picked, self.side_by_side)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Update(Op):
     """A tensor with some elements overwritten or added to, in place. Inputs: target, values, indices ...
 
-    A key-value cache, a scatter, an assignment to a slice: only the elements of `values` are touched.
+    A key-value cache, a scatter, an assignment to a slice: only the elements of `values` are touched. `side_by_side` is
+    how many of them stay neighbours.
     """
 
     accumulate: bool = False
+    side_by_side: Numeric = 1
     kind: ClassVar[str] = "update"
 
     @property
@@ -57,6 +68,10 @@ class Update(Op):
         """As many elements as `values` has; the target is read only to be added to."""
         amount = np.minimum(inputs[1].elements, outputs[0].elements)
         return {inputs[0].id: amount * float(self.accumulate), outputs[0].id: amount}
+
+    def run(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
+        """As stated."""
+        return self.side_by_side
 
     @property
     def in_place(self) -> bool:

@@ -36,6 +36,10 @@ class Embedding(_Movement):
         """Only the rows that are looked up, and none twice: a small table is read once at most."""
         return {inputs[1].id: np.minimum(outputs[0].elements, inputs[1].elements)}
 
+    def run(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
+        """A row of the table."""
+        return outputs[0].shape[-1]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Concat(_Movement):
@@ -57,6 +61,10 @@ class Concat(_Movement):
             total = total + shape[axis]
         return ((*first[:axis], total, *first[axis + 1 :]),)
 
+    def run(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
+        """What an operand of mean size gives between two others."""
+        return self.behind(outputs[0].shape, self.axis) / len(inputs)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Slice(_Movement):
@@ -77,13 +85,21 @@ class Slice(_Movement):
         """Only the part that is taken."""
         return {inputs[0].id: outputs[0].elements}
 
+    def run(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
+        """The part, and what lies behind its axis."""
+        return self.behind(outputs[0].shape, self.axis)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Move(_Movement):
-    """A copy in another order (`function`: transpose, roll, space_to_depth ...): the same elements, a new shape."""
+    """A copy in another order (`function`: transpose, roll, space_to_depth ...): the same elements, a new shape.
+
+    `side_by_side` is how many elements stay neighbours.
+    """
 
     function: str
     shape: Shape
+    side_by_side: Numeric = 1
     kind: ClassVar[str] = "move"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
@@ -91,6 +107,10 @@ class Move(_Movement):
         if not same(product(shapes[0]), product(self.shape)):
             raise self.fail(f"{self.function} cannot turn {shapes[0]!r} into {self.shape!r}")
         return (self.shape,)
+
+    def run(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
+        """As stated."""
+        return self.side_by_side
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,6 +14,8 @@ from roofline.numeric import Numeric, product, same
 #: how hardware meets a product: dense ones fill a matrix unit, grouped ones are many and narrow, depthwise ones have
 #: no reuse to offer it
 ContractionForm: TypeAlias = Literal["dense", "grouped", "depthwise"]
+#: how images lie in memory, whatever the order in which shapes state them: channels last or channels first
+Layout: TypeAlias = Literal["nhwc", "nchw"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +45,13 @@ class Op(ABC):
     """A node of the model graph. Numeric fields are numbers or columns; other fields are structure.
 
     `times` says how often the op runs, one run after the other: the trip count of the loop whose body it stands in. Its
-    tensors are those of one run.
+    tensors are those of one run. `layout` is the memory format of the images it works on.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     times: Numeric = 1
+    layout: Layout = "nhwc"
     kind: ClassVar[str] = "op"
 
     @property
@@ -60,6 +63,16 @@ class Op(ABC):
     def reduces(self) -> bool:
         """Whether the work is done on the first input rather than on the first output."""
         return self.family == "reduction"
+
+    def over_positions(self, x: Tensor, y: Tensor) -> Numeric:
+        """Return 1 for a reduction that keeps the last axis, the channels, else 0."""
+        if self.family != "reduction" or not x.shape or not y.shape:
+            return 0
+        return (y.elements < x.elements) * (x.shape[-1] == y.shape[-1]) * (y.shape[-1] > 1)
+
+    def passes(self, x: Tensor) -> Numeric:
+        """Return how often the op reads its operands: once, or once more when it knows their statistics."""
+        return 1
 
     @property
     def in_place(self) -> bool:
@@ -83,6 +96,21 @@ class Op(ABC):
     def touched(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> dict[str, Numeric]:
         """Return tensor id -> elements read or written, where that is less than the whole tensor."""
         return {}
+
+    def run(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
+        """Return how many elements that an op moves lie side by side both before and after; 1 where that is unknown."""
+        return 1
+
+    def behind(self, shape: Shape, axis: int) -> Numeric:
+        """Return how many elements one step along `axis` and all that lies behind it in memory are."""
+        order = list(range(len(shape)))
+        if self.layout == "nchw" and len(shape) > 1:
+            order.insert(1, order.pop())
+        return product(shape[d] for d in order[order.index(axis % len(shape)) :])
+
+    def halo(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
+        """Return how often the elements of the first input are fetched, if blocks of a window's results share some."""
+        return 1
 
     def fail(self, why: str) -> ShapeError:
         """Return the error for shapes that do not fit."""

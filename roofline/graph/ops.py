@@ -10,54 +10,23 @@ from typing import ClassVar, Literal
 
 from roofline.families import Family
 from roofline.graph.op import Contraction, ContractionForm, Op
+from roofline.graph.sliding import SlidingOp
 from roofline.graph.tensor import Shape, Tensor
-from roofline.numeric import Numeric, ceil_div, floor_div, positive, product
+from roofline.numeric import Numeric, ceil_div, floor_div, product
 from roofline.winograd import PATCH, WINDOW
 
-Layout = Literal["nhwc", "nchw"]
-Padding = Literal["same"] | tuple[Numeric, ...]
-
-
-def window_size(size: Numeric, kernel: Numeric, stride: Numeric, pad: Numeric | str) -> Numeric:
-    """Return the output size of a sliding window; `pad` is per side, ``"same"`` gives ceil(size / stride).
-
-    Examples
-    --------
-    >>> window_size(224, 7, 2, 3), window_size(299, 3, 2, 0), window_size(15, 3, 2, "same")
-    (112, 149, 8)
-    """
-    if isinstance(pad, str):
-        return ceil_div(size, stride)
-    return floor_div(size + 2 * pad - kernel, stride) + 1
+#: longest row that a norm keeps beside the processor, and that a softmax keeps in its registers (ATen,
+#: softmax_warp_forward): layer norms on an A100 (LLMCompass) take 1.0 times the time of one reading and writing up to
+#: 16 KiB and 2.0 times that from 32 KiB on, its softmax 1.0 times up to 1,024 elements and 1.5 to 1.8 times beyond
+NORM_ROW_BYTES, SOFTMAX_ROW = 16 * 1024, 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Window(Op):
-    kernel: tuple[Numeric, ...]
-    stride: tuple[Numeric, ...]
-    padding: Padding = "same"
-
-    def window(self, spatial: Shape) -> Shape:
-        """Return the output's spatial shape."""
-        if len(spatial) != len(self.kernel):
-            raise self.fail(f"kernel has {len(self.kernel)} dimensions, input has {len(spatial)}")
-        pads = [self.padding] * len(spatial) if isinstance(self.padding, str) else list(self.padding)
-        out = tuple(
-            window_size(size, kernel, stride, pad)
-            for size, kernel, stride, pad in zip(spatial, self.kernel, self.stride, pads, strict=True)
-        )
-        if not all(positive(size) for size in out):
-            raise self.fail(f"kernel {self.kernel!r} does not fit into {spatial!r}")
-        return out
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Conv(_Window):
+class Conv(SlidingOp):
     """Convolution of any rank. Inputs: x (N, *spatial, C), weight (*kernel, C / groups, K), optionally bias (K,)."""
 
     groups: Numeric = 1
     form: ContractionForm = "dense"
-    layout: Layout = "nhwc"
     kind: ClassVar[str] = "conv"
 
     @property
@@ -232,6 +201,10 @@ class Norm(Op):
         """Needs all elements of a row before the first result."""
         return "reduction"
 
+    def passes(self, x: Tensor) -> Numeric:
+        """A row waits beside the processor for its statistics, unless it is too long, as a group of whole maps is."""
+        return 2 if self.form == "group" else 1 + (x.shape[-1] * x.dtype.bytes > NORM_ROW_BYTES)
+
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the input's shape."""
         for shape in shapes[1:]:
@@ -244,6 +217,10 @@ class Softmax(Op):
     """Softmax over the last dimension."""
 
     kind: ClassVar[str] = "softmax"
+
+    def passes(self, x: Tensor) -> Numeric:
+        """Short rows stay in registers."""
+        return 1 + (x.shape[-1] > SOFTMAX_ROW)
 
     @property
     def family(self) -> Family:
@@ -275,7 +252,7 @@ class Reduce(Op):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pool(_Window):
+class Pool(SlidingOp):
     """Maximum or mean in a sliding window over (N, *spatial, C)."""
 
     function: Literal["max", "mean"] = "max"

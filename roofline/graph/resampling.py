@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from roofline.families import Family
 from roofline.graph.op import Contraction, ContractionForm, Op
 from roofline.graph.tensor import Shape, Tensor
@@ -94,6 +96,15 @@ class Pad(Op):
         if not all(map(positive, shape)):
             raise self.fail(f"padding {self.before!r}, {self.after!r} leaves nothing of {shapes[0]!r}")
         return (shape,)
+
+    def run(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
+        """From the last padded dimension on."""
+        shape = inputs[0].shape
+        shortest: Numeric = product(shape)
+        for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
+            if np.any(np.not_equal(before, 0) | np.not_equal(after, 0)):
+                shortest = np.minimum(shortest, self.behind(shape, axis))
+        return shortest
 
 
 def transposed_size(

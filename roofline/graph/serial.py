@@ -14,6 +14,7 @@ import pkgutil
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from functools import cache
+from inspect import isabstract
 from pathlib import Path
 from typing import Any, get_args
 
@@ -41,7 +42,7 @@ def op_classes() -> dict[str, type[Op]]:
         importlib.import_module(f"roofline.graph.{module.name}")
     found: dict[str, type[Op]] = {}
     for cls in _subclasses(Op):  # type: ignore[type-abstract]
-        if not cls.__name__.startswith("_") and cls.__module__.startswith("roofline."):
+        if not isabstract(cls) and cls.__module__.startswith("roofline."):
             if cls.kind in found:
                 raise GraphError(f"ops {found[cls.kind].__name__!r} and {cls.__name__!r} have one kind {cls.kind!r}")
             found[cls.kind] = cls

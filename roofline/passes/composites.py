@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+import numpy as np
+
+from roofline.graph.indexing import Fill, Update
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Elementwise
+from roofline.graph.resampling import Pad
 from roofline.graph.tensor import Tensor
 from roofline.passes.rewrite import Rewriter
 
@@ -29,6 +33,30 @@ def split_composites(graph: OpGraph, functions: Iterable[str]) -> OpGraph:
     for op_id, op in graph.ops.items():
         if isinstance(op, Elementwise) and op.function in wanted and len(op.inputs) == 1:
             _split(new, op_id, op)
+        else:
+            new.keep(op_id, op)
+    return new.result()
+
+
+def split_pads(graph: OpGraph, functions: Iterable[str]) -> OpGraph:
+    """Return `graph` with each pad, if `functions` has it, as a tensor filled with zeros and a copy into it.
+
+    Source: ATen, constant_pad_nd.
+    """
+    if "pad" not in functions:
+        return graph
+    new = Rewriter(graph)
+    for op_id, op in graph.ops.items():
+        if isinstance(op, Pad) and any(np.any(np.greater(n, 0)) for n in (*op.before, *op.after)):
+            arguments = graph.arguments(op)
+            (out,) = arguments[1]
+            empty = new.tensor(Tensor(id=f"{op_id}/full:0", shape=out.shape, dtype=out.dtype))
+            new.ops[f"{op_id}/full"] = Fill(inputs=(), outputs=(empty.id,), shape=out.shape, times=op.times)
+            run = op.run(*arguments)
+            inputs = (empty.id, op.inputs[0])
+            new.keep(
+                op_id, Update(inputs=inputs, outputs=op.outputs, side_by_side=run, times=op.times, layout=op.layout)
+            )
         else:
             new.keep(op_id, op)
     return new.result()

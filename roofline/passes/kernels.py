@@ -15,7 +15,7 @@ import numpy as np
 from roofline.graph.gradients import ConvInputGrad, ConvWeightGrad
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Conv
+from roofline.graph.ops import BatchNorm, Conv
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
 from roofline.passes.results import channels_second
@@ -33,6 +33,8 @@ KIND_OF_FAMILY = {
 CONVOLUTIONS = (Conv, ConvInputGrad, ConvWeightGrad)
 #: families whose arithmetic runs on the vector unit, also inside a contraction's kernel
 VECTOR_FAMILIES = frozenset({"pointwise", "reduction", "pool", "depthwise"})
+#: families that slide a window over each channel by itself
+WINDOWS = frozenset({"pool", "depthwise"})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +52,8 @@ class Access:
         The vector unit reads or writes it.
     by_index
         1 where the kernel meets its elements one by one, beside smaller operands or channel by channel; else 0.
+    halo
+        How often the elements are fetched: more than once where blocks of a window's results share some.
     result
         Writes: an image map that the program returns in channels-first order.
     """
@@ -60,6 +64,7 @@ class Access:
     distance_bytes: Numeric = 0.0
     by_vector_unit: bool = False
     by_index: Numeric = 0
+    halo: Numeric = 1
     result: bool = False
 
     @property
@@ -121,20 +126,28 @@ def _accesses(
     by_index = _by_index(graph, group)
     touched: dict[str, Numeric] = {}
     vector_reads: set[str] = set()
+    halos: dict[str, Numeric] = {}
+    passes = _passes(graph, group)
     for op_id in group:
         op = graph.op(op_id)
         arguments = graph.arguments(op)
         narrowed = op.touched(*arguments)
         for tensor in {t.id: t for t in arguments[0]}.values():
+            times = 1 if tensor.stored else passes[op_id]
             root = graph.root(tensor.id)
             if graph.producers.get(root) in inside:
                 continue
             if op.family in VECTOR_FAMILIES:
                 vector_reads.add(root)
-            amount = narrowed.get(tensor.id, tensor.elements)
-            whole = graph.tensors[root].elements
-            touched[root] = np.minimum(touched.get(root, 0.0) + amount, whole)
-    accesses = [_read(graph.tensors[t], elements, t in vector_reads, by_index) for t, elements in touched.items()]
+            if op.family in WINDOWS and tensor.id == op.inputs[0]:
+                halos[root] = op.halo(*arguments)
+            amount = times * narrowed.get(tensor.id, tensor.elements)
+            whole = times * graph.tensors[root].elements
+            touched[root] = np.maximum(touched.get(root, 0.0), np.minimum(touched.get(root, 0.0) + amount, whole))
+    accesses = [
+        _read(graph.tensors[t], elements, t in vector_reads, by_index, halos.get(t, 1))
+        for t, elements in touched.items()
+    ]
     computes = any(graph.op(op_id).family != "movement" for op_id in group)
     for op_id in group:
         op = graph.op(op_id)
@@ -152,29 +165,42 @@ def _accesses(
     return accesses
 
 
+def _passes(graph: OpGraph, group: tuple[str, ...]) -> dict[str, Numeric]:
+    """Return how often each op of a group reads what it reads: as often as a later one needs its results again."""
+    found: dict[str, Numeric] = {}
+    most: Numeric = 1
+    for op_id in reversed(group):
+        op = graph.op(op_id)
+        if op.inputs:
+            most = np.maximum(most, op.passes(graph.tensors[op.inputs[0]]))
+        found[op_id] = most
+    return found
+
+
 def _by_index(graph: OpGraph, group: tuple[str, ...]) -> Numeric:
     """Return 1 where an op of the group meets elements one by one, else 0.
 
     So do point-wise ops with an operand that is smaller than the result, single numbers apart, and reductions that keep
-    the channels.
+    the channels. Channels first, a batch norm works plane by plane, and such reductions row by row: neither counts.
     """
     found: Numeric = 0
     for op_id in group:
         op = graph.op(op_id)
         inputs, outputs = graph.arguments(op)
-        if op.family == "pointwise":
+        if op.family == "pointwise" and not (isinstance(op, BatchNorm) and op.layout == "nchw"):
             for tensor in inputs:
                 found = np.maximum(found, (tensor.elements > 1) * (tensor.elements < outputs[0].elements))
-        elif op.family == "reduction" and outputs[0].shape and inputs[0].shape:
-            x, y = inputs[0], outputs[0]
-            found = np.maximum(found, (y.elements < x.elements) * (x.shape[-1] == y.shape[-1]) * (y.shape[-1] > 1))
+        elif inputs:
+            found = np.maximum(found, op.over_positions(inputs[0], outputs[0]) * (op.layout == "nhwc"))
     return found
 
 
-def _read(tensor: Tensor, elements: Numeric, by_vector_unit: bool, by_index: Numeric) -> Access:
+def _read(tensor: Tensor, elements: Numeric, by_vector_unit: bool, by_index: Numeric, halo: Numeric) -> Access:
     if tensor.stored:
         return Access(tensor=tensor, role="weight", elements=elements)
-    return Access(tensor=tensor, role="read", elements=elements, by_vector_unit=by_vector_unit, by_index=by_index)
+    return Access(
+        tensor=tensor, role="read", elements=elements, by_vector_unit=by_vector_unit, by_index=by_index, halo=halo
+    )
 
 
 def _total(accesses: list[Access]) -> Numeric:

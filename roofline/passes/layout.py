@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from roofline.errors import InputError, nearest
 from roofline.graph.movement import Concat, Move, Reshape
-from roofline.graph.op import Op
+from roofline.graph.op import Layout, Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import BatchNorm, Cast, Conv, Elementwise, Layout, MatMul, Norm, Pool
+from roofline.graph.ops import BatchNorm, Cast, Conv, Elementwise, MatMul, Norm, Pool
 from roofline.graph.resampling import Pad, Resize
 from roofline.graph.tensor import Tensor
 from roofline.numeric import same
@@ -61,7 +61,7 @@ def follow_layout(graph: OpGraph, layout: Layout) -> OpGraph:
             new.keep(op_id, op)
             continue
         wanted = _wanted(op, graph, now or layout, layout)
-        kept = replace(op, layout=wanted) if isinstance(op, Conv) else op
+        kept = op if op.layout == wanted else replace(op, layout=wanted)
         if now is not None and wanted != now:
             kept = replace(kept, inputs=(_copy(new, op_id, new.tensors[new.now(image.id)], wanted), *op.inputs[1:]))
         new.keep(op_id, kept)

@@ -12,14 +12,14 @@ from typing import Literal, TypeAlias, cast, get_args
 from roofline.dtypes import Precision
 from roofline.errors import InputError, nearest
 from roofline.graph.gradients import STATES, Optimizer, OptimizerStep
+from roofline.graph.op import Layout
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Layout
 from roofline.numeric import Numeric
 from roofline.passes.attention import decompose_attention
 from roofline.passes.backward import backward_of
 from roofline.passes.backward.update import update_graph
 from roofline.passes.batch_norm import fold_batch_norm, use_batch_statistics
-from roofline.passes.composites import split_composites
+from roofline.passes.composites import split_composites, split_pads
 from roofline.passes.fuse import fuse
 from roofline.passes.kernels import Kernel, make_kernels
 from roofline.passes.layout import follow_layout, set_layout
@@ -133,6 +133,7 @@ def rewrite(graph: OpGraph, policy: Policy) -> OpGraph:
     graph = split_composites(graph, policy.split)
     graph = apply_precision(graph, policy.precision)
     graph = (follow_layout if policy.layout_copies else set_layout)(graph, policy.layout)
+    graph = split_pads(graph, policy.split)
     return use_batch_statistics(graph) if policy.mode == "training" else graph
 
 

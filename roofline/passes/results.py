@@ -16,7 +16,7 @@ def channels_second(graph: OpGraph) -> frozenset[str]:
 
     They are what convolutions, batch norms and pools read and write, and what point-wise ops make of it.
     """
-    if not any(getattr(op, "layout", "nhwc") == "nchw" for op in graph.ops.values()):
+    if not any(op.layout == "nchw" for op in graph.ops.values()):
         return frozenset()
     found: set[str] = set()
     for op in graph.ops.values():

@@ -34,10 +34,11 @@ class Fusion(SpecFile):
 
 
 class MatrixConstants(SpecFile):
-    """How the software drives the matrix unit; `product_fraction` is 1 where a file leaves it out."""
+    """How the software drives the matrix unit; where a file leaves out `product_fraction` or `grouped_fraction`: 1."""
 
     fraction: Fraction
     product_fraction: Fraction | None = None
+    grouped_fraction: Fraction | None = None
     nchw_fraction: Fraction
     weight_load: Cycles
     tap_folding: Fraction
@@ -50,9 +51,13 @@ class MatrixConstants(SpecFile):
 
 
 class VectorConstants(SpecFile):
-    """How the software drives the vector unit; `pool_ops` and `gradient_window_ops` are `window_ops` by default."""
+    """How the software drives the vector unit.
+
+    `reduction_fraction` is 1 where a file leaves it out, `pool_ops` and `gradient_window_ops` are `window_ops`.
+    """
 
     fraction: Fraction
+    reduction_fraction: Fraction | None = None
     window_ops: Count
     pool_ops: Count | None = None
     gradient_window_ops: Count | None = None
@@ -128,6 +133,8 @@ class Runtime:
         Operations of the load path for each element of a sliding window of a depthwise convolution, for each one of
         pooling and of a depthwise convolution's gradients (None: the same), and for each element that the vector unit
         reads or writes.
+    reduction_fraction
+        Further factor on the vector rate of kernels that add up over positions what they compute and write.
     broadcast_ops
         Further operations of the load path for each element in kernels that pair elements with smaller tensors, or add
         them up channel by channel.
@@ -194,11 +201,14 @@ class Runtime:
     trace_s: float
     overlap: float
     product_fraction: float = 1.0
+    grouped_fraction: float = 1.0
+    reduction_fraction: float = 1.0
 
 
 def runtime_of(file: RuntimeFile) -> Runtime:
     """Return the runtime that a validated file describes."""
-    product_fraction = file.matrix.product_fraction
+    product_fraction, grouped_fraction = file.matrix.product_fraction, file.matrix.grouped_fraction
+    reduction_fraction = file.vector.reduction_fraction
     return Runtime(
         name=file.name,
         title=file.title,
@@ -241,4 +251,6 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         trace_s=file.launch.trace.si if file.launch.trace else 0.0,
         overlap=file.launch.overlap.si,
         product_fraction=1.0 if product_fraction is None else product_fraction.si,
+        grouped_fraction=1.0 if grouped_fraction is None else grouped_fraction.si,
+        reduction_fraction=1.0 if reduction_fraction is None else reduction_fraction.si,
     )

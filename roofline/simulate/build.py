@@ -9,7 +9,7 @@ import numpy as np
 
 from roofline.graph.op import Contraction, Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Conv
+from roofline.graph.ops import Conv, Reduce
 from roofline.graph.resampling import ConvTranspose
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
@@ -79,6 +79,8 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
             times=kernel.times,
             ops=len(kernel.ops),
             copies_only=float(kernel.kind == "movement"),
+            run_bytes=_run_bytes(graph, kernel),
+            sums_own=_sums_own(graph, kernel),
             macs=macs,
             vector_ops=vector_ops,
             traffic_bytes=kernel.traffic_bytes,
@@ -121,7 +123,7 @@ def _add_ops(
         op = graph.op(op_id)
         inputs, outputs = graph.arguments(op)
         work = work_of(op, inputs, outputs)
-        channels_first = float(getattr(op, "layout", "nhwc") == "nchw")
+        channels_first = float(op.layout == "nchw")
         for contraction in work.contractions:
             macs = macs + contraction.macs
             if contraction.form != "depthwise":
@@ -136,7 +138,6 @@ def _add_ops(
                 window_loads=work.window_loads,
                 pools=float(op.family == "pool"),
                 gradient_loads=work.gradient_loads,
-                channels_first=channels_first,
                 **_tile(largest),
             )
     return macs, vector_ops
@@ -161,6 +162,7 @@ def _add_access(accesses: _Collector, access: Access, owner: Index) -> None:
         dtype=DTYPE_CODES[access.tensor.dtype.name],
         by_vector_unit=float(access.by_vector_unit),
         by_index=access.by_index,
+        halo=access.halo,
         distance_bytes=access.distance_bytes,
         result=float(access.result),
         height=access.tensor.shape[-3] if len(access.tensor.shape) > 3 else 1,
@@ -172,6 +174,32 @@ def _tile(tensor: Tensor) -> dict[str, Numeric]:
     """Return the dimensions that a tiled layout can put into lanes and sublanes."""
     shape = tensor.shape or (1,)
     return {"batch": shape[0], "inner": shape[-2] if len(shape) > 2 else 1, "channels": shape[-1]}
+
+
+def _run_bytes(graph: OpGraph, kernel: Kernel) -> Numeric:
+    """Return how many bytes stay side by side when a kernel moves them: the shortest of its runs."""
+    shortest: Numeric = np.inf
+    for op_id in kernel.ops:
+        op = graph.op(op_id)
+        if op.family == "movement":
+            inputs, outputs = graph.arguments(op)
+            shortest = np.minimum(shortest, op.run(inputs, outputs) * outputs[0].dtype.bytes)
+    return shortest
+
+
+def _sums_own(graph: OpGraph, kernel: Kernel) -> Numeric:
+    """Return 1 where a kernel adds up over positions what it also writes element by element, else 0."""
+    written: Numeric = 0.0
+    for access in kernel.accesses:
+        if access.role == "write":
+            written = np.maximum(written, access.elements)
+    found: Numeric = 0
+    for op_id in kernel.ops:
+        op = graph.op(op_id)
+        if isinstance(op, Reduce):
+            inputs, outputs = graph.arguments(op)
+            found = np.maximum(found, op.over_positions(inputs[0], outputs[0]) * (written >= inputs[0].elements))
+    return found
 
 
 def _op_text(graph: OpGraph, op_id: str) -> str:

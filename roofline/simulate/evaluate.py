@@ -95,6 +95,8 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
     on_lanes, one_tap = machine.on_lanes[c.dtype], 1.0 * (c.taps <= 1.0)
     fraction = machine.matrix_fraction + on_lanes * (machine.lane_fraction - machine.matrix_fraction)
     fraction = fraction * (1.0 - one_tap * (1.0 - runtime.product_fraction))
+    grouped = c.grouped * (1.0 - on_lanes)
+    fraction = fraction * (1.0 - grouped * (1.0 - runtime.grouped_fraction))
     if machine.systolic:
         array: dict[str, Any] = {
             "rows": machine.rows,
@@ -123,6 +125,7 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
             "batched_tile": machine.batched_tile * on_lanes,
             "partial_sum_bytes_per_s": machine.bandwidths_bytes_per_s[-1] * machine.bandwidth_fraction,
         }
+        sizes["n"], sizes["k"], sizes["batch"] = matrix.share_tiles(n=c.n, k=c.k, batch=c.batch, shared=grouped)
         time_s = matrix.tensorcore_time_s(**sizes, **processors, splits=(1.0 - c.windowed) * (c.batch <= 1.0))
         if runtime.winograd and (on_lanes * c.patches).any():
             fast_s = matrix.winograd_time_s(
@@ -138,13 +141,12 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
 def _conversions(table: KernelTable, machine: Machine) -> Array:
     """Return how often the traffic of each kernel passes memory once more, because convolutions are channels first.
 
-    What they cannot take as it is, they read and write again, as channels last; so do depthwise ones. Products on
-    vector lanes take any order.
+    What they cannot take as it is, they read and write again, as channels last. Products on vector lanes take any
+    order, and depthwise convolutions have kernels for either.
     """
-    c, v, count = table.contractions, table.vectors, table.kernel_count
+    c, count = table.contractions, table.kernel_count
     dense = fold.segment_max(c.channels_first * (1.0 - machine.on_lanes[c.dtype]), c.kernel, count)
-    depthwise = fold.segment_max(v.channels_first * (v.window_loads > 0), v.kernel, count)
-    return np.asarray(2.0 * (1.0 - machine.runtime.nchw_fraction) * np.maximum(dense, depthwise))
+    return np.asarray(2.0 * (1.0 - machine.runtime.nchw_fraction) * dense)
 
 
 def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
@@ -174,7 +176,7 @@ def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
         simple_ops_per_s=machine.simple_ops_per_s,
         load_ops_per_s=machine.load_ops_per_s,
         transcendental_ops_per_s=machine.transcendental_ops_per_s,
-        fraction=runtime.vector_fraction,
+        fraction=runtime.vector_fraction * (1.0 - table.kernels.sums_own * (1.0 - runtime.reduction_fraction)),
     )
 
 
@@ -185,6 +187,7 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
     stored = useful * memory.padding_ratio(
         batch=a.batch, inner=a.inner, channels=a.channels, lanes=machine.lanes, sublanes=machine.sublanes
     )
+    stored = stored * (a.halo if machine.rereads_halos else 1.0)
     padded_bytes = fold.segment_sum(stored, a.kernel, count)
     working_set = padded_bytes[a.kernel]
     # reuse distances are counted in useful bytes: take the kernel's own padding for that of its neighbours
@@ -198,7 +201,7 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
         fraction=machine.bandwidth_fraction,
         latency_s=machine.runtime.memory_latency_s,
     )
-    time_s = time_s / (1.0 - table.kernels.copies_only * (1.0 - machine.runtime.movement_fraction))
+    time_s = time_s * memory.move_slowdown(table.kernels.run_bytes, fraction=machine.runtime.movement_fraction)
     copied = _result_copies(a, stored, useful, machine)
     time_s = time_s + fold.segment_sum(copied, a.kernel, count) / (
         machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction * machine.runtime.movement_fraction

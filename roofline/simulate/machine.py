@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from roofline.device.spec import Device
 from roofline.dtypes import DTYPES, Precision
-from roofline.graph.ops import Layout
+from roofline.graph.op import Layout
 from roofline.numeric import Array, whole_number
 from roofline.runtime.spec import Runtime
 from roofline.simulate.table import DTYPE_CODES
@@ -69,6 +69,11 @@ class Machine:
     def systolic(self) -> bool:
         """Whether the matrix units are systolic arrays."""
         return self.device.matrix.style == "systolic"
+
+    @property
+    def rereads_halos(self) -> bool:
+        """Whether blocks of a sliding window each fetch the borders that they share; a TPU moves whole maps."""
+        return not self.systolic
 
     def check_dtype(self, codes: NDArray[np.int64]) -> None:
         """Raise unless the device multiplies matrices of every dtype in `codes`.

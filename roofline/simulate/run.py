@@ -18,8 +18,8 @@ from roofline.device.load import device as load_device
 from roofline.device.spec import Device
 from roofline.dtypes import Precision, precision
 from roofline.errors import DoesNotFitError, InputError, nearest
+from roofline.graph.op import Layout
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Layout
 from roofline.numeric import Array, ceil_div, whole_number
 from roofline.passes.layout import check_layout
 from roofline.passes.pipeline import Policy, policy

@@ -61,7 +61,6 @@ class VectorColumns(Columns):
     window_loads: Array
     pools: Array
     gradient_loads: Array
-    channels_first: Array
     batch: Array
     inner: Array
     channels: Array
@@ -78,6 +77,7 @@ class AccessColumns(Columns):
     dtype: Index
     by_vector_unit: Array
     by_index: Array
+    halo: Array
     distance_bytes: Array
     result: Array
     height: Array
@@ -95,6 +95,8 @@ class KernelColumns(Columns):
     times: Array
     ops: Array
     copies_only: Array
+    run_bytes: Array
+    sums_own: Array
     macs: Array
     vector_ops: Array
     traffic_bytes: Array

@@ -12,7 +12,7 @@ from roofline.analysis.measured.formats import measured_format
 from roofline.analysis.measured.types import Measurement, Options, TimmNetwork
 from roofline.arch.nasbench import BLOCKS, CHOICES, accel_nasbench_arch
 from roofline.errors import InputError
-from roofline.graph.ops import Layout
+from roofline.graph.op import Layout
 
 #: family of a pytorch-image-models network: the first pattern that its name has; else its first word
 FAMILIES: tuple[tuple[str, str], ...] = (

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from roofline.arch.block import Block, Ports
 from roofline.arch.spec import Arch
-from roofline.graph.ops import Layout
+from roofline.graph.op import Layout
 
 
 @dataclass(frozen=True, kw_only=True)

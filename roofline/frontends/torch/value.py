@@ -133,6 +133,32 @@ def _reshaped(v: Value, sizes: Dims, order: Dims) -> Value:
     )
 
 
+def cut(v: Value) -> bool:
+    """Whether `v` shows a part of another tensor that does not lie in one piece."""
+    node: Node | None = v.node
+    while node is not None:
+        if node.make is movement.Part and any(size > 1 for size in node.shape[: node.fields["axis"]]):
+            return True
+        node = node.source.node if node.source is not None else None
+    return False
+
+
+def shared_run(order: Dims, other: Dims, shape: Dims) -> int:
+    """Return how many elements are neighbours in both orders: the last dimensions that they have in common.
+
+    Examples
+    --------
+    >>> shared_run((0, 2, 1, 3), (0, 1, 2, 3), (8, 12, 197, 64))
+    64
+    """
+    run = 1
+    for a, b in zip(reversed(significant(order, shape)), reversed(significant(other, shape)), strict=True):
+        if a != b:
+            break
+        run *= shape[a]
+    return run
+
+
 def significant(order: Dims, shape: Dims) -> Dims:
     """Return the dimensions of `order` that are not of size 1: the others can stand anywhere."""
     return tuple(d for d in order if shape[d] != 1)

@@ -85,7 +85,8 @@ def update(step: Step[Update]) -> None:
     target, values = step.inputs[:2]
     indices = [step.x(i) for i in range(2, len(step.op.inputs))]
     if step.needs(1):
-        step.give(1, step.add("dvalues", Gather, step.dy, *indices, shape=values.shape, dtype=values))
+        run = step.op.side_by_side
+        step.give(1, step.add("dvalues", Gather, step.dy, *indices, shape=values.shape, dtype=values, side_by_side=run))
     if step.needs(0):
         whole = (
             step.dy if step.op.accumulate else step.add("dtarget", Move, step.dy, function="zero", shape=target.shape)

@@ -15,7 +15,7 @@ from roofline.passes.backward.tape import Step
 def conv(step: Step[Conv | ConvTranspose]) -> None:
     """The input's gradient reads the weight, the weight's the input, both dy; a bias sums dy."""
     op, dy, (x, weight) = step.op, step.dy, step.inputs[:2]
-    transposed, layout = isinstance(op, ConvTranspose), getattr(op, "layout", "nhwc")
+    transposed, layout = isinstance(op, ConvTranspose), op.layout
     if step.needs(0):
         dx = step.add(
             "dx", ConvInputGrad, dy, step.x(1), shape=x.shape, kernel=op.kernel, groups=op.groups, form=op.form,

@@ -7,8 +7,10 @@ from typing import Any
 
 from roofline.frontends.torch.lower import Lowering
 from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.rules.move import in_one_piece
 from roofline.frontends.torch.value import Dims, Value, reshape
 from roofline.graph import ops, resampling
+from roofline.graph.sliding import window_size
 from roofline.numeric import Numeric
 
 
@@ -32,7 +34,7 @@ def fitting_padding(
     """
     fitting: list[Numeric] = []
     for size, out, k, s, pad in zip(sizes, outs, kernel, stride, pads, strict=True):
-        if ops.window_size(size, k, s, pad) == out:
+        if window_size(size, k, s, pad) == out:
             fitting.append(pad)
             continue
         twice = (out - 1) * s + k - size
@@ -53,7 +55,7 @@ def _convolution(t: Lowering, a: Any, out: Any) -> Value:
     channels, per_group = a.input.shape[1], a.weight.shape[1]
     form = "dense" if a.groups == 1 else "depthwise" if per_group == 1 and channels == a.groups else "grouped"
     return t.emit(
-        ops.Conv, [t.tensor(a.input, order), weight, *_bias(t, a)], out, order=order, name="conv",
+        ops.Conv, [t.tensor(in_one_piece(t, a.input, out), order), weight, *_bias(t, a)], out, order=order, name="conv",
         kernel=kernel, stride=stride, groups=a.groups, form=form,
         padding=fitting_padding(a.input.shape[2:], tuple(out.shape[2:]), kernel, stride, each(a.padding, rank - 2)),
     )  # fmt: skip
@@ -82,8 +84,9 @@ def _pool(t: Lowering, x: Value, out: Any, function: str, kernel: Any, stride: A
         x, shape = reshape(x, (1, *x.shape)), (1, *shape)
     order = channels_last(dims + 2)
     kernels, strides = each(kernel, dims), each(stride, dims)
+    image = t.tensor(in_one_piece(t, x, out), order)
     made = t.emit(
-        ops.Pool, [t.tensor(x, order)], out, order=order, torch_shape=shape, name=f"{function}_pool",
+        ops.Pool, [image], out, order=order, torch_shape=shape, name=f"{function}_pool",
         function=function, kernel=kernels, stride=strides,
         padding=fitting_padding(x.shape[2:], shape[2:], kernels, strides, each(padding, dims)),
     )  # fmt: skip

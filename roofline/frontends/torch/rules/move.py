@@ -24,7 +24,32 @@ def copied_order(v: Value) -> Dims:
 def copy(t: Lowering, v: Value, out: Any, function: str = "copy") -> Value:
     """Copy `v`, whatever its strides."""
     order = copied_order(v)
-    return t.emit(movement.Move, [t.tensor(v)], out, order=order, function=function)
+    shown = t.tensor(v)
+    side_by_side = views.shared_run(views.settled(v).stored, order, v.shape)
+    return t.emit(movement.Move, [shown], out, order=order, function=function, side_by_side=side_by_side)
+
+
+def in_one_piece(t: Lowering, v: Value, out: Any) -> Value:
+    """Return an operand as convolutions and pools take it: a part of another tensor is copied first."""
+    return _contiguous(t, v, out, views.settled(v).stored) if views.cut(v) else v
+
+
+def in_rows(t: Lowering, v: Value, out: Any, dim: int) -> Value:
+    """Return an operand as kernels that work along rows take it: where `dim` is not the last in memory, a copy."""
+    axes = views.significant(views.settled(v).stored, v.shape)
+    if v.node.leaf or dim not in axes or axes[-1] == dim:
+        return v
+    return _contiguous(t, v, out, (*(d for d in range(v.rank) if d != dim), dim))
+
+
+def _contiguous(t: Lowering, v: Value, out: Any, order: Dims) -> Value:
+    run = views.shared_run(views.settled(v).stored, order, v.shape)
+    if order == v.stored:
+        run = v.shape[order[-1]]
+    return t.emit(
+        movement.Move, [t.tensor(v)], out, order=order, torch_shape=v.shape, name="contiguous", function="contiguous",
+        side_by_side=run,
+    )  # fmt: skip
 
 
 @lowering("aten.clone", "aten.contiguous")
@@ -101,10 +126,14 @@ def repeat(t: Lowering, a: Any, out: Any) -> Value:
 
 @lowering("aten.roll", "aten.flip", "aten.rot90", "aten.fliplr")
 def _roll(t: Lowering, a: Any, out: Any) -> Value:
-    order = views.settled(a.input).stored
     if out.shape != a.input.shape:
         return t.emit(movement.Move, [t.tensor(a.input)], out, function=t.op_name)
-    return t.emit(movement.Move, [t.tensor(a.input)], out, order=order, function=t.op_name)
+    moved = views.settled(a.input)
+    for dim in a.get("dims") or (0,):  # a kernel for each
+        behind = moved.stored[moved.stored.index(dim % moved.rank) + 1 :]
+        run = prod(moved.shape[d] for d in behind)
+        moved = t.emit(movement.Move, [t.tensor(moved)], out, order=moved.stored, function=t.op_name, side_by_side=run)
+    return moved
 
 
 @lowering("aten.pixel_shuffle", "aten.pixel_unshuffle", "aten.channel_shuffle", "aten.native_channel_shuffle")

@@ -10,6 +10,7 @@ from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.lower import Lowering
 from roofline.frontends.torch.registry import lowering
 from roofline.frontends.torch.rules.convolution import channels_last
+from roofline.frontends.torch.rules.move import in_rows
 from roofline.frontends.torch.trace import Tracer
 from roofline.frontends.torch.value import Value
 from roofline.graph import ops
@@ -53,6 +54,7 @@ def normalised(t: Lowering, x: Value, out: Any, over: int, *affine: Value | None
     shape = x.shape if over == 1 else (*x.shape[: x.rank - over], prod(x.shape[x.rank - over :]))
     x = views.reshape(x, shape)
     last = x.rank - 1
+    x = in_rows(t, x, out, last)
     order = (*(d for d in views.settled(x).stored if d != last), last)
     tensors: list[Tensor] = [t.tensor(views.reshape(v, shape[-1:])) for v in affine if v is not None]
     made = t.emit(
@@ -82,6 +84,7 @@ def rowwise(t: Lowering, x: Value, out: Any, dim: int, make: Any, **fields: Any)
     if not x.rank:
         return t.pointwise("exp", out, x)
     dim %= x.rank
+    x = in_rows(t, x, out, dim)
     order = (*(d for d in views.settled(x).stored if d != dim), dim)
     return t.emit(make, [t.tensor(x, order)], out, order=order, **fields)
 
