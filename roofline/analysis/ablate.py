@@ -63,6 +63,10 @@ def _fast_transcendentals(machine: Machine) -> Machine:
     return replace(machine, transcendental_ops_per_s=machine.simple_ops_per_s)
 
 
+def _one_fetch(machine: Machine) -> Machine:
+    return replace(machine, fetches_again=0.0)
+
+
 GPU, TPU, BOTH = ("gpu",), ("tpu",), ("gpu", "tpu")
 
 
@@ -92,10 +96,12 @@ EFFECTS: tuple[Effect, ...] = (
     _constant("K loop", "loops start and end at no cost", GPU, k_loop_elements=0.0),
     _constant("channel alignment", "no padding of channels", GPU, alignment_elements=1.0),
     _constant("channels-first cost", "both memory formats equal", GPU, nchw_fraction=1.0),
+    _constant("grouped kernels", "groups as fast as one product", GPU, grouped_fraction=1.0),
     _constant("weight load", "tiles of weights load at no cost", TPU, weight_load_rows=0.0),
     _constant("tap folding", "every kernel tap is a pass", TPU, tap_folding=0.0),
     _constant("partial sums", "passes over K are added for nothing", TPU, partial_sum_ops=0.0),
     _constant("vector work", "the vector unit is infinitely fast", vector_fraction=FREE),
+    _constant("sums of own results", "reductions as fast as other vector work", GPU, reduction_fraction=1.0),
     Effect(name="transcendental rate", without="as fast as additions", machine=_fast_transcendentals),
     _constant("window loads", "elements of sliding windows load at no cost", window_ops=0.0),
     _constant("element loads", "elements of tensors load at no cost", access_ops=0.0, broadcast_ops=0.0),
@@ -104,6 +110,9 @@ EFFECTS: tuple[Effect, ...] = (
     _constant("dtype conversion", "conversions are free", conversion_ops=0.0, emulated_conversion_ops=0.0),
     _constant("achieved bandwidth", "memory at its nominal bandwidth", bandwidth_fraction=1.0),
     _constant("strided copies", "copies in another order as fast as plain ones", movement_fraction=1.0),
+    Effect(
+        name="second fetches", without="borders of blocks and long rows are read once", kinds=GPU, machine=_one_fetch
+    ),
     _constant("memory ramp", "the first byte comes at once", memory_latency_s=0.0),
     Effect(name="layout padding", without="tensors are stored dense", kinds=TPU, machine=_dense_layout),
     _constant("residency", "nothing stays on chip", residency_share=NOTHING),

@@ -272,12 +272,11 @@ def calibrate(
 def own_tables(own: Mapping[str, Fit], runtime: str, source: str) -> str:
     """Return the tables to add to device files: ``[runtime.NAME]`` with the device's own two fractions."""
     parts = []
-    for name, fitted in own.items():
-        lines = [f"# hardware_specs/{name}.toml, and in its [sources]: fit = {source!r}", f"[runtime.{runtime}]"]
-        for c in CONSTANTS:
-            if c.field in fitted.values:
-                lines.append(
-                    f'{c.field} = {{ value = {fitted.values[c.field]:.3g}, unit = "fraction", source = "fit" }}'
-                )
+    for device, fitted in own.items():
+        lines = [f"# hardware_specs/{device}.toml, and in its [sources]: fit = {source!r}", f"[runtime.{runtime}]"]
+        for name, value in fitted.values.items():
+            above = name == "matrix_fraction" and value > 1.0
+            key, unit = ("clock_ratio", "") if above else (name, ', unit = "fraction"')
+            lines.append(f'{key} = {{ value = {value:.3g}{unit}, source = "fit" }}')
         parts.append("\n".join(lines))
     return "\n\n".join(parts)

@@ -53,7 +53,9 @@ def merge_equal_kernels(table: KernelTable) -> KernelTable:
     kinds = {kind: i for i, kind in enumerate(sorted({label.kind for label in table.labels}))}
     kind = np.array([kinds[label.kind] for label in table.labels])[table.kernels.label]
     parts = (table.contractions, table.vectors, table.accesses)
-    keys = np.stack([kind.astype(np.uint64), *(_digest(part, table.kernel_count) for part in parts)], axis=1)
+    whole = (kind, table.kernels.ops, table.kernels.run_bytes, table.kernels.sums_own)
+    of_kernels = (column.astype(np.float64).view(np.uint64) for column in whole)
+    keys = np.stack([*of_kernels, *(_digest(part, table.kernel_count) for part in parts)], axis=1)
     _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     times = np.bincount(group.ravel(), weights=table.kernels.times).astype(np.float64)
     kept = np.sort(first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +26,9 @@ ROWS_PER_FILE = 200.0
 PRIOR = 0.3
 #: rows needed for each constant that is fitted
 ROWS_PER_CONSTANT = 10
+#: highest clock under load, over the advertised one, that a device's own fit may find: an estimate of what power and
+#: temperature leave a graphics card
+HIGHEST_CLOCK = 1.2
 #: share of a range that a numerical derivative steps
 STEP = 2e-3
 MOST_EVALUATIONS = 40
@@ -277,12 +281,15 @@ def flat_directions(jacobian: Array, weight: Array, names: Sequence[str]) -> tup
 
 
 def own_fractions(prepared: Prepared, shared: Fit, constants: Mapping[str, Constant]) -> dict[str, Fit]:
-    """Return, for each device with enough rows, its own two fractions on top of the shared values."""
+    """Return, for each device with enough rows, its own two fractions on top of the shared values.
+
+    The first may exceed 1, by as much as the clock of a graphics card exceeds the advertised one.
+    """
     found: dict[str, Fit] = {}
-    chosen = [constants["matrix_fraction"], constants["bandwidth_fraction"]]
+    chosen = [replace(constants["matrix_fraction"], high=HIGHEST_CLOCK), constants["bandwidth_fraction"]]
     for name in devices():
-        rows = [m.device == device(name).name for m in prepared.measurements]
-        if sum(rows) >= ROWS_PER_CONSTANT * len(chosen):
-            own = prepared.subset(rows)
+        own = prepared.subset([m.device == device(name).name for m in prepared.measurements])
+        with suppress(InputError):  # too few rows
+            check_rows(own, chosen)
             found[name] = fit(own, shared.runtime, chosen, bare_devices(own))
     return found

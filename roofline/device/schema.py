@@ -131,8 +131,12 @@ class MemoryTable(_Table):
 
 
 class OverrideTable(_Table):
-    """``[runtime.NAME]``: what was measured on this very device."""
+    """``[runtime.NAME]``: what was measured on this very device.
 
+    `clock_ratio` is the clock under load over the one that the rates are stated at: graphics cards exceed it.
+    """
+
+    clock_ratio: Count | None = None
     matrix_fraction: Fraction | None = None
     lane_fraction: Fraction | None = None
     bandwidth_fraction: Fraction | None = None

@@ -52,8 +52,9 @@ class Access:
         The vector unit reads or writes it.
     by_index
         1 where the kernel meets its elements one by one, beside smaller operands or channel by channel; else 0.
-    halo
-        How often the elements are fetched: more than once where blocks of a window's results share some.
+    fetches
+        How often the elements are fetched: more than once where blocks of a window's results share some, or where an
+        op reads them again when it knows their statistics.
     result
         Writes: an image map that the program returns in channels-first order.
     """
@@ -64,7 +65,7 @@ class Access:
     distance_bytes: Numeric = 0.0
     by_vector_unit: bool = False
     by_index: Numeric = 0
-    halo: Numeric = 1
+    fetches: Numeric = 1
     result: bool = False
 
     @property
@@ -126,28 +127,32 @@ def _accesses(
     by_index = _by_index(graph, group)
     touched: dict[str, Numeric] = {}
     vector_reads: set[str] = set()
-    halos: dict[str, Numeric] = {}
+    fetches: dict[str, Numeric] = {}
     passes = _passes(graph, group)
     for op_id in group:
         op = graph.op(op_id)
         arguments = graph.arguments(op)
         narrowed = op.touched(*arguments)
         for tensor in {t.id: t for t in arguments[0]}.values():
-            times = 1 if tensor.stored else passes[op_id]
             root = graph.root(tensor.id)
             if graph.producers.get(root) in inside:
                 continue
             if op.family in VECTOR_FAMILIES:
                 vector_reads.add(root)
-            if op.family in WINDOWS and tensor.id == op.inputs[0]:
-                halos[root] = op.halo(*arguments)
-            amount = times * narrowed.get(tensor.id, tensor.elements)
-            whole = times * graph.tensors[root].elements
-            touched[root] = np.maximum(touched.get(root, 0.0), np.minimum(touched.get(root, 0.0) + amount, whole))
+            halo = op.halo(*arguments) if op.family in WINDOWS and tensor.id == op.inputs[0] else 1
+            fetches[root] = np.maximum(fetches.get(root, 1), passes[op_id] * halo)
+            amount = narrowed.get(tensor.id, tensor.elements)
+            whole = graph.tensors[root].elements
+            touched[root] = np.minimum(touched.get(root, 0.0) + amount, whole)
     accesses = [
-        _read(graph.tensors[t], elements, t in vector_reads, by_index, halos.get(t, 1))
+        Access(tensor=graph.tensors[t], role="weight", elements=elements)
+        if graph.tensors[t].stored
+        else Access(
+            tensor=graph.tensors[t], role="read", elements=elements, by_vector_unit=t in vector_reads,
+            by_index=by_index, fetches=fetches[t],
+        )
         for t, elements in touched.items()
-    ]
+    ]  # fmt: skip
     computes = any(graph.op(op_id).family != "movement" for op_id in group)
     for op_id in group:
         op = graph.op(op_id)
@@ -193,14 +198,6 @@ def _by_index(graph: OpGraph, group: tuple[str, ...]) -> Numeric:
         elif inputs:
             found = np.maximum(found, op.over_positions(inputs[0], outputs[0]) * (op.layout == "nhwc"))
     return found
-
-
-def _read(tensor: Tensor, elements: Numeric, by_vector_unit: bool, by_index: Numeric, halo: Numeric) -> Access:
-    if tensor.stored:
-        return Access(tensor=tensor, role="weight", elements=elements)
-    return Access(
-        tensor=tensor, role="read", elements=elements, by_vector_unit=by_vector_unit, by_index=by_index, halo=halo
-    )
 
 
 def _total(accesses: list[Access]) -> Numeric:

@@ -162,7 +162,7 @@ def _add_access(accesses: _Collector, access: Access, owner: Index) -> None:
         dtype=DTYPE_CODES[access.tensor.dtype.name],
         by_vector_unit=float(access.by_vector_unit),
         by_index=access.by_index,
-        halo=access.halo,
+        fetches=access.fetches,
         distance_bytes=access.distance_bytes,
         result=float(access.result),
         height=access.tensor.shape[-3] if len(access.tensor.shape) > 3 else 1,

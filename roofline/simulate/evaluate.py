@@ -95,7 +95,7 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
     on_lanes, one_tap = machine.on_lanes[c.dtype], 1.0 * (c.taps <= 1.0)
     fraction = machine.matrix_fraction + on_lanes * (machine.lane_fraction - machine.matrix_fraction)
     fraction = fraction * (1.0 - one_tap * (1.0 - runtime.product_fraction))
-    grouped = c.grouped * (1.0 - on_lanes)
+    grouped = c.grouped * (c.batch > 1.0) * (1.0 - on_lanes)
     fraction = fraction * (1.0 - grouped * (1.0 - runtime.grouped_fraction))
     if machine.systolic:
         array: dict[str, Any] = {
@@ -187,7 +187,7 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
     stored = useful * memory.padding_ratio(
         batch=a.batch, inner=a.inner, channels=a.channels, lanes=machine.lanes, sublanes=machine.sublanes
     )
-    stored = stored * (a.halo if machine.rereads_halos else 1.0)
+    stored = stored * (1.0 + machine.fetches_again * (a.fetches - 1.0))
     padded_bytes = fold.segment_sum(stored, a.kernel, count)
     working_set = padded_bytes[a.kernel]
     # reuse distances are counted in useful bytes: take the kernel's own padding for that of its neighbours

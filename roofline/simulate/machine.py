@@ -33,7 +33,10 @@ LOCAL_BYTES_PER_CLOCK = 128
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Machine:
-    """One core of a device under a runtime; rates by dtype are indexed by `DTYPE_CODES`, NaN where there are none."""
+    """One core of a device under a runtime; rates by dtype are indexed by `DTYPE_CODES`, NaN where there are none.
+
+    `fetches_again` is 1 where processors fetch what they share, or do not keep, once more; a TPU moves whole maps: 0.
+    """
 
     device: Device
     runtime: Runtime
@@ -62,6 +65,7 @@ class Machine:
     bandwidths_bytes_per_s: tuple[float, ...]
     capacities_bytes: tuple[float, ...]
     bandwidth_fraction: float
+    fetches_again: float
     lanes: float
     sublanes: float
 
@@ -69,11 +73,6 @@ class Machine:
     def systolic(self) -> bool:
         """Whether the matrix units are systolic arrays."""
         return self.device.matrix.style == "systolic"
-
-    @property
-    def rereads_halos(self) -> bool:
-        """Whether blocks of a sliding window each fetch the borders that they share; a TPU moves whole maps."""
-        return not self.systolic
 
     def check_dtype(self, codes: NDArray[np.int64]) -> None:
         """Raise unless the device multiplies matrices of every dtype in `codes`.
@@ -108,6 +107,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         unit_macs[DTYPE_CODES[name]] = rate.peak_flops_per_s / (2.0 * device.cores * matrix.units)
     element_bytes = np.array([dtype.bytes for dtype in DTYPES.values()])
     overrides = device.overrides.get(runtime.name, {})
+    clock_ratio = overrides.get("clock_ratio", 1.0)
     lanes, sublanes = LAYOUT_TILE[device.kind]
     share = 1.0 / device.cores
     return Machine(
@@ -120,8 +120,8 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         rows=rows,
         columns=columns,
         fill_rows=rows + columns,
-        row_time_s=rows * columns / unit_macs,
-        unit_macs_per_s=unit_macs,
+        row_time_s=rows * columns / (unit_macs * clock_ratio),
+        unit_macs_per_s=unit_macs * clock_ratio,
         stored_only=stored_only,
         on_lanes=on_lanes,
         element_bytes=element_bytes,
@@ -138,9 +138,9 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         lane_fraction=overrides.get("lane_fraction", runtime.matrix_fraction),
         batched_tile=float(matrix.batched_lane_tile or 0),
         matrix_fraction=overrides.get("matrix_fraction", runtime.matrix_fraction),
-        simple_ops_per_s=device.vector_simple_ops_per_s * share,
-        transcendental_ops_per_s=device.vector_transcendental_ops_per_s * share,
-        load_ops_per_s=_load_ops_per_s(device) * share,
+        simple_ops_per_s=device.vector_simple_ops_per_s * share * clock_ratio,
+        transcendental_ops_per_s=device.vector_transcendental_ops_per_s * share * clock_ratio,
+        load_ops_per_s=_load_ops_per_s(device) * share * clock_ratio,
         bandwidths_bytes_per_s=tuple(
             level.bandwidth_bytes_per_s * share for level in (device.main_memory, *device.shared_memory)
         ),
@@ -148,6 +148,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
             level.capacity_bytes * share * runtime.residency_share for level in device.shared_memory
         ),
         bandwidth_fraction=overrides.get("bandwidth_fraction", runtime.bandwidth_fraction),
+        fetches_again=float(device.kind != "tpu"),
         lanes=float(lanes),
         sublanes=float(sublanes),
     )

@@ -77,7 +77,7 @@ class AccessColumns(Columns):
     dtype: Index
     by_vector_unit: Array
     by_index: Array
-    halo: Array
+    fetches: Array
     distance_bytes: Array
     result: Array
     height: Array

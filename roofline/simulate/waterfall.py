@@ -42,9 +42,9 @@ def _full_overlap(machine: Machine) -> Machine:
 
 
 def _nominal_rates(machine: Machine) -> Machine:
-    """Return a machine on which every constant that is a fraction of a rate is 1."""
+    """Return a machine on which every constant that is a fraction of a rate is 1, or more where that was measured."""
     nominal: list[dict[str, Any]] = [
-        {field.name: 1.0 for field in fields(spec) if field.name.endswith("_fraction")}
+        {field.name: max(1.0, getattr(spec, field.name)) for field in fields(spec) if field.name.endswith("_fraction")}
         for spec in (machine.runtime, machine)
     ]
     return replace(machine, runtime=replace(machine.runtime, **nominal[0]), **nominal[1])

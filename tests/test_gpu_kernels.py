@@ -1,0 +1,88 @@
+"""What libraries and compilers do on GPUs beside the plain formulas: shared tiles, fused sums, clocks under load."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import roofline as rf
+from roofline.cost.matrix import GROUP_COLUMNS, share_tiles
+from roofline.device.spec import Device
+from roofline.dtypes import precision
+from roofline.graph.builder import GraphBuilder
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Reduce
+from roofline.simulate.machine import machine_for
+
+
+@given(st.integers(1, 64), st.integers(1, 300), st.booleans())
+def test_groups_share_tiles_as_long_as_they_fit(width: int, groups: int, shared: bool) -> None:
+    n, k, batch = share_tiles(n=float(width), k=float(width), batch=float(groups), shared=1.0 * shared)
+    together = int(n / width)
+    assert n == k == together * width and batch * together == pytest.approx(groups)  # nothing is lost
+    if not shared:
+        assert together == 1
+    else:
+        assert 1 <= together <= groups and (together == 1 or together * width <= GROUP_COLUMNS)
+        assert together == groups or (together + 1) * width > GROUP_COLUMNS  # one more would not fit
+
+
+def grouped(groups: int) -> OpGraph:
+    b = GraphBuilder()
+    x = b.input("x", (8, 28, 28, 256))
+    return b.graph([b.conv(x, 256, kernel=3, groups=groups, name="conv")])
+
+
+def test_narrow_groups_cost_less_than_alone_and_wide_ones_what_they_are() -> None:
+    runtime = replace(rf.runtime("pytorch_eager"), grouped_fraction=1.0)
+    times = {}
+    for groups in (1, 4, 8, 32, 64):
+        kernels = rf.simulate(grouped(groups), "a100-40gb", runtime=runtime, dtype="fp16").kernels
+        times[groups] = float(kernels.loc[kernels["kind"] == "conv", "matrix_time_s"].sum())
+    assert times[64] == times[32] == times[8]  # 4 and 8 channels wide share tiles of 32
+    assert times[1] > times[4] > times[8]  # a product of all channels does the work of its groups and more
+
+
+def test_grouped_fraction_slows_grouped_products_only() -> None:
+    whole, half = (replace(rf.runtime("pytorch_eager"), grouped_fraction=f) for f in (1.0, 0.5))
+    for groups, factor in ((1, 1.0), (8, 2.0)):
+        found = [rf.simulate(grouped(groups), "a100-40gb", runtime=r, dtype="fp16").kernels for r in (whole, half)]
+        assert found[1]["matrix_time_s"].sum() == pytest.approx(factor * found[0]["matrix_time_s"].sum())
+
+
+def gated(*, activation_used: bool) -> OpGraph:
+    """A batch of maps through an activation and a mean; the activation itself is a result too, or is not."""
+    b = GraphBuilder()
+    x = b.activation("swish", b.input("x", (8, 28, 28, 64)))
+    pooled = b.add_op("mean", Reduce, x, axes=(1, 2))
+    return b.graph([x, pooled] if activation_used else [pooled])
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_sums_of_what_a_kernel_also_writes_are_slow(used: bool) -> None:
+    times = []
+    for fraction in (1.0, 0.25):
+        runtime = replace(rf.runtime("pytorch_compile"), reduction_fraction=fraction)
+        (time_s,) = rf.simulate(gated(activation_used=used), "a100-40gb", runtime=runtime).kernels["vector_time_s"]
+        times.append(time_s)
+    assert times[1] == pytest.approx(times[0] * (4.0 if used else 1.0))
+
+
+def test_clock_ratio_scales_what_runs_on_the_clock() -> None:
+    def with_clock(ratio: float) -> Device:
+        device = rf.device("rtx-3090")
+        return replace(device, overrides={"pytorch_eager": {"clock_ratio": ratio}})
+
+    slow, fast = (
+        machine_for(with_clock(r), rf.runtime("pytorch_eager"), precision("fp16"), "nhwc", 1) for r in (1.0, 1.25)
+    )
+    for name in ("simple_ops_per_s", "transcendental_ops_per_s", "load_ops_per_s"):
+        assert getattr(fast, name) == pytest.approx(1.25 * getattr(slow, name))
+    known = ~np.isnan(slow.unit_macs_per_s)
+    assert np.allclose(fast.unit_macs_per_s[known], 1.25 * slow.unit_macs_per_s[known])
+    assert np.allclose(fast.operand_macs[known], slow.operand_macs[known])  # shared memory runs on the clock as well
+    assert fast.bandwidths_bytes_per_s == slow.bandwidths_bytes_per_s
