@@ -43,7 +43,7 @@ ALSO = (
     "$M/tpu_gemm_results_v6e.csv",
 )
 #: rows of a file of networks that are traced, and of one of single ops, where a file is longer
-NETWORK_ROWS, OP_ROWS = 150, 3000
+NETWORK_ROWS, OP_ROWS = 700, 3000
 #: rows per set of the ablation
 ABLATION_ROWS = 200
 #: what is ablated: title -> words that tell one condition

@@ -17,6 +17,7 @@ from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Reduce
 from roofline.simulate.machine import machine_for
+from roofline.work.functions import function_ops
 
 
 @given(st.integers(1, 64), st.integers(1, 300), st.booleans())
@@ -64,12 +65,16 @@ def gated(*, activation_used: bool) -> OpGraph:
 
 @pytest.mark.parametrize("used", [True, False])
 def test_sums_of_what_a_kernel_also_writes_are_slow(used: bool) -> None:
+    graph, device = gated(activation_used=used), rf.device("a100-40gb")
+    (kernel,) = rf.simulate(graph, device, runtime="pytorch_compile").kernels.to_dict("records")
+    simple, special = function_ops("swish")
+    per_element = simple + 8 * special + 1  # and the sum
+    assert kernel["vector_ops"] == (simple + special + 1) * 8 * 28 * 28 * 64
     times = []
-    for fraction in (1.0, 0.25):
-        runtime = replace(rf.runtime("pytorch_compile"), reduction_fraction=fraction)
-        (time_s,) = rf.simulate(gated(activation_used=used), "a100-40gb", runtime=runtime).kernels["vector_time_s"]
-        times.append(time_s)
-    assert times[1] == pytest.approx(times[0] * (4.0 if used else 1.0))
+    for wait in (0.0, 0.1):
+        runtime = replace(rf.runtime("pytorch_compile"), sum_wait=wait)
+        times.append(rf.simulate(graph, device, runtime=runtime).kernels["memory_time_s"].sum())
+    assert times[1] == pytest.approx(times[0] * (1.0 + 0.1 * per_element * used))
 
 
 def test_clock_ratio_scales_what_runs_on_the_clock() -> None:

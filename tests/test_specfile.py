@@ -249,7 +249,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a fact as override": (
         "matrix_fraction",
         "clock_fraction",
-        "mine.toml: [runtime.xla_tpu]: unknown key 'clock_fraction'; nearest: 'lane_fraction', 'matrix_fraction'",
+        "mine.toml: [runtime.xla_tpu]: unknown key 'clock_fraction'; nearest: 'clock_ratio', 'lane_fraction', "
+        "'matrix_fraction'",
     ),
 }
 

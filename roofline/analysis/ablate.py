@@ -101,7 +101,7 @@ EFFECTS: tuple[Effect, ...] = (
     _constant("tap folding", "every kernel tap is a pass", TPU, tap_folding=0.0),
     _constant("partial sums", "passes over K are added for nothing", TPU, partial_sum_ops=0.0),
     _constant("vector work", "the vector unit is infinitely fast", vector_fraction=FREE),
-    _constant("sums of own results", "reductions as fast as other vector work", GPU, reduction_fraction=1.0),
+    _constant("sums of own results", "kernels stream what they add up and write", GPU, sum_wait=0.0),
     Effect(name="transcendental rate", without="as fast as additions", machine=_fast_transcendentals),
     _constant("window loads", "elements of sliding windows load at no cost", window_ops=0.0),
     _constant("element loads", "elements of tensors load at no cost", access_ops=0.0, broadcast_ops=0.0),

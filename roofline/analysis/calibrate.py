@@ -16,14 +16,14 @@ from roofline.analysis.measured import Measurement, Options, Rejected, load
 from roofline.analysis.measured.graphs import GraphSource
 from roofline.analysis.offsets import calls_us
 from roofline.analysis.own_values import bare_devices
-from roofline.analysis.predict import Prepared, prepare
+from roofline.analysis.predict import Prepared, accuracy_per_example, prepare
 from roofline.device.load import device as load_device
 from roofline.errors import InputError, nearest
 from roofline.numeric import Array
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.spec import Runtime
 from roofline.simulate.table import Index
-from roofline.stats import Accuracy, accuracy
+from roofline.stats import Accuracy
 
 #: random parts for data of a single family
 FIFTHS = 5
@@ -145,7 +145,8 @@ def by_condition(prepared: Prepared, predicted_s: Array) -> dict[str, Accuracy]:
     found = {}
     for name in dict.fromkeys(name for name in names if name):
         rows = np.array([n == name for n in names])
-        found[name] = accuracy(predicted_s[rows], prepared.measured_s[rows])
+        measured = [m for m, n in zip(prepared.measurements, names, strict=True) if n == name]
+        found[name] = accuracy_per_example(measured, predicted_s[rows])
     return found
 
 
@@ -202,7 +203,7 @@ def hold_out(prepared: Prepared, runtime: Runtime, constants: Sequence[Constant]
         found.append(
             HeldOut(
                 by=by, name=name, rows=np.flatnonzero(out), predicted_s=predicted_s,
-                accuracy=accuracy(predicted_s, left_out.measured_s), values=fitted.values,
+                accuracy=accuracy_per_example(left_out.measurements, predicted_s), values=fitted.values,
             )
         )  # fmt: skip
     return found

@@ -68,9 +68,8 @@ CONSTANTS: tuple[Constant, ...] = (
         why="from places that vector loads find to a division, a remainder and narrow loads for each element",
     ),
     Constant(
-        field="reduction_fraction", place="vector.reduction_fraction", low=0.05, high=1.0, unit="fraction",
-        kinds=("gpu",), logarithmic=True,
-        why="from lanes that wait for each load and addition, ten or twenty times as long, to lanes that never wait",
+        field="sum_wait", place="memory.sum_wait", low=0.0, high=1.0, unit=None, kinds=("gpu",),
+        why="an operation takes 4 to 20 clocks and memory some 500: from none of them waited for to all, one by one",
     ),
     Constant(
         field="conversion_ops", place="vector.conversion_ops", low=0.0, high=4.0, unit=None,

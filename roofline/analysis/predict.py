@@ -26,9 +26,17 @@ from roofline.simulate.evaluate import block_costs, kernel_costs
 from roofline.simulate.lowering import Step, lower_blocks, steps_of
 from roofline.simulate.machine import Machine, machine_for
 from roofline.simulate.table import Index, KernelTable, concat_tables
+from roofline.stats import Accuracy, accuracy
 
 Adapt = Callable[[Runtime], Runtime]
 Change = Callable[[Machine], Machine]
+
+
+def accuracy_per_example(measurements: Sequence[Measurement], predicted_s: Array) -> Accuracy:
+    """Return how predictions [s] compare with rows, per example: large networks run with smaller batches."""
+    examples = np.array([1.0 * m.batch for m in measurements])
+    measured_s = np.array([m.latency_s for m in measurements])
+    return accuracy(predicted_s / examples, measured_s / examples)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,10 +14,10 @@ from roofline.analysis.baselines import baselines
 from roofline.analysis.measured import Dataset, Measurement, Options, Rejected, load
 from roofline.analysis.measured.graphs import GraphSource
 from roofline.analysis.offsets import Call, calls_us, with_offsets
-from roofline.analysis.predict import Adapt, Prepared, prepare
+from roofline.analysis.predict import Adapt, Prepared, accuracy_per_example, prepare
 from roofline.errors import InputError
 from roofline.numeric import Array
-from roofline.stats import Accuracy, accuracy
+from roofline.stats import Accuracy
 
 #: fewer rows than this say nothing about an order or a family
 FEWEST = 3
@@ -52,15 +52,8 @@ class Comparison:
         """Measured time of each row."""
         return np.array([m.latency_s for m in self.measurements])
 
-    @property
-    def examples(self) -> Array:
-        """Batch of each row: rows are ordered by their time per example."""
-        return np.array([1.0 * m.batch for m in self.measurements])
-
     def _accuracy(self, rows: NDArray[np.bool_], predicted_s: Array) -> Accuracy:
-        """Return the statistics of some rows. A larger network that ran with a smaller batch is slower all the same."""
-        examples = self.examples[rows]
-        return accuracy(predicted_s / examples, self.measured_s[rows] / examples)
+        return accuracy_per_example([m for m, r in zip(self.measurements, rows, strict=True) if r], predicted_s)
 
     @property
     def counted(self) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ def vector_time_s(
     simple_ops_per_s: float,
     transcendental_ops_per_s: float,
     load_ops_per_s: float,
-    fraction: Numeric,
+    fraction: float,
 ) -> Array:
     """Time of vector work [s]; all classes issue from one instruction stream, so their times add.
 

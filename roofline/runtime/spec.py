@@ -51,13 +51,9 @@ class MatrixConstants(SpecFile):
 
 
 class VectorConstants(SpecFile):
-    """How the software drives the vector unit.
-
-    `reduction_fraction` is 1 where a file leaves it out, `pool_ops` and `gradient_window_ops` are `window_ops`.
-    """
+    """How the software drives the vector unit; `pool_ops` and `gradient_window_ops` are `window_ops` by default."""
 
     fraction: Fraction
-    reduction_fraction: Fraction | None = None
     window_ops: Count
     pool_ops: Count | None = None
     gradient_window_ops: Count | None = None
@@ -74,6 +70,7 @@ class MemoryConstants(SpecFile):
     movement_fraction: Fraction
     latency: Time
     residency_share: Fraction
+    sum_wait: Count | None = None
     result_padding: Count | None = None
 
 
@@ -133,8 +130,6 @@ class Runtime:
         Operations of the load path for each element of a sliding window of a depthwise convolution, for each one of
         pooling and of a depthwise convolution's gradients (None: the same), and for each element that the vector unit
         reads or writes.
-    reduction_fraction
-        Further factor on the vector rate of kernels that add up over positions what they compute and write.
     broadcast_ops
         Further operations of the load path for each element in kernels that pair elements with smaller tensors, or add
         them up channel by channel.
@@ -145,6 +140,9 @@ class Runtime:
         element of a format that the device only stores, wherever it is read or written.
     movement_fraction
         Further factor on the bandwidth of kernels that only copy in another order.
+    sum_wait
+        Share of a streaming element's time that each operation on it adds, in kernels that add up over positions what
+        they also write.
     memory_latency_s
         Start of the bandwidth ramp: time = latency + bytes / bandwidth.
     residency_share
@@ -202,13 +200,12 @@ class Runtime:
     overlap: float
     product_fraction: float = 1.0
     grouped_fraction: float = 1.0
-    reduction_fraction: float = 1.0
+    sum_wait: float = 0.0
 
 
 def runtime_of(file: RuntimeFile) -> Runtime:
     """Return the runtime that a validated file describes."""
     product_fraction, grouped_fraction = file.matrix.product_fraction, file.matrix.grouped_fraction
-    reduction_fraction = file.vector.reduction_fraction
     return Runtime(
         name=file.name,
         title=file.title,
@@ -252,5 +249,5 @@ def runtime_of(file: RuntimeFile) -> Runtime:
         overlap=file.launch.overlap.si,
         product_fraction=1.0 if product_fraction is None else product_fraction.si,
         grouped_fraction=1.0 if grouped_fraction is None else grouped_fraction.si,
-        reduction_fraction=1.0 if reduction_fraction is None else reduction_fraction.si,
+        sum_wait=file.memory.sum_wait.si if file.memory.sum_wait else 0.0,
     )

@@ -30,6 +30,10 @@ from roofline.simulate.table import (
 )
 from roofline.work import work_of
 
+#: additions that one special function takes as long as, from its operand to its result: some 30 clocks against 4
+#: (microbenchmarks of Volta and Turing, Jia et al., recalled)
+TRANSCENDENTAL_WAIT = 8.0
+
 
 class _Collector:
     """Gathers rows of columns with `count` block rows each, and joins them at the end."""
@@ -188,18 +192,22 @@ def _run_bytes(graph: OpGraph, kernel: Kernel) -> Numeric:
 
 
 def _sums_own(graph: OpGraph, kernel: Kernel) -> Numeric:
-    """Return 1 where a kernel adds up over positions what it also writes element by element, else 0."""
+    """Return the additions' worth of arithmetic per element where a kernel adds up what it also writes, else 0."""
     written: Numeric = 0.0
     for access in kernel.accesses:
         if access.role == "write":
             written = np.maximum(written, access.elements)
-    found: Numeric = 0
+    waits: Numeric = 0.0
+    sums: Numeric = 0.0
     for op_id in kernel.ops:
         op = graph.op(op_id)
+        inputs, outputs = graph.arguments(op)
+        work = work_of(op, inputs, outputs)
+        waits = waits + work.simple_ops + TRANSCENDENTAL_WAIT * work.transcendental_ops
         if isinstance(op, Reduce):
-            inputs, outputs = graph.arguments(op)
-            found = np.maximum(found, op.over_positions(inputs[0], outputs[0]) * (written >= inputs[0].elements))
-    return found
+            own = op.over_positions(inputs[0], outputs[0]) * (written >= inputs[0].elements)
+            sums = np.maximum(sums, own / inputs[0].elements)
+    return waits * sums
 
 
 def _op_text(graph: OpGraph, op_id: str) -> str:

@@ -176,7 +176,7 @@ def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
         simple_ops_per_s=machine.simple_ops_per_s,
         load_ops_per_s=machine.load_ops_per_s,
         transcendental_ops_per_s=machine.transcendental_ops_per_s,
-        fraction=runtime.vector_fraction * (1.0 - table.kernels.sums_own * (1.0 - runtime.reduction_fraction)),
+        fraction=runtime.vector_fraction,
     )
 
 
@@ -202,6 +202,7 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
         latency_s=machine.runtime.memory_latency_s,
     )
     time_s = time_s * memory.move_slowdown(table.kernels.run_bytes, fraction=machine.runtime.movement_fraction)
+    time_s = time_s * (1.0 + machine.runtime.sum_wait * table.kernels.sums_own)
     copied = _result_copies(a, stored, useful, machine)
     time_s = time_s + fold.segment_sum(copied, a.kernel, count) / (
         machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction * machine.runtime.movement_fraction

@@ -88,7 +88,11 @@ class AccessColumns(Columns):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KernelColumns(Columns):
-    """One row per kernel: the block it belongs to, its label in reports, how often it runs, and counts of one run."""
+    """One row per kernel: the block it belongs to, its label in reports, how often it runs, and counts of one run.
+
+    `run_bytes` stay side by side when the kernel moves them; `sums_own` is the arithmetic on each element, in
+    additions, where it adds up over positions what it also writes.
+    """
 
     block: Index
     label: Index
