@@ -91,3 +91,16 @@ def test_clock_ratio_scales_what_runs_on_the_clock() -> None:
     assert np.allclose(fast.unit_macs_per_s[known], 1.25 * slow.unit_macs_per_s[known])
     assert np.allclose(fast.operand_macs[known], slow.operand_macs[known])  # shared memory runs on the clock as well
     assert fast.bandwidths_bytes_per_s == slow.bandwidths_bytes_per_s
+
+
+def test_a_device_may_have_its_own_window_loads() -> None:
+    b = GraphBuilder()
+    x = b.input("x", (8, 28, 28, 64))
+    graph = b.graph([b.depthwise(x, kernel=7, name="conv")])
+    runtime, device = replace(rf.runtime("pytorch_eager"), access_ops=0.0, broadcast_ops=0.0), rf.device("a100-40gb")
+    times = []
+    for own in ({}, {"window_ops": 3.0 * runtime.window_ops}):
+        changed = replace(device, overrides={"pytorch_eager": own})
+        kernels = rf.simulate(graph, changed, runtime=runtime, dtype="fp16").kernels
+        times.append(float(kernels.loc[kernels["kind"] == "depthwise", "vector_time_s"].sum()))
+    assert times[1] == pytest.approx(3.0 * times[0])

@@ -140,6 +140,7 @@ class OverrideTable(_Table):
     matrix_fraction: Fraction | None = None
     lane_fraction: Fraction | None = None
     bandwidth_fraction: Fraction | None = None
+    window_ops: Count | None = None
 
 
 class DeviceFile(_Table):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +108,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
     element_bytes = np.array([dtype.bytes for dtype in DTYPES.values()])
     overrides = device.overrides.get(runtime.name, {})
     clock_ratio = overrides.get("clock_ratio", 1.0)
+    runtime = replace(runtime, window_ops=overrides.get("window_ops", runtime.window_ops))
     lanes, sublanes = LAYOUT_TILE[device.kind]
     share = 1.0 / device.cores
     return Machine(
