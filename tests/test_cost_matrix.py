@@ -17,6 +17,7 @@ from roofline.cost.matrix import (
     SPLITS,
     TILES,
     grouped_systolic_time_s,
+    share_tiles,
     systolic_passes,
     systolic_time_s,
     tensorcore_time_s,
@@ -254,3 +255,22 @@ def test_winograd_by_hand() -> None:
     assert moved_s == 2 * between + outside  # written and read, or read and written
     (started_s,) = winograd_time_s(**sizes, bytes_per_s=np.inf, floor_s=5.0, **lanes)
     assert started_s == products_s + 3 * 5.0
+
+
+@given(st.integers(1, 64), st.integers(1, 300), st.booleans())
+def test_groups_share_tiles_as_long_as_they_fit(width: int, groups: int, shared: bool) -> None:
+    n, k, batch = share_tiles(n=float(width), k=float(width), batch=float(groups), shared=1.0 * shared)
+    together = int(n / width)
+    assert n == k == together * width and batch * together == pytest.approx(groups)  # nothing is lost
+    if not shared:
+        assert together == 1
+    else:
+        assert 1 <= together <= groups and (together == 1 or together * width <= 32)
+        assert together == groups or (together + 1) * width > 32  # one more would not fit
+
+
+def test_groups_of_unequal_sides_share_by_the_wider() -> None:
+    assert [float(x) for x in share_tiles(n=4.0, k=16.0, batch=8.0, shared=1.0)] == [8.0, 32.0, 4.0]
+    assert [float(x) for x in share_tiles(n=16.0, k=4.0, batch=8.0, shared=1.0)] == [32.0, 8.0, 4.0]
+    assert [float(x) for x in share_tiles(n=0.5, k=0.5, batch=64.0, shared=1.0)] == [16.0, 16.0, 2.0]
+    assert [float(x) for x in share_tiles(n=4.0, k=4.0, batch=0.5, shared=1.0)] == [4.0, 4.0, 0.5]

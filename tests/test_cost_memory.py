@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from roofline.cost.combine import attainable_flops_per_s, kernel_time_s
 from roofline.cost.fold import latency_s, peak_memory_bytes, segment_max, segment_sum
-from roofline.cost.memory import padding_ratio, resident_fraction, row_major_padding, split_by_level, transfer_time_s
+from roofline.cost.memory import (
+    move_slowdown,
+    padding_ratio,
+    resident_fraction,
+    row_major_padding,
+    split_by_level,
+    transfer_time_s,
+)
 from roofline.cost.vector import partial_sum_ops, vector_time_s
 
 sizes = st.integers(1, 300)
@@ -236,3 +243,11 @@ def test_formulas_do_not_depend_on_the_company() -> None:
         assert combined[i] == kernel_time_s(a[i], b[i], c[i], overlap=0.7, floor_s=1e-6)
         alone = split_by_level(a[i], b[i], capacities_bytes=[100.0, 10.0])
         assert [s[i] for s in served] == [float(s) for s in alone]
+
+
+def test_copies_slow_down_as_their_runs_get_short() -> None:
+    assert move_slowdown(np.inf, fraction=0.5) == 1.0
+    assert move_slowdown(0.0, fraction=0.5) == 2.0
+    assert move_slowdown(128.0, fraction=0.25) == 1.0 + 3.0 / 2.0  # a run as long as a line
+    assert move_slowdown(384.0, fraction=0.25) == 1.0 + 3.0 / 4.0
+    assert np.all(np.diff(move_slowdown(np.array([2.0, 64.0, 1e3, 1e6]), fraction=0.4)) < 0)

@@ -6,11 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import roofline as rf
-from roofline.cost.matrix import GROUP_COLUMNS, share_tiles
 from roofline.device.spec import Device
 from roofline.dtypes import precision
 from roofline.graph.builder import GraphBuilder
@@ -18,18 +15,6 @@ from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Reduce
 from roofline.simulate.machine import machine_for
 from roofline.work.functions import function_ops
-
-
-@given(st.integers(1, 64), st.integers(1, 300), st.booleans())
-def test_groups_share_tiles_as_long_as_they_fit(width: int, groups: int, shared: bool) -> None:
-    n, k, batch = share_tiles(n=float(width), k=float(width), batch=float(groups), shared=1.0 * shared)
-    together = int(n / width)
-    assert n == k == together * width and batch * together == pytest.approx(groups)  # nothing is lost
-    if not shared:
-        assert together == 1
-    else:
-        assert 1 <= together <= groups and (together == 1 or together * width <= GROUP_COLUMNS)
-        assert together == groups or (together + 1) * width > GROUP_COLUMNS  # one more would not fit
 
 
 def grouped(groups: int) -> OpGraph:

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import roofline as rf
-from roofline.cost.memory import LINE_BYTES, move_slowdown
 from roofline.frontends.torch.value import shared_run
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.indexing import Fill, Update
@@ -56,13 +55,6 @@ def test_runs_of_parts_and_pads_depend_on_the_memory_format() -> None:
         assert part.run((big,), (small,)) == 8 * channels
         pad = Pad(inputs=("b",), outputs=("c",), before=(0, 1, 2, 0), after=(0, 1, 2, 0), layout=layout)
         assert pad.run((small,), (wide,)) == 8 * row
-
-
-def test_copies_slow_down_as_their_runs_get_short() -> None:
-    assert move_slowdown(np.inf, fraction=0.5) == 1.0
-    assert move_slowdown(0.0, fraction=0.5) == 2.0
-    assert move_slowdown(LINE_BYTES, fraction=0.25) == 1.0 + 3.0 / 2.0
-    assert np.all(np.diff(move_slowdown(np.array([2.0, 64.0, 1e3, 1e6]), fraction=0.4)) < 0)
 
 
 def padded() -> OpGraph:
