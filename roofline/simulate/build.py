@@ -74,7 +74,7 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     labels: list[Label] = []
     for graph, kernel in ((phase.graph, kernel) for phase in program.phases for kernel in phase.kernels):
         owner = len(labels) * count + rows
-        macs, vector_ops = _add_ops(graph, kernel, owner, contractions, vectors)
+        macs, vector_ops, waits = _add_ops(graph, kernel, owner, contractions, vectors)
         for access in kernel.accesses:
             _add_access(accesses, access, owner)
         kernel_rows.add(
@@ -84,7 +84,7 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
             ops=len(kernel.ops),
             copies_only=float(kernel.kind == "movement"),
             run_bytes=_run_bytes(graph, kernel),
-            sums_own=_sums_own(graph, kernel),
+            sums_own=waits * _sums_own(graph, kernel),
             macs=macs,
             vector_ops=vector_ops,
             traffic_bytes=kernel.traffic_bytes,
@@ -120,9 +120,11 @@ def _weight_bytes(program: Program) -> Numeric:
 
 def _add_ops(
     graph: OpGraph, kernel: Kernel, owner: Index, contractions: _Collector, vectors: _Collector
-) -> tuple[Numeric, Numeric]:
+) -> tuple[Numeric, Numeric, Numeric]:
+    """Add the rows of a kernel's ops; return its MACs, its vector operations, and how many additions these last."""
     macs: Numeric = 0.0
     vector_ops: Numeric = 0.0
+    waits: Numeric = 0.0
     for op_id in kernel.ops:
         op = graph.op(op_id)
         inputs, outputs = graph.arguments(op)
@@ -133,6 +135,7 @@ def _add_ops(
             if contraction.form != "depthwise":
                 _add_contraction(contractions, contraction, owner, inputs[0], op, channels_first)
         vector_ops = vector_ops + work.vector_ops
+        waits = waits + work.simple_ops + TRANSCENDENTAL_WAIT * work.transcendental_ops
         largest = inputs[0] if op.reduces and not inputs[0].stored else outputs[0]
         if op.family != "movement":
             vectors.add(
@@ -144,7 +147,7 @@ def _add_ops(
                 gradient_loads=work.gradient_loads,
                 **_tile(largest),
             )
-    return macs, vector_ops
+    return macs, vector_ops, waits
 
 
 def _add_contraction(
@@ -192,22 +195,19 @@ def _run_bytes(graph: OpGraph, kernel: Kernel) -> Numeric:
 
 
 def _sums_own(graph: OpGraph, kernel: Kernel) -> Numeric:
-    """Return the additions' worth of arithmetic per element where a kernel adds up what it also writes, else 0."""
+    """Return 1 / elements of the map where a kernel adds up over positions what it also writes, else 0."""
     written: Numeric = 0.0
     for access in kernel.accesses:
         if access.role == "write":
             written = np.maximum(written, access.elements)
-    waits: Numeric = 0.0
     sums: Numeric = 0.0
     for op_id in kernel.ops:
         op = graph.op(op_id)
-        inputs, outputs = graph.arguments(op)
-        work = work_of(op, inputs, outputs)
-        waits = waits + work.simple_ops + TRANSCENDENTAL_WAIT * work.transcendental_ops
         if isinstance(op, Reduce):
+            inputs, outputs = graph.arguments(op)
             own = op.over_positions(inputs[0], outputs[0]) * (written >= inputs[0].elements)
             sums = np.maximum(sums, own / inputs[0].elements)
-    return waits * sums
+    return sums
 
 
 def _op_text(graph: OpGraph, op_id: str) -> str:

@@ -43,9 +43,7 @@ def in_rows(t: Lowering, v: Value, out: Any, dim: int) -> Value:
 
 
 def _contiguous(t: Lowering, v: Value, out: Any, order: Dims) -> Value:
-    run = views.shared_run(views.settled(v).stored, order, v.shape)
-    if order == v.stored:
-        run = v.shape[order[-1]]
+    run = v.shape[order[-1]] if order == v.stored else views.shared_run(v.stored, order, v.shape)
     return t.emit(
         movement.Move, [t.tensor(v)], out, order=order, torch_shape=v.shape, name="contiguous", function="contiguous",
         side_by_side=run,
