@@ -1,4 +1,4 @@
-"""How names are compared: ``TPUv3``, ``tpu_v3`` and ``tpu-v3`` are one device."""
+"""How names are compared, and what they tell: ``TPUv3``, ``tpu_v3`` and ``tpu-v3`` are one device."""
 
 from __future__ import annotations
 
@@ -42,3 +42,15 @@ def lookup(name: str, table: Mapping[str, T], what: str) -> T:
         if key(known) == spelling:
             return value
     raise UnknownNameError(f"unknown {what} {name!r}{nearest(name, table)}")
+
+
+def family(model: str) -> tuple[str, str]:
+    """Return family and member of a model name.
+
+    Examples
+    --------
+    >>> family("efficientnet-x-b7"), family("vit")
+    (('efficientnet-x', 'b7'), ('vit', 'vit'))
+    """
+    head, _, tail = model.rpartition("-")
+    return (head, tail) if head else (model, model)

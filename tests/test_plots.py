@@ -12,8 +12,8 @@ from matplotlib.text import Annotation, Text
 
 import roofline as rf
 from roofline.errors import InputError
+from roofline.names import family
 from roofline.plot import plot_comparison, plot_kernels, plot_roofline
-from roofline.plot.compare import family
 from roofline.plot.roofline import kernel_points, slow_enough
 from roofline.plot.roofs import ceilings, slopes
 from roofline.plot.style import BOUND_COLOURS, KIND_COLOURS, SERIES, save

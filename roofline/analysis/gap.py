@@ -15,8 +15,7 @@ from roofline.analysis.compare import check_distinct, check_lists, run_all
 from roofline.analysis.shown import Shown
 from roofline.device.spec import Device
 from roofline.errors import InputError
-from roofline.names import lookup
-from roofline.plot.compare import family
+from roofline.names import family, lookup
 from roofline.stats import kendall_tau, spearman
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from roofline.analysis.compare import check_distinct, run_all
 from roofline.analysis.shown import Shown
 from roofline.device.load import device as load_device
 from roofline.errors import InputError
-from roofline.plot.compare import family
+from roofline.names import family
 from roofline.stats import geometric_mean
 from roofline.text import counted
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from roofline.errors import InputError
+from roofline.names import family
 from roofline.plot.labels import Label, place
 from roofline.plot.protocol import RunReport
 from roofline.plot.roofline import x_limits
@@ -55,18 +56,6 @@ def plot_comparison(reports: Sequence[RunReport], *, path: str | Path | None = N
     figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), fontsize=8.5, frameon=False)
     save(figure, path)
     return figure
-
-
-def family(model: str) -> tuple[str, str]:
-    """Return family and member of a model name.
-
-    Examples
-    --------
-    >>> family("efficientnet-x-b7"), family("vit")
-    (('efficientnet-x', 'b7'), ('vit', 'vit'))
-    """
-    head, _, tail = model.rpartition("-")
-    return (head, tail) if head else (model, model)
 
 
 def _panel(ax: Axes, runs: Sequence[RunReport], families: Sequence[str]) -> None:

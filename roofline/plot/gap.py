@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from roofline.plot.compare import PANEL_IN, family
+from roofline.names import family
+from roofline.plot.compare import PANEL_IN
 from roofline.plot.labels import Label, place
 from roofline.plot.protocol import RunReport
 from roofline.plot.style import FAINT, GREY, HALO, INK, MARKERS, SERIES, clean, few_decades, save, subplots
