@@ -21,6 +21,7 @@ import numpy as np
 
 from roofline.analysis import published as figures
 from roofline.simulate.run import simulate
+from roofline.stats import geometric_mean
 
 ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS, PICTURE = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "roofline.png"
@@ -106,10 +107,10 @@ def summary() -> list[tuple[str, float, float, float, str]]:
             what = f"latency of {name} on {NAMES[device]} relative to the published one, batch {data.latency.batch}"
             found.append((what, 1.0, float(rows["ratio"].min()), float(rows["ratio"].max())))
     for device, said in data.speedup.mean.items():
-        gain = figures.geometric_mean(pairs.loc[pairs["device"] == device, "predicted"])
+        gain = geometric_mean(pairs.loc[pairs["device"] == device, "predicted"])
         found.append((f"mean speed-up of EfficientNet-X over EfficientNet on {NAMES[device]}", said, gain, gain))
     for family, said in data.migration.speedup.items():
-        gain = figures.geometric_mean(moves.loc[moves["family"] == family, "speedup"])
+        gain = geometric_mean(moves.loc[moves["family"] == family, "speedup"])
         what = f"mean speed-up of {data.families[family]} from TPU v2 to TPU v4i, batch by a limit of 10 ms"
         found.append((what, said, gain, gain))
     return [(what, said, low, high, change(low / said, high / said)) for what, said, low, high in found]
@@ -152,7 +153,7 @@ def spread(known: Any) -> str:
     off = (known["ratio"] - 1.0).abs()
     worst = known.loc[off.idxmax()]
     families = ", ".join(
-        f"{figures.published().families[name]} ×{figures.geometric_mean(rows['ratio']):.2f}"
+        f"{figures.published().families[name]} ×{geometric_mean(rows['ratio']):.2f}"
         for name, rows in families_of(known)
     )
     return (
@@ -172,7 +173,7 @@ def speedup_section() -> str:
         [size.upper(), *(number(wide[d].loc[size, kind]) for d in mean for kind in kinds)]
         for size in figures.published().sizes
     ]
-    lines.append(["geometric mean", *(number(figures.geometric_mean(wide[d][kind])) for d in mean for kind in kinds)])
+    lines.append(["geometric mean", *(number(geometric_mean(wide[d][kind].dropna())) for d in mean for kind in kinds)])
     said = ", ".join(f"{NAMES[d]} ~{value:.1f}" for d, value in mean.items())
     slower = [f"{NAMES[d]} {s.upper()}" for d in mean for s, v in wide[d]["predicted"].items() if v <= 1.0]
     order = f"Not faster: {', '.join(slower)}." if slower else "Predicted faster at every size on both."
@@ -189,7 +190,7 @@ def migration_section() -> str:
     chosen: Any = figures.at_batches(found, batches)
 
     def means(rows: Any) -> list[str]:
-        return [number(figures.geometric_mean(rows.loc[rows["family"] == f, "speedup"])) for f in names]
+        return [number(geometric_mean(rows.loc[rows["family"] == f, "speedup"])) for f in names]
 
     head = ["", *(f"{name}, geometric mean" for name in names.values())]
     lines = [["published (blog)", *(number(said.speedup[f]) for f in names)], ["predicted", *means(chosen)]]

@@ -14,9 +14,8 @@ from measured_files import GEMM, GEMM_TEXT, NASBENCH_HEAD, REAL, nasbench_row, r
 
 from roofline.analysis.calibrate import Calibration, calibrate, gather_rows, labels
 from roofline.analysis.constants import CONSTANTS, DEFAULT, MOST_FITTED, fitted_constants
-from roofline.analysis.fit import fit, flat_directions, row_weights
+from roofline.analysis.fit import bare_devices, fit, flat_directions, row_weights
 from roofline.analysis.measured import Options, load
-from roofline.analysis.own_values import bare_devices
 from roofline.analysis.predict import Prepared, prepare
 from roofline.analysis.runtime_file import rewritten, write_runtime
 from roofline.cli import main

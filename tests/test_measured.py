@@ -21,8 +21,8 @@ from measured_files import (
 )
 
 from roofline.analysis import published
+from roofline.analysis.baselines import macs
 from roofline.analysis.columns import merge_equal_kernels
-from roofline.analysis.features import macs
 from roofline.analysis.measured import FORMATS, Options, load
 from roofline.analysis.measured.graphs import GraphSource
 from roofline.analysis.measured.types import TimmNetwork

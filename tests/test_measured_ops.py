@@ -6,7 +6,7 @@ from pathlib import Path
 
 from measured_files import CONV_HEAD, GEMM, GEMM_TEXT, XLA_TEXT, write
 
-from roofline.analysis.features import macs
+from roofline.analysis.baselines import macs
 from roofline.analysis.measured import load
 from roofline.analysis.measured.types import SingleOp
 from roofline.analysis.predict import prepare

@@ -14,6 +14,7 @@ import roofline as rf
 from roofline.analysis import published as figures
 from roofline.analysis.intensity import graph_intensity, naive_intensity
 from roofline.graph.builder import GraphBuilder
+from roofline.stats import geometric_mean
 
 #: a table of the paper's results that is not part of the project
 TABLE = ROOT.parent / "shared" / "reference" / "effnetx_paper_table.csv"
@@ -61,12 +62,12 @@ def test_tpu_v3_follows_the_published_latencies(generate: dict[str, Any]) -> Non
     assert len(known) == 14
     assert (known["ratio"] - 1).abs().mean() < 0.12  # the published figures are recalled: good to 10 %
     pairs = figures.speedups(rows)
-    assert 1.35 < figures.geometric_mean(pairs.loc[pairs["device"] == "tpu-v3", "predicted"]) < 1.65
+    assert 1.35 < geometric_mean(pairs.loc[pairs["device"] == "tpu-v3", "predicted"]) < 1.65
 
 
 def test_migration_gains_clearly_more_for_efficientnet_x(generate: dict[str, Any]) -> None:
     moves = generate["migrations"]()
-    gain = moves.groupby(["batch", "family"])["speedup"].agg(figures.geometric_mean).unstack()
+    gain = moves.groupby(["batch", "family"])["speedup"].agg(geometric_mean).unstack()
     assert list(gain.index) == list(figures.MIGRATION_BATCHES)
     assert (gain["efficientnet-x"] > 1.15 * gain["efficientnet"]).all(), gain.to_string()
     assert moves.loc[moves["batch"] <= 128, "fits"].all()
@@ -101,7 +102,7 @@ def test_batch_sizes_hold_where_every_family_is_near() -> None:
 
 def test_on_chip_memory_and_vector_lanes_carry_the_migration(generate: dict[str, Any]) -> None:
     def gains(table: pd.DataFrame) -> pd.Series:
-        return table.groupby("family")["speedup"].agg(figures.geometric_mean)
+        return table.groupby("family")["speedup"].agg(geometric_mean)
 
     moves = generate["migrations"]()
     whole = gains(moves[moves["batch"] == 8])
@@ -123,13 +124,13 @@ def test_headlines_are_the_published_figures_beside_the_predicted_ones(generate:
     for device in ("tpu-v3", "v100"):
         row = rows[f"mean speed-up of EfficientNet-X over EfficientNet on {device}"]
         mine = pairs.loc[pairs["device"] == device, "predicted"]
-        assert row["predicted"] == pytest.approx(figures.geometric_mean(mine))
+        assert row["predicted"] == pytest.approx(geometric_mean(mine))
         assert row["low"] < row["predicted"] < row["high"]
     moves = rf.headlines("migration").table
     assert list(moves["published"]) == [3.0, 1.3, 2.6, 1.3, 2.6]  # two families at two kinds of batch size
     table = generate["migrations"]()
     chosen = figures.at_batches(table, figures.rule_batches(table))
-    gain = chosen.groupby("family", sort=False)["speedup"].agg(figures.geometric_mean)
+    gain = chosen.groupby("family", sort=False)["speedup"].agg(geometric_mean)
     assert list(moves["predicted"][1:3]) == pytest.approx(list(gain))
     with pytest.raises(rf.RooflineError, match="no headlines on 'speed'; allowed: 'gap', 'migration'"):
         rf.headlines("speed")

@@ -12,8 +12,7 @@ import pytest
 from measured_files import CONV_HEAD, GEMM, GEMM_TEXT, NASBENCH_HEAD, REAL, XLA_TEXT, nasbench_row, real, write
 
 from roofline.analysis.ablate import EFFECTS, ablate
-from roofline.analysis.baselines import proportional, two_terms
-from roofline.analysis.features import traffic
+from roofline.analysis.baselines import proportional, traffic, two_terms
 from roofline.analysis.measured import Options, load
 from roofline.analysis.offsets import Call, best_call, with_offsets
 from roofline.analysis.predict import prepare

@@ -4,9 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from roofline.analysis import features
 from roofline.analysis.predict import Group, Prepared
+from roofline.cost import fold
 from roofline.numeric import Array
+from roofline.simulate.table import WRITE
+
+
+def activations(group: Group) -> Array:
+    """Return the elements that the convolutions and matrix products of each row write."""
+    a, k = group.table.accesses, group.table.kernels
+    counted = a.elements * (a.role == WRITE) * (k.macs[a.kernel] > 0)
+    return group.total_of_kernels(fold.segment_sum(counted, a.kernel, group.table.kernel_count) * k.times)
+
+
+def macs(group: Group) -> Array:
+    """Return the multiply-accumulates of each row, of one core's share of the batch."""
+    return group.total_of_kernels(group.table.kernels.times * group.table.kernels.macs)
+
+
+def traffic(group: Group) -> Array:
+    """Return the bytes that the kernels with products move; of all kernels where a row has no product."""
+    k = group.table.kernels
+    moved = k.times * k.traffic_bytes
+    with_products = group.total_of_kernels(moved * (k.macs > 0))
+    return np.where(with_products > 0, with_products, group.total_of_kernels(moved))
 
 
 def plain_roofline(group: Group) -> Array:
@@ -17,7 +38,7 @@ def plain_roofline(group: Group) -> Array:
     device, share = group.device, 1.0 / group.device.cores
     peak = device.peak_flops_per_s(group.precision.compute.name) * share
     bandwidth = device.main_memory.bandwidth_bytes_per_s * share
-    return np.maximum(2.0 * features.macs(group) / peak, features.traffic(group) / bandwidth)
+    return np.maximum(2.0 * macs(group) / peak, traffic(group) / bandwidth)
 
 
 def proportional(feature: Array, measured_s: Array) -> Array:
@@ -43,12 +64,12 @@ def baselines(prepared: Prepared) -> dict[str, Array]:
     advantage that the simulator does not have.
     """
     measured_s = prepared.measured_s
-    macs, written = prepared.gather(features.macs), prepared.gather(features.activations)
+    multiplied, written = prepared.gather(macs), prepared.gather(activations)
     found: dict[str, Array] = {}
-    if (macs > 0).all():
-        found["MACs"] = proportional(macs, measured_s)
+    if (multiplied > 0).all():
+        found["MACs"] = proportional(multiplied, measured_s)
     if (written > 0).all():
         found["activations"] = proportional(written, measured_s)
     if len(found) == 2 and len(measured_s) > 2:
-        found["MACs + activations"] = two_terms(macs, written, measured_s)
+        found["MACs + activations"] = two_terms(multiplied, written, measured_s)
     return found | {"plain roofline": prepared.gather(plain_roofline)}

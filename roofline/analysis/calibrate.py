@@ -11,11 +11,10 @@ import numpy as np
 
 from roofline.analysis.constant import Constant
 from roofline.analysis.constants import CONSTANTS, fitted_constants
-from roofline.analysis.fit import Fit, check_rows, fit, own_fractions
+from roofline.analysis.fit import Fit, bare_devices, check_rows, fit, own_fractions
 from roofline.analysis.measured import Measurement, Options, Rejected, load
 from roofline.analysis.measured.graphs import GraphSource
 from roofline.analysis.offsets import calls_us
-from roofline.analysis.own_values import bare_devices
 from roofline.analysis.predict import Prepared, accuracy_per_example, prepare
 from roofline.device.load import device as load_device
 from roofline.errors import InputError, nearest

@@ -11,6 +11,7 @@ import numpy as np
 
 from roofline.analysis import published
 from roofline.simulate.interval import UNSEEN_FACTOR, known_intervals
+from roofline.stats import geometric_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +131,7 @@ def _migrations() -> pd.DataFrame:
         rows.append(
             {
                 "family": family, "before": figures.before, "after": figures.after, "peak_ratio": figures.peak_ratio,
-                "published": said, "predicted": published.geometric_mean(gains), "slowest": gains.min(),
+                "published": said, "predicted": geometric_mean(gains), "slowest": gains.min(),
                 "fastest": gains.max(),
             }
         )  # fmt: skip

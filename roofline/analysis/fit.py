@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,6 @@ import numpy as np
 from roofline.analysis.constant import Constant
 from roofline.analysis.measured.types import Measurement
 from roofline.analysis.offsets import SOFT, Call, best_call, group_codes, largest_offset_s, robust_cost, with_offsets
-from roofline.analysis.own_values import bare_devices, devices_without, own_everywhere
 from roofline.analysis.predict import Prepared
 from roofline.device.load import device, devices
 from roofline.device.spec import Device
@@ -278,6 +277,32 @@ def flat_directions(jacobian: Array, weight: Array, names: Sequence[str]) -> tup
             order = [i for i in np.argsort(-parts) if parts[i] >= NAMED]
             found.append(FlatDirection(effect=float(effect), constants=tuple(names[i] for i in order)))
     return tuple(found)
+
+
+# constants that a device file has for itself --------------------------------------------------------------------------
+
+
+def bare_devices(prepared: Prepared) -> dict[str, Device]:
+    """Return the devices without constants of their own, as one that nobody has measured."""
+    return {g.device.name: replace(g.device, overrides={}) for g in prepared.groups}
+
+
+def devices_without(prepared: Prepared, fields: Collection[str]) -> dict[str, Device]:
+    """Return the devices without some of their own constants."""
+    found = {}
+    for spec in (g.device for g in prepared.groups):
+        kept = {
+            runtime: {field: value for field, value in own.items() if field not in fields}
+            for runtime, own in spec.overrides.items()
+        }
+        found[spec.name] = replace(spec, overrides=kept)
+    return found
+
+
+def own_everywhere(prepared: Prepared, fields: Sequence[str]) -> frozenset[str]:
+    """Return those of the fields that every device has a value of its own for: no row determines the shared one."""
+    own = [g.device.overrides.get(g.runtime.name, {}) for g in prepared.groups]
+    return frozenset(field for field in fields if own and all(field in values for values in own))
 
 
 def own_fractions(prepared: Prepared, shared: Fit, constants: Mapping[str, Constant]) -> dict[str, Fit]:

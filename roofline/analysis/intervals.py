@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from roofline.analysis.calibrate import Calibration
-from roofline.analysis.features import kind_shares
+from roofline.analysis.predict import Group
 from roofline.errors import InputError
 from roofline.files import atomic
 from roofline.numeric import Array
+from roofline.simulate.evaluate import kernel_costs
 from roofline.simulate.interval import COVERAGE, IntervalFile, RuntimeInterval
 from roofline.specfile import load_spec
 from roofline.stats import conformal_quantile
@@ -88,6 +89,15 @@ def calibrated_kinds(found: Calibration) -> tuple[str, ...]:
         for kind, share in kind_shares(group).items():
             rows[kind] = rows.get(kind, 0) + int((share >= ENOUGH_SHARE).sum())
     return tuple(sorted(kind for kind, count in rows.items() if count >= ENOUGH_ROWS))
+
+
+def kind_shares(group: Group) -> dict[str, Array]:
+    """Return, for each kind of kernel, its share of every row's device time under the group's own runtime."""
+    table, k = group.table, group.table.kernels
+    kinds = np.array([label.kind for label in table.labels])[k.label]
+    time_s = k.times * kernel_costs(table, group.machine(group.runtime, group.device)).time_s
+    whole = group.total_of_kernels(time_s)
+    return {str(kind): group.total_of_kernels(time_s * (kinds == kind)) / whole for kind in np.unique(kinds)}
 
 
 def write_interval(runtime: str, width: RuntimeInterval, path: Path) -> None:

@@ -72,6 +72,10 @@ class Group:
         """Return a column of blocks summed over the blocks of each row."""
         return fold.segment_sum(per_block[self.step_row], self.owner, len(self.places))
 
+    def total_of_kernels(self, per_kernel: Array) -> Array:
+        """Return a column of kernels summed over the kernels of each row."""
+        return self.total(fold.segment_sum(per_kernel, self.table.kernels.block, self.table.block_count))
+
     def latency_s(self, runtime: Runtime, device: Device, change: Change | None = None) -> Array:
         """Return the predicted time of each row [s]."""
         machine = self.machine(runtime, device)

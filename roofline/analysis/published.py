@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from roofline.device.spec import Device
 from roofline.quantity import SpecFile
 from roofline.simulate.run import request_of, simulate_many
 from roofline.specfile import load_spec
+from roofline.stats import geometric_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -232,15 +233,3 @@ def intensities() -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table["ratio"] = table["naive"] / table["published"]
     return table
-
-
-def geometric_mean(values: Any) -> float:
-    """Return the geometric mean of positive numbers, NaN left out.
-
-    Examples
-    --------
-    >>> geometric_mean([1.0, 4.0, float("nan")])
-    2.0
-    """
-    known = np.asarray(values, dtype=np.float64)
-    return float(np.exp(np.mean(np.log(known[~np.isnan(known)]))))
