@@ -42,6 +42,7 @@ FIELDS = {
     r"matrix\.rates\.fp16\.macs_per_clock": "matrix_fma_per_clk_per_core_fp16",
     r"matrix\.rates\.fp32\.macs_per_clock": "fp32_lanes_per_core",
     r"vector\.units": "cores_per_chip",
+    r"vector\.(lanes|sublanes)": r"vpu_\1",
     r"vector\.simple_per_clock": "vector_ops_per_clk_per_core|fp32_lanes_per_core|vector_fma_per_clk_per_core_fp32",
     r"vector\.transcendental_per_clock": "sfu_per_clk_per_core",
     r"vector\.peak": "peak_vector_fp32",

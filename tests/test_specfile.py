@@ -36,6 +36,8 @@ bf16 = { macs_per_clock = 16384, peak = 65.5, unit = "TFLOP/s", source = "sheet"
 
 [vector]
 units = { value = 1, source = "sheet" }
+lanes = { value = 128, source = "sheet" }
+sublanes = { value = 8, source = "sheet" }
 flops_per_op = 1
 simple_per_clock = { value = 2048, source = "sheet" }
 transcendental_per_clock = { value = 1024, source = "sheet" }
@@ -182,6 +184,17 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         '"systolic"',
         '"tensorcore"',
         "mine.toml: [matrix]: style 'tensorcore' has no rows and cols",
+    ),
+    "half a tile": (
+        'sublanes = { value = 8, source = "sheet" }\n',
+        "",
+        "mine.toml: [vector]: lanes and sublanes are stated together, or neither where memory is linear",
+    ),
+    "no tile": (
+        'lanes = { value = 128, source = "sheet" }\nsublanes = { value = 8, source = "sheet" }\n',
+        "",
+        "mine.toml: [vector]: kind 'tpu' needs lanes and sublanes, the tile of its memory layout (128 and 8 up to "
+        "TPU v7x)",
     ),
     "unknown style": (
         '"systolic"',

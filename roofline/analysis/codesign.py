@@ -129,7 +129,7 @@ def codesign(
         if isinstance(value, Sequence) and not isinstance(value, str):
             raise InputError(f"option {name!r} takes one value, got {value!r}")
     base = load_device(device)
-    if base.matrix.style != "systolic" or base.matrix.rows is None or base.matrix.cols is None:
+    if not base.matrix.systolic or base.matrix.rows is None or base.matrix.cols is None:
         raise InputError(f"device {base.name!r} has no systolic array to vary")
     shared = base.shared_memory[0] if base.shared_memory else None
     if on_chip_bytes is None:

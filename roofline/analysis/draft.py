@@ -13,6 +13,7 @@ import numpy as np
 
 from roofline.analysis.host import HOST_RUNTIME
 from roofline.analysis.measured.folders import own_name
+from roofline.device.spec import LOCAL_BYTES_PER_CLOCK
 from roofline.errors import InputError
 from roofline.graph.serial import load_graph
 from roofline.measure.facts import PIPES, Facts
@@ -21,8 +22,6 @@ from roofline.work import count
 
 #: what runs on a host -> the shipped runtime whose fusion it has
 HOST_FUSION = {"pytorch_eager": "pytorch_eager", "pytorch_compile": "pytorch_compile", "xla": "xla_gpu"}
-#: bytes per clock of a multiprocessor's shared memory: 32 banks of 4 bytes (CUDA compute-capability table)
-SHARED_BYTES_PER_CLOCK = 128
 #: fp32 lanes of a multiprocessor by major compute capability (CUDA C++ Programming Guide, arithmetic throughput)
 LANES = {"7": 64, "8.0": 64, "8": 128, "9": 128, "10": 128, "12": 128}
 #: special function units of a multiprocessor (same table)
@@ -223,7 +222,7 @@ def _gpu(facts: Facts, best: Best) -> list[str]:
         near = max(cached.value, 2.0 * nominal)
         lines += _level("L2", "shared", "chip", facts.l2_bytes / 2**20, "MiB", near, cached.case)
     if facts.shared_bytes_per_unit:
-        local = SHARED_BYTES_PER_CLOCK * clock_hz
+        local = LOCAL_BYTES_PER_CLOCK * clock_hz
         lines += _level(
             "shared memory",
             "local",

@@ -123,12 +123,16 @@ def _mistakes(spec: DeviceFile) -> Iterator[tuple[str, str]]:
         ("matrix.batched_lane_tile", spec.matrix.batched_lane_tile),
         ("matrix.operand_sharing", spec.matrix.operand_sharing),
         ("vector.units", spec.vector.units),
+        ("vector.lanes", spec.vector.lanes),
+        ("vector.sublanes", spec.vector.sublanes),
     ):
         if count is not None and count.value != int(count.value):
             yield path, f"must be a whole number, got {count.value!r}"
     for name in (spec.name, *spec.aliases):
         if not names.key(name):
             yield "", f"a name must have letters or digits, got {name!r}"
+    if spec.kind == "tpu" and spec.vector.lanes is None:
+        yield "vector", "kind 'tpu' needs lanes and sublanes, the tile of its memory layout (128 and 8 up to TPU v7x)"
     rates = spec.matrix.rates
     if spec.default_dtype not in rates:
         yield "", f"default_dtype {spec.default_dtype!r} has no rate{nearest(spec.default_dtype, rates)}"
@@ -233,6 +237,8 @@ def _device(spec: DeviceFile) -> Device:
         ),
         vector=VectorUnit(
             units=int(vector.units.value),
+            lanes=1 if vector.lanes is None else int(vector.lanes.value),
+            sublanes=1 if vector.sublanes is None else int(vector.sublanes.value),
             flops_per_op=vector.flops_per_op,
             simple_per_clock=vector.simple_per_clock.value,
             transcendental_per_clock=vector.transcendental_per_clock.value,

@@ -109,15 +109,23 @@ class MatrixTable(_Table):
 
 
 class VectorTable(_Table):
-    """``[vector]``."""
+    """``[vector]``; `lanes` and `sublanes` of a register where tensors lie in memory in tiles of that shape."""
 
     units: Count
+    lanes: Count | None = None
+    sublanes: Count | None = None
     flops_per_op: Literal[1, 2]
     simple_per_clock: Count
     transcendental_per_clock: Count
     clock: Frequency | None = None
     peak_reason: str | None = None
     peak: Rate
+
+    @model_validator(mode="after")
+    def _check(self) -> VectorTable:
+        if (self.lanes is None) != (self.sublanes is None):
+            raise ValueError("lanes and sublanes are stated together, or neither where memory is linear")
+        return self
 
 
 class MemoryTable(_Table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,6 +15,9 @@ Role = Literal["main", "shared", "local"]
 Scope = Literal["chip", "core", "unit"]
 Engine = Literal["matrix", "vector"]
 Kind = Literal["tpu", "gpu", "cpu"]
+#: bytes per clock of a processor's shared memory where nothing states it: 32 banks of 4 bytes (CUDA compute-capability
+#: table; AMD CDNA3 ISA for the LDS)
+LOCAL_BYTES_PER_CLOCK = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +52,22 @@ class MatrixUnit:
     operand_sharing: int
     rates: dict[str, MatrixRate] = field(hash=False)
 
+    @property
+    def systolic(self) -> bool:
+        """Whether operands stream through an array that holds the others; else processors fetch both from memory."""
+        return self.style == "systolic"
+
 
 @dataclass(frozen=True, kw_only=True)
 class VectorUnit:
-    """Vector units: `units` per core, each with its lane operations per clock; the peak [FLOP/s] is the chip's."""
+    """Vector units: `units` per core, each with its lane operations per clock; the peak [FLOP/s] is the chip's.
+
+    Tensors lie in memory in tiles of `lanes` x `sublanes` elements, a register of the unit; linear memory has 1 x 1.
+    """
 
     units: int
+    lanes: int
+    sublanes: int
     flops_per_op: int
     simple_per_clock: float
     transcendental_per_clock: float
@@ -137,6 +151,22 @@ class Device:
     def shared_memory(self) -> tuple[MemoryLevel, ...]:
         """The on-chip levels that keep tensors between kernels, far to near."""
         return tuple(level for level in self.memory if level.role == "shared")
+
+    @property
+    def moves_tiles(self) -> bool:
+        """Whether memory is moved in whole tiles, by copies that the program orders, and not line by line."""
+        return self.vector.lanes * self.vector.sublanes > 1
+
+    @property
+    def local_bytes_per_s(self) -> float:
+        """Shared-memory bandwidth of one matrix unit, of the usual width where the file states none.
+
+        Infinite, so that operands are free, where no clock is known either.
+        """
+        for level in self.memory:
+            if level.role == "local":
+                return level.bandwidth_bytes_per_s / (self.cores * self.matrix.units)
+        return LOCAL_BYTES_PER_CLOCK * (self.matrix.clock_hz or self.clock_hz or math.inf)
 
     def peak_flops_per_s(self, dtype_name: str) -> float:
         """Return the dense matrix peak of the chip in a dtype [FLOP/s].

@@ -14,9 +14,6 @@ from roofline.numeric import Array, whole_number
 from roofline.runtime.spec import Runtime
 from roofline.simulate.table import DTYPE_CODES
 
-#: lanes and sublanes of the tiled memory layout, per kind of device (jax tpu_info: (8, 128) for 32- and 16-bit data
-#: before TPU v7x; other memory is linear)
-LAYOUT_TILE = {"tpu": (128, 8), "gpu": (1, 1), "cpu": (1, 1)}
 #: floating-point arithmetic of vector units is this wide: narrower formats are converted
 WORD_BITS = 32
 #: `alignment` of a runtime counts elements of this size: what is aligned are bytes (8 of 16 bits, 4 of 32, 16 of 8)
@@ -26,16 +23,13 @@ ALIGNED_BYTES = 2.0
 TRANSPOSED_BYTES = 2.0
 #: bytes that one lane loads at a time
 LOAD_BYTES = 4
-#: bytes per clock of a processor's shared memory where the device file states none: 32 banks of 4 bytes (CUDA
-#: compute-capability table; AMD CDNA3 ISA for the LDS)
-LOCAL_BYTES_PER_CLOCK = 128
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Machine:
     """One core of a device under a runtime; rates by dtype are indexed by `DTYPE_CODES`, NaN where there are none.
 
-    `fetches_again` is 1 where processors fetch what they share, or do not keep, once more; a TPU moves whole maps: 0.
+    `fetches_again` is 1 where processors fetch what they share, or do not keep, again; 0 where whole maps are moved.
     """
 
     device: Device
@@ -72,7 +66,7 @@ class Machine:
     @property
     def systolic(self) -> bool:
         """Whether the matrix units are systolic arrays."""
-        return self.device.matrix.style == "systolic"
+        return self.device.matrix.systolic
 
     def check_dtype(self, codes: NDArray[np.int64]) -> None:
         """Raise unless the device multiplies matrices of every dtype in `codes`.
@@ -109,7 +103,6 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
     overrides = device.overrides.get(runtime.name, {})
     clock_ratio = overrides.get("clock_ratio", 1.0)
     runtime = replace(runtime, window_ops=overrides.get("window_ops", runtime.window_ops))
-    lanes, sublanes = LAYOUT_TILE[device.kind]
     share = 1.0 / device.cores
     return Machine(
         device=device,
@@ -135,7 +128,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
             runtime.tile_reuse_elements * np.maximum(1.0, element_bytes / TRANSPOSED_BYTES),
         ),
         narrow=np.array([float(dtype.kind == "float" and dtype.bits < WORD_BITS) for dtype in DTYPES.values()]),
-        operand_macs=unit_macs * element_bytes / (_local_bytes_per_s(device) * matrix.operand_sharing),
+        operand_macs=unit_macs * element_bytes / (device.local_bytes_per_s * matrix.operand_sharing),
         lane_fraction=overrides.get("lane_fraction", runtime.matrix_fraction),
         batched_tile=float(matrix.batched_lane_tile or 0),
         matrix_fraction=overrides.get("matrix_fraction", runtime.matrix_fraction),
@@ -149,29 +142,18 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
             level.capacity_bytes * share * runtime.residency_share for level in device.shared_memory
         ),
         bandwidth_fraction=overrides.get("bandwidth_fraction", runtime.bandwidth_fraction),
-        fetches_again=float(device.kind != "tpu"),
-        lanes=float(lanes),
-        sublanes=float(sublanes),
+        fetches_again=float(not device.moves_tiles),
+        lanes=float(device.vector.lanes),
+        sublanes=float(device.vector.sublanes),
     )
 
 
 def _load_ops_per_s(device: Device) -> float:
     """Return how many elements a chip's vector units load or store per second.
 
-    On a GPU each lane of the load path moves a word of the processor's first-level memory per clock; a TPU loads whole
-    registers beside its arithmetic, so that only lane operations count.
+    On a GPU each lane of the load path moves a word of the processor's first-level memory per clock; machines that
+    stream operands load whole registers beside their arithmetic, so that only lane operations count.
     """
-    if device.matrix.style == "systolic":
+    if device.matrix.systolic:
         return device.vector_simple_ops_per_s
-    return _local_bytes_per_s(device) * device.cores * device.matrix.units / LOAD_BYTES
-
-
-def _local_bytes_per_s(device: Device) -> float:
-    """Return the shared-memory bandwidth of one matrix unit; of the usual width where the device states none.
-
-    Infinite, so that operands are free, where no clock is known either.
-    """
-    for level in device.memory:
-        if level.role == "local":
-            return level.bandwidth_bytes_per_s / (device.cores * device.matrix.units)
-    return LOCAL_BYTES_PER_CLOCK * (device.matrix.clock_hz or device.clock_hz or np.inf)
+    return device.local_bytes_per_s * device.cores * device.matrix.units / LOAD_BYTES
