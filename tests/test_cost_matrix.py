@@ -16,6 +16,9 @@ from roofline.cost.matrix import (
     PARTIAL_SUM_BYTES,
     SPLITS,
     TILES,
+    Processors,
+    Product,
+    SystolicArray,
     grouped_systolic_time_s,
     share_tiles,
     systolic_passes,
@@ -30,8 +33,15 @@ MXU |= {"fill_rows": FILL_AND_DRAIN}
 
 
 def systolic(**changes: Any) -> float:
+    product, array = values({**MXU, **changes})
+    return float(systolic_time_s(product, SystolicArray(**array)))
+
+
+def values(given: dict[str, Any]) -> tuple[Product, dict[str, Any]]:
+    """Return a product of the sizes that are given, 128 where not, and what is left."""
     sizes = {"m": 128, "n": 128, "k": 128, "taps": 1, "batch": 1}
-    return float(systolic_time_s(**{**sizes, **MXU, **changes}))
+    product = Product(**{name: given.get(name, size) for name, size in sizes.items()})
+    return product, {name: value for name, value in given.items() if name not in sizes}
 
 
 sizes = st.integers(1, 700)
@@ -94,21 +104,21 @@ def test_few_rows_cost_the_load_of_the_weights() -> None:
     ],
 )
 def test_taps_fold_into_the_contraction(k: int, taps: int, folded: int, apart: int) -> None:
-    assert systolic_passes(k, taps, rows=128, tap_folding=1.0) == folded
-    assert systolic_passes(k, taps, rows=128, tap_folding=0.0) == apart
-    assert systolic_passes(k, taps, rows=128, tap_folding=0.5) == (folded + apart) / 2
+    product = Product(m=1, n=1, k=k, taps=taps)
+    for tap_folding, expected in ((1.0, folded), (0.0, apart), (0.5, (folded + apart) / 2)):
+        assert systolic_passes(product, SystolicArray(**MXU | {"tap_folding": tap_folding})) == expected
 
 
 def test_grouped_convolutions_take_the_better_of_two_ways() -> None:
-    array = MXU | {"taps": 1.0}
+    array = SystolicArray(**MXU)
     # 32 groups of 4 x 4 channels: apart 32 tiles, as one masked 128 x 128 product a single tile
-    one = float(grouped_systolic_time_s(m=4096, n=4, k=4, batch=32, **array))
+    one = float(grouped_systolic_time_s(Product(m=4096, n=4, k=4, batch=32), array))
     assert one == 4096 + FILL_AND_DRAIN
     # 4 groups of 128 x 128: apart 4 tiles, as one product 16
-    four = float(grouped_systolic_time_s(m=4096, n=128, k=128, batch=4, **array))
+    four = float(grouped_systolic_time_s(Product(m=4096, n=128, k=128, batch=4), array))
     assert four == 4 * 4096 + FILL_AND_DRAIN
     # 6 groups of 40 x 40: apart 6 tiles, as one product of 240 x 240 only 4
-    six = float(grouped_systolic_time_s(m=4096, n=40, k=40, batch=6, **array))
+    six = float(grouped_systolic_time_s(Product(m=4096, n=40, k=40, batch=6), array))
     assert six == 4 * 4096 + FILL_AND_DRAIN
 
 
@@ -144,9 +154,9 @@ CORES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def tensorcore(**changes: Any) -> float:
-    shape = {"m": 128, "n": 128, "k": 128, "taps": 1, "batch": 1}
-    (time_s,) = tensorcore_time_s(**{**shape, **CORES, **changes})
+def tensorcore(*, divisible: float = 1.0, **changes: Any) -> float:
+    product, processors = values({**CORES, **changes})
+    (time_s,) = tensorcore_time_s(product, Processors(**processors), divisible=divisible)
     return float(time_s)
 
 
@@ -205,7 +215,7 @@ def test_a_small_output_is_split_over_idle_units() -> None:
 
 def test_what_cannot_be_split_leaves_units_idle() -> None:
     small: dict[str, Any] = {"m": 64, "n": 64, "k": 1 << 16, "units": 16.0, "k_loop": 0.0, "tile_reuse": 0.0}
-    assert tensorcore(**small, splits=0.0) == 64 * 64 * (1 << 16) / 4  # 4 tiles of 32 x 32 on 16 units
+    assert tensorcore(**small, divisible=0.0) == 64 * 64 * (1 << 16) / 4  # 4 tiles of 32 x 32 on 16 units
 
 
 def test_the_choices_are_those_that_libraries_offer() -> None:
@@ -227,15 +237,16 @@ def test_channels_are_padded_to_the_alignment() -> None:
 def test_a_column_of_products_equals_its_rows() -> None:
     rows = [(100, 24, 3, 9, 1), (3136, 64, 64, 1, 2), (1, 1000, 1280, 1, 7)]
     m, n, k, taps, batch = (np.array(c, dtype=np.float64) for c in zip(*rows, strict=True))
-    together = tensorcore_time_s(m=m, n=n, k=k, taps=taps, batch=batch, **CORES)
-    array = systolic_time_s(m=m, n=n, k=k, taps=taps, batch=batch, **MXU)
+    product = Product(m=m, n=n, k=k, taps=taps, batch=batch)
+    together = tensorcore_time_s(product, Processors(**CORES))
+    array = systolic_time_s(product, SystolicArray(**MXU))
     for i, (m1, n1, k1, t1, b1) in enumerate(rows):
         assert tensorcore(m=m1, n=n1, k=k1, taps=t1, batch=b1) == together[i]
         assert systolic(m=m1, n=n1, k=k1, taps=t1, batch=b1) == array[i]
 
 
 def test_batches_have_the_one_tile_that_is_offered() -> None:
-    free = {"k_loop": 0.0, "tile_reuse": 0.0, "splits": 0.0}
+    free = {"k_loop": 0.0, "tile_reuse": 0.0, "divisible": 0.0}
     one = {"batched_tile": 128.0, **free}
     assert tensorcore(m=1, n=1, k=128, batch=2, **one) == 128 * 128 * 128  # a whole tile each, side by side
     assert tensorcore(m=1, n=1, k=128, batch=9, **one) == 2 * 128 * 128 * 128  # the ninth waits for eight units
@@ -244,22 +255,34 @@ def test_batches_have_the_one_tile_that_is_offered() -> None:
 
 def test_winograd_by_hand() -> None:
     lanes = {**CORES, "alignment": 1.0, "k_loop": 0.0, "tile_reuse": 0.0, "units": 1.0}
-    sizes = {"patches": 128.0, "m": 128.0 * 16, "n": 128.0, "k": 64.0, "element_bytes": 4.0}
-    (products_s,) = winograd_time_s(**sizes, bytes_per_s=np.inf, floor_s=0.0, **lanes)
+    product = Product(m=128.0 * 16, n=128.0, k=64.0, taps=9.0)
+
+    def winograd(bytes_per_s: float, floor_s: float, **changes: Any) -> float:
+        (time_s,) = winograd_time_s(
+            product, Processors(**lanes | changes), patches=128.0, element_bytes=4.0, bytes_per_s=bytes_per_s,
+            floor_s=floor_s,
+        )  # fmt: skip
+        return float(time_s)
+
+    products_s = winograd(np.inf, 0.0)
     assert products_s == 36 * 128 * 128 * 64  # 36 products of one tile each, instead of 9 of 16 tiles
-    (direct_s,) = tensorcore_time_s(m=128 * 16, n=128, k=64, taps=9, batch=1, **lanes)
+    (direct_s,) = tensorcore_time_s(product, Processors(**lanes))
     assert direct_s == 4 * products_s
-    (moved_s,) = winograd_time_s(**sizes, bytes_per_s=1.0, floor_s=0.0, **{**lanes, "unit_macs_per_s": np.inf})
+    moved_s = winograd(1.0, 0.0, unit_macs_per_s=np.inf)
     between = 36 * (128 * 64 + 128 * 128 + 64 * 128) * 4  # transformed patches, products, kernels
     outside = (2048 * 64 + 2048 * 128 + 9 * 64 * 128) * 4  # input, output, kernel
     assert moved_s == 2 * between + outside  # written and read, or read and written
-    (started_s,) = winograd_time_s(**sizes, bytes_per_s=np.inf, floor_s=5.0, **lanes)
-    assert started_s == products_s + 3 * 5.0
+    assert winograd(np.inf, 5.0) == products_s + 3 * 5.0
+
+
+def tiles_of(n: float, k: float, batch: float, shared: float = 1.0) -> list[float]:
+    found = share_tiles(Product(m=1.0, n=float(n), k=float(k), batch=float(batch)), shared=shared)
+    return [float(size) for size in (found.n, found.k, found.batch)]
 
 
 @given(st.integers(1, 64), st.integers(1, 300), st.booleans())
 def test_groups_share_tiles_as_long_as_they_fit(width: int, groups: int, shared: bool) -> None:
-    n, k, batch = share_tiles(n=float(width), k=float(width), batch=float(groups), shared=1.0 * shared)
+    n, k, batch = tiles_of(width, width, groups, shared=1.0 * shared)
     together = int(n / width)
     assert n == k == together * width and batch * together == pytest.approx(groups)  # nothing is lost
     if not shared:
@@ -270,7 +293,7 @@ def test_groups_share_tiles_as_long_as_they_fit(width: int, groups: int, shared:
 
 
 def test_groups_of_unequal_sides_share_by_the_wider() -> None:
-    assert [float(x) for x in share_tiles(n=4.0, k=16.0, batch=8.0, shared=1.0)] == [8.0, 32.0, 4.0]
-    assert [float(x) for x in share_tiles(n=16.0, k=4.0, batch=8.0, shared=1.0)] == [32.0, 8.0, 4.0]
-    assert [float(x) for x in share_tiles(n=0.5, k=0.5, batch=64.0, shared=1.0)] == [16.0, 16.0, 2.0]
-    assert [float(x) for x in share_tiles(n=4.0, k=4.0, batch=0.5, shared=1.0)] == [4.0, 4.0, 0.5]
+    assert tiles_of(4.0, 16.0, 8.0) == [8.0, 32.0, 4.0]
+    assert tiles_of(16.0, 4.0, 8.0) == [32.0, 8.0, 4.0]
+    assert tiles_of(0.5, 0.5, 64.0) == [16.0, 16.0, 2.0]
+    assert tiles_of(4.0, 4.0, 0.5) == [4.0, 4.0, 0.5]

@@ -184,17 +184,20 @@ times = st.floats(0, 10, allow_nan=False)
 def test_engines_overlap_between_the_longest_and_the_sum(
     matrix: float, vector: float, memory: float, overlap: float, floor: float
 ) -> None:
-    found = float(kernel_time_s(matrix, vector, memory, overlap=overlap, floor_s=floor))
+    engine_s = np.array([matrix, vector, memory])
+    found = float(kernel_time_s(engine_s, overlap=overlap, floor_s=floor))
     longest, total = max(matrix, vector, memory), matrix + vector + memory
     assert longest - 1e-9 <= found - floor <= total + 1e-9
-    assert float(kernel_time_s(matrix, vector, memory, overlap=1.0, floor_s=0.0)) == longest
-    assert float(kernel_time_s(matrix, vector, memory, overlap=0.0, floor_s=0.0)) == total
-    assert float(kernel_time_s(matrix + 1, vector, memory, overlap=overlap, floor_s=floor)) >= found
+    assert float(kernel_time_s(engine_s, overlap=1.0, floor_s=0.0)) == longest
+    assert float(kernel_time_s(engine_s, overlap=0.0, floor_s=0.0)) == total
+    assert float(kernel_time_s(engine_s + np.array([1, 0, 0]), overlap=overlap, floor_s=floor)) >= found
 
 
 def test_combination_by_hand() -> None:
     # longest 3, sum 6, three quarters overlapped: 0.75 x 3 + 0.25 x 6, and a floor of 1
-    assert float(kernel_time_s(1, 2, 3, overlap=0.75, floor_s=1)) == 4.75
+    assert float(kernel_time_s(np.array([1, 2, 3]), overlap=0.75, floor_s=1)) == 4.75
+    # a fourth engine of 2: the longest is the same, the sum 8
+    assert float(kernel_time_s(np.array([1, 2, 3, 2]), overlap=0.75, floor_s=1)) == 5.25
 
 
 def test_the_roof_by_hand() -> None:
@@ -236,11 +239,13 @@ def test_formulas_do_not_depend_on_the_company() -> None:
     rng = np.random.default_rng(0)
     a, b, c = (rng.integers(1, 1000, 500).astype(np.float64) for _ in range(3))
     ratio = padding_ratio(batch=a, inner=b, channels=c, lanes=128.0, sublanes=8.0)
-    combined = kernel_time_s(a, b, c, overlap=0.7, floor_s=1e-6)
+    combined = kernel_time_s(np.stack([a, b, c]), overlap=0.7, floor_s=1e-6)
     served = split_by_level(a, b, capacities_bytes=[100.0, 10.0])
     for i in range(500):
         assert ratio[i] == padding_ratio(batch=a[i], inner=b[i], channels=c[i], lanes=128.0, sublanes=8.0)
-        assert combined[i] == kernel_time_s(a[i], b[i], c[i], overlap=0.7, floor_s=1e-6)
+        assert combined[i] == kernel_time_s(np.array([a[i], b[i], c[i]]), overlap=0.7, floor_s=1e-6)
+        column = np.array([[a[i]], [b[i]], [c[i]]])
+        assert combined[i] == kernel_time_s(column, overlap=0.7, floor_s=1e-6)[0]
         alone = split_by_level(a[i], b[i], capacities_bytes=[100.0, 10.0])
         assert [s[i] for s in served] == [float(s) for s in alone]
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import roofline as rf
+from roofline.cost.combine import ENGINES
 from roofline.errors import InputError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
-from roofline.simulate.waterfall import GROUPS, LADDER, TERMS, WHOLE_RUN
+from roofline.simulate.evaluate import kernel_costs
+from roofline.simulate.waterfall import FREE, GROUPS, LADDER, TERMS, WHOLE_RUN
 
 RUNS: tuple[dict[str, Any], ...] = (
     {"model": "efficientnet-x-b0", "device": "tpu-v3", "batch": 128},
@@ -51,6 +53,17 @@ def test_terms_add_up_to_the_latency(run: dict[str, Any]) -> None:
         assert frame["time_s"].min() >= -1e-15 * report.latency_s, "every term is a loss"
         sums = frame.groupby("term", sort=False)["time_s"].sum()
         np.testing.assert_allclose(sums[list(TERMS)], whole["time_s"], rtol=1e-9, atol=1e-12 * report.latency_s)
+
+
+@each_run
+def test_every_engine_has_a_term_for_what_it_holds_up(run: dict[str, Any]) -> None:
+    report = rf.simulate(**run)
+    assert {"matrix", *FREE} == set(ENGINES), "the ideal is that of the matrix engine"
+    for engine, (term, free) in FREE.items():
+        assert term in TERMS
+        found = kernel_costs(report.lowered.table, free(report.machine)).engine_s
+        assert not found[ENGINES.index(engine)].any()
+        assert (found <= report.costs.engine_s).all()
 
 
 @each_run

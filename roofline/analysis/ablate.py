@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +10,6 @@ from roofline.analysis.measured import Measurement
 from roofline.analysis.measured.graphs import GraphSource
 from roofline.analysis.offsets import with_offsets
 from roofline.analysis.predict import Prepared, prepare
-from roofline.cost import matrix
 from roofline.numeric import Array
 from roofline.runtime.spec import Runtime
 from roofline.simulate.machine import Machine
@@ -33,8 +31,6 @@ class Effect:
         What the model does when the effect is taken out.
     runtime, machine
         The change that takes it out.
-    formula
-        Module constants of `roofline.cost.matrix` to use instead.
     fuses
         The change alters which kernels there are, so that networks are lowered again.
     mode
@@ -46,7 +42,6 @@ class Effect:
     kinds: tuple[str, ...] = ("gpu", "tpu")
     runtime: dict[str, Any] | None = None
     machine: Callable[[Machine], Machine] | None = None
-    formula: dict[str, Any] | None = None
     fuses: bool = False
     mode: str | None = None
 
@@ -67,6 +62,14 @@ def _one_fetch(machine: Machine) -> Machine:
     return replace(machine, fetches_again=0.0)
 
 
+def _one_tile(machine: Machine) -> Machine:
+    return replace(machine, tiles=((128, 128),))
+
+
+def _whole_products(machine: Machine) -> Machine:
+    return replace(machine, splits=(1,))
+
+
 GPU, TPU, BOTH = ("gpu",), ("tpu",), ("gpu", "tpu")
 
 
@@ -80,18 +83,13 @@ def _fusion(name: str, without: str, kinds: tuple[str, ...] = BOTH, **values: An
     return Effect(name=name, without=without, kinds=kinds, runtime=values, fuses=True)
 
 
-def _formula(name: str, without: str, **values: Any) -> Effect:
-    """Return an effect that other choices in the tensor-core formula take out."""
-    return Effect(name=name, without=without, kinds=GPU, formula=values)
-
-
 EFFECTS: tuple[Effect, ...] = (
     _fusion("fusion", "every op is a kernel of its own", epilogue=(), prologue=()),
     _fusion("fused attention", "attention as separate products and softmax", GPU, attention="decomposed"),
     Effect(name="saved activations", without="inference, which saves nothing", kinds=TPU, mode="inference"),
     _constant("achieved matrix rate", "matrix units at their peak", matrix_fraction=1.0),
-    _formula("CTA tile choice", "only tiles of 128 x 128", TILES=((128, 128),)),
-    _formula("split-K", "no cut of K", SPLITS=(1,)),
+    Effect(name="CTA tile choice", without="only tiles of 128 x 128", kinds=GPU, machine=_one_tile),
+    Effect(name="split-K", without="no cut of K", kinds=GPU, machine=_whole_products),
     _constant("operand fetch", "operands of a tile are free", GPU, tile_reuse_elements=0.0, lane_reuse_elements=0.0),
     _constant("K loop", "loops start and end at no cost", GPU, k_loop_elements=0.0),
     _constant("channel alignment", "no padding of channels", GPU, alignment_elements=1.0),
@@ -166,21 +164,7 @@ def _without(
         prepared = prepare([replace(m, mode=effect.mode) for m in rows], graphs=graphs)
     elif effect.fuses:
         prepared = prepare(rows, graphs=graphs, adapt=effect.adapt)
-    with _constants(effect.formula) if effect.formula else nullcontext():
-        return prepared, prepared.predict(effect.adapt, change=effect.machine)
-
-
-@contextmanager
-def _constants(values: dict[str, Any]) -> Iterator[None]:
-    """Replace module constants of the matrix formulas for a while."""
-    before = {name: getattr(matrix, name) for name in values}
-    try:
-        for name, value in values.items():
-            setattr(matrix, name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(matrix, name, value)
+    return prepared, prepared.predict(effect.adapt, change=effect.machine)
 
 
 def _accuracy(prepared: Prepared, predicted_s: Array) -> Accuracy:

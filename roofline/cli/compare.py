@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from roofline.simulate.report import Report
 
-BOUNDS = ("matrix", "vector", "memory", "overhead")
-
 
 def command(
     models: ModelsArgument,
@@ -104,13 +102,14 @@ def row(report: Report) -> dict[str, Any]:
     """Return the run as one flat row: what `rf.compare` says of it, and how its time divides."""
     from roofline.analysis.compare import COLUMNS
 
-    shares = {f"{name}_share": report.bound_shares.get(name, 0.0) for name in BOUNDS}
+    shares = {f"{name}_share": share for name, share in report.bound_shares.items()}
     return {name: getattr(report, name) for name in COLUMNS} | shares
 
 
 def _table(reports: Sequence[Report]) -> Table:
-    right = ("latency ms", "per second", "GMACs", "M params", "I FLOP/B", "TFLOP/s", "E", *BOUNDS)
-    columns = ("device", "model", "latency ms", "per second", "bound", *BOUNDS, "GMACs", "M params", *right[4:7])
+    bounds = tuple(reports[0].bound_shares)
+    right = ("latency ms", "per second", "GMACs", "M params", "I FLOP/B", "TFLOP/s", "E", *bounds)
+    columns = ("device", "model", "latency ms", "per second", "bound", *bounds, "GMACs", "M params", *right[4:7])
     table = output.table(None, columns, right)
     previous = None
     for report in reports:
@@ -123,7 +122,7 @@ def _table(reports: Sequence[Report]) -> Table:
             significant(report.latency_ms, 4),
             significant(report.throughput_per_s, 3),
             report.bound,
-            *(percent(report.bound_shares.get(name, 0.0)) for name in BOUNDS),
+            *(percent(share) for share in report.bound_shares.values()),
             significant(report.macs_per_example / 1e9),
             significant(report.params / 1e6),
             significant(report.intensity_flops_per_byte),

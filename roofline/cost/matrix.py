@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,33 +37,87 @@ TRANSFORMS = 3
 PARTIAL_SUM_BYTES = 8
 
 
-def systolic_passes(k: Numeric, taps: Numeric, *, rows: float, tap_folding: float) -> Array:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Product:
+    """`batch` products of (m, k x taps) with (k x taps, n); a field is a number, or a column with a row per product."""
+
+    m: Numeric
+    n: Numeric
+    k: Numeric
+    taps: Numeric = 1.0
+    batch: Numeric = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SystolicArray:
+    """The `units` weight-stationary arrays of one core.
+
+    Attributes
+    ----------
+    row_time_s
+        Time of one row of operands [s]; a number, or a column with a row per product.
+    weight_load_rows, fill_rows
+        Rows that could stream while a tile of weights loads, and while an array fills and drains.
+    tap_folding
+        Share of products whose taps lie in K beside each other, 0 to 1.
+    """
+
+    rows: float
+    columns: float
+    units: float
+    row_time_s: Numeric
+    weight_load_rows: float
+    fill_rows: float
+    tap_folding: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Processors:
+    """The `units` processors of one core, and the choices of their library; rates may be columns, as `Product` is.
+
+    Attributes
+    ----------
+    alignment
+        Channels are padded to multiples of it.
+    k_loop
+        Elements of K that starting and ending the loop costs.
+    tile_reuse
+        Share of a tile's operand fetch that its multiply-accumulates do not hide.
+    operand_macs
+        Multiply-accumulates that fetching one element from shared memory takes as long as.
+    batched_tile
+        Side of the only tile for batches of products; 0 where they have all `tiles`.
+    tiles
+        Output tiles (rows, columns) of one thread block.
+    splits
+        Ways to cut K over thread blocks.
+    """
+
+    units: float
+    unit_macs_per_s: Numeric
+    alignment: Numeric
+    k_loop: float
+    tile_reuse: Numeric
+    operand_macs: Numeric
+    partial_sum_bytes_per_s: float
+    batched_tile: Numeric = 0.0
+    tiles: tuple[tuple[int, int], ...] = TILES
+    splits: tuple[int, ...] = SPLITS
+
+
+def systolic_passes(product: Product, array: SystolicArray) -> Array:
     """Return how many array loads deep the contraction is.
 
     With taps folded into K the last load is shared by all taps, else each tap rounds up by itself;
     `tap_folding` weighs the two.
     """
-    folded = np.ceil(k * taps / rows)
-    apart = taps * np.ceil(k / rows)
-    return np.asarray(tap_folding * folded + (1.0 - tap_folding) * apart)
+    folded = np.ceil(product.k * product.taps / array.rows)
+    apart = product.taps * np.ceil(product.k / array.rows)
+    return np.asarray(array.tap_folding * folded + (1.0 - array.tap_folding) * apart)
 
 
-def systolic_time_s(
-    *,
-    m: Numeric,
-    n: Numeric,
-    k: Numeric,
-    taps: Numeric,
-    batch: Numeric,
-    rows: float,
-    columns: float,
-    units: float,
-    row_time_s: Numeric,
-    weight_load_rows: float,
-    fill_rows: float,
-    tap_folding: float,
-) -> Array:
-    """Time of `batch` products on weight-stationary arrays [s].
+def systolic_time_s(product: Product, array: SystolicArray) -> Array:
+    """Time of a product on weight-stationary arrays [s].
 
     A tile of rows x columns weights stays while M rows stream through, one per `row_time_s`; a tile costs at least its
     own load. Either whole tiles, or the rows of each tile, spread over the `units`; the better is taken. One fill and
@@ -72,92 +126,72 @@ def systolic_time_s(
     Sources: jax Pallas TPU details and scaling-book (8 rows per push, one row per cycle); weight load and fill are
     inferred from compiler dumps and fitted, not published.
     """
-    tiles = batch * systolic_passes(k, taps, rows=rows, tap_folding=tap_folding) * np.ceil(n / columns)
-    streamed = ROW_GRANULE * np.ceil(m / ROW_GRANULE)
-    shared = ROW_GRANULE * np.ceil(m / (ROW_GRANULE * units))
-    by_tile = np.ceil(tiles / units) * np.maximum(streamed, weight_load_rows)
-    by_row = tiles * np.maximum(shared, weight_load_rows)
-    return np.asarray((np.minimum(by_tile, by_row) + fill_rows) * row_time_s)
+    tiles = product.batch * systolic_passes(product, array) * np.ceil(product.n / array.columns)
+    streamed = ROW_GRANULE * np.ceil(product.m / ROW_GRANULE)
+    shared = ROW_GRANULE * np.ceil(product.m / (ROW_GRANULE * array.units))
+    by_tile = np.ceil(tiles / array.units) * np.maximum(streamed, array.weight_load_rows)
+    by_row = tiles * np.maximum(shared, array.weight_load_rows)
+    return np.asarray((np.minimum(by_tile, by_row) + array.fill_rows) * array.row_time_s)
 
 
-def grouped_systolic_time_s(
-    *, m: Numeric, n: Numeric, k: Numeric, taps: Numeric, batch: Numeric, **array: Any
-) -> Array:
+def grouped_systolic_time_s(product: Product, array: SystolicArray) -> Array:
     """Time of a grouped convolution on systolic arrays [s]: group by group, or as one dense masked product.
 
     Source: openxla/xla, ConvolutionFeatureGroupConverter (filter expansion) for the dense form.
     """
-    apart = systolic_time_s(m=m, n=n, k=k, taps=taps, batch=batch, **array)
-    dense = systolic_time_s(m=m, n=n * batch, k=k * batch, taps=taps, batch=1.0, **array)
-    return np.asarray(np.minimum(apart, dense))
+    dense = replace(product, n=product.n * product.batch, k=product.k * product.batch, batch=1.0)
+    return np.asarray(np.minimum(systolic_time_s(product, array), systolic_time_s(dense, array)))
 
 
-def share_tiles(*, n: Numeric, k: Numeric, batch: Numeric, shared: Numeric) -> tuple[Array, Array, Array]:
-    """Return n, k and the number of the products that narrow groups become where `shared` is 1, not 0.
+def share_tiles(product: Product, *, shared: Numeric) -> Product:
+    """Return the products that narrow groups become where `shared` is 1, not 0.
 
     As many groups as fit into `GROUP_COLUMNS` make one dense product, which multiplies by zeros between them.
     """
+    n, k, batch = product.n, product.k, product.batch
     fitting = np.floor(GROUP_COLUMNS / np.maximum(np.maximum(n, k), 1.0))
     together = np.where(shared > 0, np.clip(fitting, 1.0, np.maximum(batch, 1.0)), 1.0)
-    return np.asarray(n * together), np.asarray(k * together), np.asarray(batch / together)
+    return replace(product, n=n * together, k=k * together, batch=batch / together)
 
 
-def tensorcore_time_s(
-    *,
-    m: Numeric,
-    n: Numeric,
-    k: Numeric,
-    taps: Numeric,
-    batch: Numeric,
-    units: float,
-    unit_macs_per_s: Numeric,
-    alignment: Numeric,
-    k_loop: float,
-    tile_reuse: Numeric,
-    operand_macs: Numeric,
-    partial_sum_bytes_per_s: float,
-    splits: Numeric = 1.0,
-    batched_tile: Numeric = 0.0,
-) -> Array:
-    """Time of `batch` products whose output is cut into tiles over `units` processors [s].
+def tensorcore_time_s(product: Product, processors: Processors, *, divisible: Numeric = 1.0) -> Array:
+    """Time of a product whose output is cut into tiles over processors [s].
 
     Channels are padded to `alignment`. For every tile shape and every split of K: the tiles come in waves of one per
     processor, a started wave costs a whole one, and the K loop costs `k_loop` elements to start and end. A tile of
     height h and width w keeps the tensor cores busy for h w / (h w + tile_reuse x operand_macs x (h + w)) of the time:
     work grows with the area, operands with the sides, and fetching an element from shared memory takes as long as
-    `operand_macs` multiply-accumulates. A split adds partial sums that pass through memory; only products with `splits`
-    of 1, not 0, may be split. The best choice is taken; where `batched_tile` is not 0, batches of products have no
-    choice but the square tile of that side.
+    `operand_macs` multiply-accumulates. A split adds partial sums that pass through memory; only products that are
+    `divisible`, 1 and not 0, may be split. The best choice is taken; where `batched_tile` is not 0, batches of products
+    have no choice but the square tile of that side.
 
     Sources: NVIDIA DL performance guide (tile and wave quantization, alignment); CUTLASS documentation (split-K).
     """
-    m, n, batch = (np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (m, n, batch))
-    depth = alignment * np.ceil(k / alignment) * taps
-    columns = alignment * np.ceil(n / alignment)
-    height = np.array([t[0] for t in TILES], dtype=np.float64)[:, None, None]
-    width = np.array([t[1] for t in TILES], dtype=np.float64)[:, None, None]
-    split = np.array(SPLITS, dtype=np.float64)[None, :, None]
-    busy = height * width / (height * width + tile_reuse * operand_macs * (height + width))
-    split = 1.0 + (split - 1.0) * splits
-    offered = (batch <= 1.0) | (batched_tile == 0.0) | ((height == batched_tile) & (width == batched_tile))
+    p = processors
+    m, n, batch = (np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (product.m, product.n, product.batch))
+    depth = p.alignment * np.ceil(product.k / p.alignment) * product.taps
+    columns = p.alignment * np.ceil(n / p.alignment)
+    height, width = (np.array(sides, dtype=np.float64)[:, None, None] for sides in zip(*p.tiles, strict=True))
+    split = np.array(p.splits, dtype=np.float64)[None, :, None]
+    busy = height * width / (height * width + p.tile_reuse * p.operand_macs * (height + width))
+    split = 1.0 + (split - 1.0) * divisible
+    offered = (batch <= 1.0) | (p.batched_tile == 0.0) | ((height == p.batched_tile) & (width == p.batched_tile))
     tiles = batch * np.ceil(m / height) * np.ceil(columns / width)
-    waves = np.ceil(tiles * split / units)
-    steps = K_STEP * np.ceil(depth / (split * K_STEP)) + k_loop
-    partial_s = (split - 1.0) * (batch * m * n) * (PARTIAL_SUM_BYTES / partial_sum_bytes_per_s)
-    time_s = waves * (height * width) * steps / (unit_macs_per_s * busy) + partial_s
+    waves = np.ceil(tiles * split / p.units)
+    steps = K_STEP * np.ceil(depth / (split * K_STEP)) + p.k_loop
+    partial_s = (split - 1.0) * (batch * m * n) * (PARTIAL_SUM_BYTES / p.partial_sum_bytes_per_s)
+    time_s = waves * (height * width) * steps / (p.unit_macs_per_s * busy) + partial_s
     return np.asarray(np.where(offered, time_s, np.inf).min(axis=(0, 1)))
 
 
 def winograd_time_s(
+    product: Product,
+    processors: Processors,
     *,
     patches: Numeric,
-    m: Numeric,
-    n: Numeric,
-    k: Numeric,
     element_bytes: Numeric,
     bytes_per_s: float,
     floor_s: float,
-    **processors: Any,
 ) -> Array:
     """Time of a 3 x 3 convolution by Winograd's algorithm F(4 x 4, 3 x 3), each step a kernel of its own [s].
 
@@ -167,7 +201,8 @@ def winograd_time_s(
 
     Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, arXiv 1509.09308.
     """
-    product_s = tensorcore_time_s(m=patches, n=n, k=k, taps=1.0, batch=POINTS, **processors)
+    m, n, k = product.m, product.n, product.k
+    product_s = tensorcore_time_s(Product(m=patches, n=n, k=k, batch=POINTS), processors)
     inside = 1.0 * POINTS * (patches * (k + n) + k * n)
     outside = m * (k + n) + WINDOW**2 * k * n
     moved_s = inside * element_bytes / bytes_per_s

@@ -13,6 +13,7 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from roofline.cost.combine import ENGINES
 from roofline.errors import InputError
 from roofline.page.figures import roofline_figure, waterfall_figure
 from roofline.page.tables import Column, data_table, definition_table
@@ -56,7 +57,7 @@ KERNELS = (
     _whole("count", "runs"),
     _number("time_s", "time µs", 1e-6),
     SHARE,
-    *(_number(f"{engine}_time_s", f"{engine} µs", 1e-6) for engine in ("matrix", "vector", "memory")),
+    *(_number(f"{engine}_time_s", f"{engine} µs", 1e-6) for engine in ENGINES),
     _number("flops", "MFLOP", 1e6),
     *RATES,
     Column(key="efficiency", title="E", write=percent),

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
+from roofline.cost.combine import ENGINES
 from roofline.errors import InputError
 from roofline.files import PICTURES, atomic
 
@@ -32,7 +33,7 @@ KIND_COLOURS = {
     "pool": YELLOW,
     "movement": CHARCOAL,
 }
-BOUND_COLOURS = {"matrix": BLUE, "vector": ORANGE, "memory": GREEN, "overhead": CHARCOAL}
+BOUND_COLOURS = dict(zip(ENGINES, (BLUE, ORANGE, GREEN, VERMILION), strict=False)) | {"overhead": CHARCOAL}
 SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
 MARKERS = "osD^vP*X"
 #: Keeps a label readable where it crosses a line or a bubble.

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from roofline.cost import combine, fold, matrix, memory, vector
+from roofline.cost.combine import ENGINES
 from roofline.numeric import Array
 from roofline.simulate.machine import Machine
 from roofline.simulate.table import READ, WEIGHT, WRITE, AccessColumns, ContractionColumns, KernelTable
-
-BOUNDS = ("matrix", "vector", "memory", "overhead")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KernelCosts:
     """What one run of each kernel costs on one machine [s], and the bytes it moves with layout padding.
 
+    `engine_s` has a row for each of `ENGINES`: how long it alone needs.
     `conversion_s` goes into the order of bytes that a library wants and overlaps with nothing, as `floor_s` does.
     `ideal_memory_s` is the time of the unpadded traffic at the nominal bandwidth of the levels that serve it.
     """
 
-    matrix_s: Array
-    vector_s: Array
-    memory_s: Array
+    engine_s: Array
     floor_s: Array
     conversion_s: Array
     host_s: Array
@@ -35,8 +32,12 @@ class KernelCosts:
 
     @property
     def bound(self) -> Array:
-        """Index into `BOUNDS` of what each kernel spends most on."""
-        return np.asarray(np.argmax(np.stack([self.matrix_s, self.vector_s, self.memory_s, self.floor_s]), axis=0))
+        """Index into `combine.BOUNDS` of what each kernel spends most on."""
+        return np.asarray(np.argmax(np.vstack([self.engine_s, self.floor_s]), axis=0))
+
+    def part(self, kernels: slice) -> KernelCosts:
+        """Return the costs of some kernels."""
+        return KernelCosts(**{f.name: getattr(self, f.name)[..., kernels] for f in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,21 +69,21 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
     count, runtime = table.kernel_count, machine.runtime
     machine.check_dtype(table.contractions.dtype)
     contraction_s, partial_ops = _contractions(table.contractions, machine)
-    matrix_s = fold.segment_sum(contraction_s, table.contractions.kernel, count)
-    vector_s = _vector(table, machine, fold.segment_sum(partial_ops, table.contractions.kernel, count))
     memory_s, padded_bytes, ideal_memory_s = _memory(table, machine)
+    busy_s = {
+        "matrix": fold.segment_sum(contraction_s, table.contractions.kernel, count),
+        "vector": _vector(table, machine, fold.segment_sum(partial_ops, table.contractions.kernel, count)),
+        "memory": memory_s,
+    }
+    engine_s = np.stack([busy_s[engine] for engine in ENGINES])
     floor_s = runtime.floor_s + runtime.trace_s * table.kernels.ops
-    converted_s = _conversions(table, machine) * memory_s
+    conversion_s = _conversions(table, machine) * memory_s
     return KernelCosts(
-        matrix_s=matrix_s,
-        vector_s=vector_s,
-        memory_s=memory_s,
+        engine_s=engine_s,
         floor_s=floor_s,
-        conversion_s=converted_s,
+        conversion_s=conversion_s,
         host_s=np.full(count, runtime.host_s),
-        time_s=combine.kernel_time_s(
-            matrix_s, vector_s, memory_s, overlap=runtime.overlap, floor_s=floor_s + converted_s
-        ),
+        time_s=combine.kernel_time_s(engine_s, overlap=runtime.overlap, floor_s=floor_s + conversion_s),
         padded_bytes=padded_bytes,
         ideal_memory_s=ideal_memory_s,
     )
@@ -91,51 +92,42 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
 def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array]:
     """Return matrix time [s] and partial-sum vector operations of every product."""
     runtime = machine.runtime
-    sizes: dict[str, Any] = {"m": c.m, "n": c.n, "k": c.k, "taps": c.taps, "batch": c.batch}
+    product = matrix.Product(m=c.m, n=c.n, k=c.k, taps=c.taps, batch=c.batch)
     on_lanes, one_tap = machine.on_lanes[c.dtype], 1.0 * (c.taps <= 1.0)
     fraction = machine.matrix_fraction + on_lanes * (machine.lane_fraction - machine.matrix_fraction)
     fraction = fraction * (1.0 - one_tap * (1.0 - runtime.product_fraction))
-    grouped = c.grouped * (c.batch > 1.0) * (1.0 - on_lanes)
-    fraction = fraction * (1.0 - grouped * (1.0 - runtime.grouped_fraction))
+    narrow = c.grouped * (c.batch > 1.0) * (1.0 - on_lanes)
+    fraction = fraction * (1.0 - narrow * (1.0 - runtime.grouped_fraction))
     if machine.systolic:
-        array: dict[str, Any] = {
-            "rows": machine.rows,
-            "columns": machine.columns,
-            "units": machine.units,
-            "row_time_s": machine.row_time_s[c.dtype],
-            "weight_load_rows": runtime.weight_load_rows,
-            "fill_rows": machine.fill_rows,
-            "tap_folding": runtime.tap_folding,
-        }
-        apart = matrix.systolic_time_s(**sizes, **array)
-        grouped = matrix.grouped_systolic_time_s(**sizes, **array)
-        time_s = np.where(c.grouped > 0, grouped, apart) / fraction
-        passes = matrix.systolic_passes(c.k, c.taps, rows=machine.rows, tap_folding=runtime.tap_folding)
-        partial_ops = vector.partial_sum_ops(
-            m=c.m, n=c.n, batch=c.batch, passes=passes, ops_per_sum=runtime.partial_sum_ops
-        )
-    else:
-        processors: dict[str, Any] = {
-            "units": machine.units,
-            "unit_macs_per_s": machine.unit_macs_per_s[c.dtype] * fraction,
-            "alignment": machine.alignment[c.dtype],
-            "k_loop": runtime.k_loop_elements,
-            "tile_reuse": machine.tile_reuse[c.dtype],
-            "operand_macs": machine.operand_macs[c.dtype],
-            "batched_tile": machine.batched_tile * on_lanes,
-            "partial_sum_bytes_per_s": machine.bandwidths_bytes_per_s[-1] * machine.bandwidth_fraction,
-        }
-        sizes["n"], sizes["k"], sizes["batch"] = matrix.share_tiles(n=c.n, k=c.k, batch=c.batch, shared=grouped)
-        time_s = matrix.tensorcore_time_s(**sizes, **processors, splits=(1.0 - c.windowed) * (c.batch <= 1.0))
-        if runtime.winograd and (on_lanes * c.patches).any():
-            fast_s = matrix.winograd_time_s(
-                patches=c.patches, m=c.m, n=c.n, k=c.k, **processors,
-                element_bytes=machine.element_bytes[c.dtype], floor_s=runtime.floor_s,
-                bytes_per_s=machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction,
-            )  # fmt: skip
-            time_s = np.where(on_lanes * c.patches > 0, np.minimum(time_s, fast_s), time_s)
-        partial_ops = np.zeros_like(time_s)
-    return time_s, np.asarray(partial_ops)
+        array = matrix.SystolicArray(
+            rows=machine.rows, columns=machine.columns, units=machine.units, row_time_s=machine.row_time_s[c.dtype],
+            weight_load_rows=runtime.weight_load_rows, fill_rows=machine.fill_rows, tap_folding=runtime.tap_folding,
+        )  # fmt: skip
+        apart_s, grouped_s = matrix.systolic_time_s(product, array), matrix.grouped_systolic_time_s(product, array)
+        passes = matrix.systolic_passes(product, array)
+        sums = vector.partial_sum_ops(m=c.m, n=c.n, batch=c.batch, passes=passes, ops_per_sum=runtime.partial_sum_ops)
+        return np.where(c.grouped > 0, grouped_s, apart_s) / fraction, np.asarray(sums)
+    processors = matrix.Processors(
+        units=machine.units,
+        unit_macs_per_s=machine.unit_macs_per_s[c.dtype] * fraction,
+        alignment=machine.alignment[c.dtype],
+        k_loop=runtime.k_loop_elements,
+        tile_reuse=machine.tile_reuse[c.dtype],
+        operand_macs=machine.operand_macs[c.dtype],
+        partial_sum_bytes_per_s=machine.bandwidths_bytes_per_s[-1] * machine.bandwidth_fraction,
+        batched_tile=machine.batched_tile * on_lanes,
+        tiles=machine.tiles,
+        splits=machine.splits,
+    )
+    shared, divisible = matrix.share_tiles(product, shared=narrow), (1.0 - c.windowed) * (c.batch <= 1.0)
+    time_s = matrix.tensorcore_time_s(shared, processors, divisible=divisible)
+    if runtime.winograd and (on_lanes * c.patches).any():
+        fast_s = matrix.winograd_time_s(
+            product, processors, patches=c.patches, element_bytes=machine.element_bytes[c.dtype],
+            bytes_per_s=machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction, floor_s=runtime.floor_s,
+        )  # fmt: skip
+        time_s = np.where(on_lanes * c.patches > 0, np.minimum(time_s, fast_s), time_s)
+    return time_s, np.zeros_like(time_s)
 
 
 def _conversions(table: KernelTable, machine: Machine) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from roofline.cost import combine
-from roofline.simulate.evaluate import BOUNDS
+from roofline.cost.combine import BOUNDS, ENGINES
 
 if TYPE_CHECKING:
     from roofline.simulate.report import Report
@@ -47,9 +47,9 @@ def kernel_frame(report: Report) -> pd.DataFrame:
             "time_s": time_s,
             "share": time_s / report.latency_s,
             "bound": [BOUNDS[i] for i in costs.bound[rows]],
-            "matrix_time_s": times * costs.matrix_s[rows],
-            "vector_time_s": times * costs.vector_s[rows],
-            "memory_time_s": times * costs.memory_s[rows],
+            **{
+                f"{engine}_time_s": times * busy_s[rows] for engine, busy_s in zip(ENGINES, costs.engine_s, strict=True)
+            },
             "floor_s": times * costs.floor_s[rows],
             "conversion_time_s": times * costs.conversion_s[rows],
             "host_s": times * costs.host_s[rows],

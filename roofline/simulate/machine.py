@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from roofline.cost.matrix import SPLITS, TILES
 from roofline.device.spec import Device
 from roofline.dtypes import DTYPES, Precision
 from roofline.graph.op import Layout
@@ -62,6 +63,8 @@ class Machine:
     fetches_again: float
     lanes: float
     sublanes: float
+    tiles: tuple[tuple[int, int], ...] = TILES
+    splits: tuple[int, ...] = SPLITS
 
     @property
     def systolic(self) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from roofline.cost.combine import BOUNDS
 from roofline.files import json_head
-from roofline.simulate.evaluate import BOUNDS
 from roofline.simulate.table import Index
 from roofline.simulate.totals import Totals
 

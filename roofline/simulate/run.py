@@ -243,7 +243,7 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
     report = Report(
         lowered=job.lowered,
         machine=job.machine,
-        costs=KernelCosts(**{name: getattr(costs, name)[kernels] for name in KernelCosts.__dataclass_fields__}),
+        costs=costs.part(kernels),
         image_size=job.arch.image_size if job.arch else None,
         mode=job.policy.mode,
         optimizer=job.policy.optimizer,

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roofline import __version__
+from roofline.cost.combine import ENGINES
 
 if TYPE_CHECKING:
     from roofline.simulate.report import Report
 
-ENGINES = ("matrix", "vector", "memory")
 LANES = ("host", "kernels", *ENGINES)
 PROCESS = 1
 

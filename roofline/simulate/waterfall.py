@@ -63,18 +63,23 @@ def _free_vector(machine: Machine) -> Machine:
 
 
 def _fed_arrays(machine: Machine) -> Machine:
-    runtime = replace(machine.runtime, weight_load_rows=0.0, k_loop_elements=0.0, tile_reuse_elements=0.0)
+    runtime = replace(machine.runtime, weight_load_rows=0.0, k_loop_elements=0.0)
     return replace(machine, runtime=runtime, fill_rows=0.0)
 
 
+Rung: TypeAlias = tuple[str, Callable[[Machine], Machine]]
+#: every engine but that of the ideal compute: what it holds up, and the machine on which it takes no time
+FREE: dict[str, Rung] = {
+    "memory": ("exposed memory", _free_memory),
+    "vector": ("vector contention", _free_vector),
+}
 #: from the real machine down: each rung takes one more flaw away, and the term is what that saves
-LADDER: tuple[tuple[str, Callable[[Machine], Machine]], ...] = (
+LADDER: tuple[Rung, ...] = (
     ("kernel floor", _no_floor),
     ("imperfect overlap", _full_overlap),
     ("achieved rates", _nominal_rates),
     ("layout padding", _no_layout),
-    ("exposed memory", _free_memory),
-    ("vector contention", _free_vector),
+    *FREE.values(),
     ("weight load and fill", _fed_arrays),
 )
 #: from the ideal up to the latency
