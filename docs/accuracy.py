@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from roofline import __version__
-from roofline.analysis.ablate import Ablation, ablate
-from roofline.analysis.calibrate import Calibration, calibrate
-from roofline.analysis.intervals import runtime_interval
-from roofline.analysis.measured import Dataset, Measurement, Options, load
-from roofline.analysis.measured.graphs import GraphSource
-from roofline.analysis.predict import prepare
-from roofline.analysis.validate import Comparison, compare
+from roofline.calibration.ablate import Ablation, ablate
+from roofline.calibration.calibrate import Calibration, calibrate
+from roofline.calibration.intervals import runtime_interval
+from roofline.calibration.measured import Dataset, Measurement, Options, load
+from roofline.calibration.measured.graphs import GraphSource
+from roofline.calibration.predict import prepare
+from roofline.calibration.validate import Comparison, compare
 from roofline.errors import InputError
 from roofline.stats import Accuracy
 

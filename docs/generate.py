@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from roofline.analysis import published as figures
 from roofline.simulate.run import simulate
 from roofline.stats import geometric_mean
+from roofline.studies import published as figures
 
 ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS, PICTURE = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "roofline.png"
@@ -230,7 +230,7 @@ def intensity_section() -> str:
         f"## Naive operational intensity, {said.dtype}, batch {said.batch}\n\n"
         "FLOP/byte before any fusion: every convolution reads its input and writes its output once, squeeze-and-excite "
         "adds one read and one write, weights are shared by the batch "
-        "(`roofline.analysis.intensity.naive_intensity`).\n\n"
+        "(`roofline.studies.intensity.naive_intensity`).\n\n"
         f"{table(('model', 'published', 'counted', 'ratio'), lines)}\n\n"
         f"More than {MISS:.0%} off: {', '.join(map(title, off)) or 'none'}.\n"
     )

@@ -28,18 +28,18 @@ _PUBLIC = {
     "simulate_many": "roofline.simulate.run",
     "Request": "roofline.simulate.run",
     "Report": "roofline.simulate.report",
-    "advise": "roofline.analysis.advise",
-    "annotate_onnx": "roofline.analysis.annotate",
+    "advise": "roofline.studies.advise",
+    "annotate_onnx": "roofline.studies.annotate",
     "edit_stage": "roofline.arch.edit",
-    "compare": "roofline.analysis.compare",
-    "codesign": "roofline.analysis.codesign",
-    "evidence": "roofline.analysis.evidence",
-    "flops_gap": "roofline.analysis.gap",
-    "headlines": "roofline.analysis.headlines",
-    "migrate": "roofline.analysis.migrate",
-    "sensitivity": "roofline.analysis.sensitivity",
-    "stage_choices": "roofline.analysis.choices",
-    "sweep": "roofline.analysis.sweep",
+    "compare": "roofline.studies.compare",
+    "codesign": "roofline.studies.codesign",
+    "evidence": "roofline.studies.evidence",
+    "flops_gap": "roofline.studies.gap",
+    "headlines": "roofline.studies.headlines",
+    "migrate": "roofline.studies.migrate",
+    "sensitivity": "roofline.studies.sensitivity",
+    "stage_choices": "roofline.studies.choices",
+    "sweep": "roofline.studies.sweep",
     "search_space": "roofline.search.spacefile",
     "search_spaces": "roofline.search.spacefile",
     "Space": "roofline.search.space",
@@ -67,17 +67,6 @@ _PUBLIC = {
 __all__ = [*_PUBLIC, "__version__"]
 
 if TYPE_CHECKING:
-    from roofline.analysis.advise import advise as advise
-    from roofline.analysis.annotate import annotate_onnx as annotate_onnx
-    from roofline.analysis.choices import stage_choices as stage_choices
-    from roofline.analysis.codesign import codesign as codesign
-    from roofline.analysis.compare import compare as compare
-    from roofline.analysis.evidence import evidence as evidence
-    from roofline.analysis.gap import flops_gap as flops_gap
-    from roofline.analysis.headlines import headlines as headlines
-    from roofline.analysis.migrate import migrate as migrate
-    from roofline.analysis.sensitivity import sensitivity as sensitivity
-    from roofline.analysis.sweep import sweep as sweep
     from roofline.arch.build import graph as graph
     from roofline.arch.edit import edit_stage as edit_stage
     from roofline.arch.load import model as model
@@ -111,6 +100,17 @@ if TYPE_CHECKING:
     from roofline.simulate.run import Request as Request
     from roofline.simulate.run import simulate as simulate
     from roofline.simulate.run import simulate_many as simulate_many
+    from roofline.studies.advise import advise as advise
+    from roofline.studies.annotate import annotate_onnx as annotate_onnx
+    from roofline.studies.choices import stage_choices as stage_choices
+    from roofline.studies.codesign import codesign as codesign
+    from roofline.studies.compare import compare as compare
+    from roofline.studies.evidence import evidence as evidence
+    from roofline.studies.gap import flops_gap as flops_gap
+    from roofline.studies.headlines import headlines as headlines
+    from roofline.studies.migrate import migrate as migrate
+    from roofline.studies.sensitivity import sensitivity as sensitivity
+    from roofline.studies.sweep import sweep as sweep
 
 
 class _Package(types.ModuleType):

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import roofline as rf
-from roofline.analysis.edits import FREE, NETWORK, PRECISION, edits
 from roofline.arch.blocks.common import kernel_in_depth
 from roofline.arch.build import instances
 from roofline.arch.edit import edit_stage
 from roofline.errors import DoesNotFitError, InputError, UnknownNameError
 from roofline.search.archfile import write_arch
 from roofline.simulate.run import request_of
+from roofline.studies.edits import FREE, NETWORK, PRECISION, edits
 
 RUNS: tuple[dict[str, Any], ...] = (
     {"model": "efficientnet-x-b0", "device": "tpu-v3", "batch": 128},

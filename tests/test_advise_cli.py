@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import roofline as rf
-from roofline.analysis.edits import FREE, NETWORK, PRECISION
 from roofline.cli.advise import KINDS
 from roofline.cli.app import main
+from roofline.studies.edits import FREE, NETWORK, PRECISION
 
 
 def test_advice_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

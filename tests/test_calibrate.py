@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from measured_files import GEMM, GEMM_TEXT, NASBENCH_HEAD, REAL, nasbench_row, real, write
 
-from roofline.analysis.calibrate import Calibration, calibrate, gather_rows, labels
-from roofline.analysis.constants import CONSTANTS, DEFAULT, MOST_FITTED, fitted_constants
-from roofline.analysis.fit import bare_devices, fit, flat_directions, row_weights
-from roofline.analysis.measured import Options, load
-from roofline.analysis.predict import Prepared, prepare
-from roofline.analysis.runtime_file import rewritten, write_runtime
+from roofline.calibration.calibrate import Calibration, calibrate, gather_rows, labels
+from roofline.calibration.constants import CONSTANTS, DEFAULT, MOST_FITTED, fitted_constants
+from roofline.calibration.fit import bare_devices, fit, flat_directions, row_weights
+from roofline.calibration.measured import Options, load
+from roofline.calibration.predict import Prepared, prepare
+from roofline.calibration.runtime_file import rewritten, write_runtime
 from roofline.cli import main
 from roofline.errors import InputError, UnknownNameError
 from roofline.paths import data_files

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import roofline as rf
-from roofline.analysis.evidence import Evidence
+from roofline.studies.evidence import Evidence
 
 FOLDER = Path(__file__).resolve().parent.parent / "roofline"
 
@@ -19,7 +19,7 @@ def evidence() -> Evidence:
 
 
 def test_every_published_latency_is_there(evidence: Evidence) -> None:
-    figures = tomllib.loads((FOLDER / "analysis" / "published.toml").read_text())["latency"]["ms"]
+    figures = tomllib.loads((FOLDER / "studies" / "published.toml").read_text())["latency"]["ms"]
     assert len(evidence.latencies) == sum(len(devices) for devices in figures.values())
     for row in evidence.latencies.to_dict("records"):
         assert row["published_ms"] == figures[row["model"]][row["device"]]

@@ -12,9 +12,9 @@ import pytest
 from matplotlib.text import Text
 
 import roofline as rf
-from roofline.analysis.gap import FlopsGap
 from roofline.cli import main
 from roofline.errors import InputError, UnknownNameError
+from roofline.studies.gap import FlopsGap
 
 MODELS = ["efficientnet-b0", "efficientnet-b1", "efficientnet-x-b0", "resnet-50"]
 DEVICES = ["tpu-v3", "v100"]

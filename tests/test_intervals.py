@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from measured_files import NASBENCH_HEAD, nasbench_row, write
 
-from roofline.analysis.calibrate import calibrate
-from roofline.analysis.intervals import covered, runtime_interval, write_interval
-from roofline.analysis.measured import Options
+from roofline.calibration.calibrate import calibrate
+from roofline.calibration.intervals import covered, runtime_interval, write_interval
+from roofline.calibration.measured import Options
 from roofline.errors import InputError
 from roofline.runtime.load import runtimes
 from roofline.simulate.interval import IntervalFile, RuntimeInterval, interval, kind_shares, known_intervals

@@ -20,15 +20,14 @@ from measured_files import (
     write,
 )
 
-from roofline.analysis import published
-from roofline.analysis.baselines import macs
-from roofline.analysis.columns import merge_equal_kernels
-from roofline.analysis.measured import FORMATS, Options, load
-from roofline.analysis.measured.graphs import GraphSource
-from roofline.analysis.measured.types import TimmNetwork
-from roofline.analysis.predict import prepare
 from roofline.arch.build import graph
 from roofline.arch.spec import Arch
+from roofline.calibration.baselines import macs
+from roofline.calibration.columns import merge_equal_kernels
+from roofline.calibration.measured import FORMATS, Options, load
+from roofline.calibration.measured.graphs import GraphSource
+from roofline.calibration.measured.types import TimmNetwork
+from roofline.calibration.predict import prepare
 from roofline.device.load import device
 from roofline.dtypes import precision
 from roofline.errors import InputError
@@ -37,6 +36,7 @@ from roofline.runtime.load import runtime
 from roofline.simulate.evaluate import block_costs, kernel_costs
 from roofline.simulate.lowering import lower_graph
 from roofline.simulate.machine import machine_for
+from roofline.studies import published
 
 
 def test_timm_row(tmp_path: Path) -> None:

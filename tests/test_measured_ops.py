@@ -6,10 +6,10 @@ from pathlib import Path
 
 from measured_files import CONV_HEAD, GEMM, GEMM_TEXT, XLA_TEXT, write
 
-from roofline.analysis.baselines import macs
-from roofline.analysis.measured import load
-from roofline.analysis.measured.types import SingleOp
-from roofline.analysis.predict import prepare
+from roofline.calibration.baselines import macs
+from roofline.calibration.measured import load
+from roofline.calibration.measured.types import SingleOp
+from roofline.calibration.predict import prepare
 
 
 def test_deepbench_gemm(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from matplotlib.text import Text
 
 import roofline as rf
-from roofline.analysis.migrate import Migration
 from roofline.cli import main
 from roofline.errors import InputError
+from roofline.studies.migrate import Migration
 
 MODELS = ["efficientnet-b0", "efficientnet-b1", "efficientnet-x-b0"]
 

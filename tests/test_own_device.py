@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import roofline as rf
-from roofline.analysis.constants import fitted_constants
-from roofline.analysis.draft import Best, Rate, base_runtime, draft_device
-from roofline.analysis.fit import Fit, FlatDirection
-from roofline.analysis.own_device import OWN_GPU, TOLD_BY, calibrate_folder, next_measurements, read_rows
-from roofline.analysis.validate import validate
+from roofline.calibration.constants import fitted_constants
+from roofline.calibration.draft import Best, Rate, base_runtime, draft_device
+from roofline.calibration.fit import Fit, FlatDirection
+from roofline.calibration.own_device import OWN_GPU, TOLD_BY, calibrate_folder, next_measurements, read_rows
+from roofline.calibration.validate import validate
 from roofline.cli.app import main
 from roofline.errors import InputError
 from roofline.graph.builder import GraphBuilder

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import roofline as rf
-from roofline.analysis.profile import compare_profile, read_trace
+from roofline.calibration.profile import compare_profile, read_trace
 from roofline.cli.app import main
 from roofline.errors import InputError, UnknownOpError
 

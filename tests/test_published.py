@@ -11,10 +11,10 @@ import pytest
 from pages import ROOT, assert_up_to_date, generator
 
 import roofline as rf
-from roofline.analysis import published as figures
-from roofline.analysis.intensity import graph_intensity, naive_intensity
 from roofline.graph.builder import GraphBuilder
 from roofline.stats import geometric_mean
+from roofline.studies import published as figures
+from roofline.studies.intensity import graph_intensity, naive_intensity
 
 #: a table of the paper's results that is not part of the project
 TABLE = ROOT.parent / "shared" / "reference" / "effnetx_paper_table.csv"

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from measured_files import CONV_HEAD, GEMM, GEMM_TEXT, NASBENCH_HEAD, REAL, XLA_TEXT, nasbench_row, real, write
 
-from roofline.analysis.ablate import EFFECTS, ablate
-from roofline.analysis.baselines import proportional, traffic, two_terms
-from roofline.analysis.measured import Options, load
-from roofline.analysis.offsets import Call, best_call, with_offsets
-from roofline.analysis.predict import prepare
-from roofline.analysis.validate import validate
 from roofline.arch.nasbench import accel_nasbench_arch
+from roofline.calibration.ablate import EFFECTS, ablate
+from roofline.calibration.baselines import proportional, traffic, two_terms
+from roofline.calibration.measured import Options, load
+from roofline.calibration.offsets import Call, best_call, with_offsets
+from roofline.calibration.predict import prepare
+from roofline.calibration.validate import validate
 from roofline.cli import main
 from roofline.errors import InputError
 from roofline.runtime.load import runtime

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import roofline as rf
-from roofline.analysis.sweep import points_of, rows_of
 from roofline.cli import main
 from roofline.device.variant import device_fields
 from roofline.errors import InputError, UnknownNameError
+from roofline.studies.sweep import points_of, rows_of
 
 HBM = "hbm.bandwidth_bytes_per_s"
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-#: as `roofline.analysis.edits` has them, without the cost of its import
+#: as `roofline.studies.edits` has them, without the cost of its import
 KINDS = ("free", "precision", "network")
 SHOWN = ("description", "kind", "setting", "latency_ms", "latency_change", "throughput_change", "macs_change")
 LEGEND = "free: same outputs; precision: other numbers; network: another function, accuracy not predicted"

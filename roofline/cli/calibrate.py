@@ -18,7 +18,7 @@ from roofline.text import significant
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from roofline.analysis.calibrate import Calibration
+    from roofline.calibration.calibrate import Calibration
     from roofline.stats import Accuracy
 
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What is printed: table or json.")]
@@ -77,9 +77,9 @@ def command(
         return
     if runtime is None:
         raise InputError("name the runtime to fit with --runtime, or give a folder that `roofline measure` filled")
-    from roofline.analysis.calibrate import calibrate, own_tables
-    from roofline.analysis.measured import Options
-    from roofline.analysis.runtime_file import write_runtime
+    from roofline.calibration.calibrate import calibrate, own_tables
+    from roofline.calibration.measured import Options
+    from roofline.calibration.runtime_file import write_runtime
 
     folds = [name for name in words(leave_out or ["family", "device"]) if name != "none"]
     found = calibrate(
@@ -93,7 +93,7 @@ def command(
     if file is not None:
         write_runtime(found, file)
     if intervals is not None:
-        from roofline.analysis.intervals import runtime_interval, write_interval
+        from roofline.calibration.intervals import runtime_interval, write_interval
 
         write_interval(found.runtime.name, runtime_interval(found), intervals)
     if form is Format.json:

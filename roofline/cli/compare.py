@@ -100,7 +100,7 @@ def command(
 
 def row(report: Report) -> dict[str, Any]:
     """Return the run as one flat row: what `rf.compare` says of it, and how its time divides."""
-    from roofline.analysis.compare import COLUMNS
+    from roofline.studies.compare import COLUMNS
 
     shares = {f"{name}_share": share for name, share in report.bound_shares.items()}
     return {name: getattr(report, name) for name in COLUMNS} | shares

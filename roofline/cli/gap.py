@@ -30,7 +30,7 @@ from roofline.text import significant
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from roofline.analysis.gap import FlopsGap
+    from roofline.studies.gap import FlopsGap
 
 
 def command(

@@ -23,8 +23,8 @@ def check_left_out(backend: Backend, folder: Path, dtypes: list[str], *, small: 
     """
     from dataclasses import replace
 
-    from roofline.analysis.own_device import RESULT
-    from roofline.analysis.validate import validate
+    from roofline.calibration.own_device import RESULT
+    from roofline.calibration.validate import validate
     from roofline.cli.measure import progress_bar, report
     from roofline.measure.run import measure
     from roofline.measure.store import LEFT_OUT

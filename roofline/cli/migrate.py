@@ -29,8 +29,8 @@ from roofline.text import percent, significant
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from roofline.analysis.migrate import Migration
     from roofline.device.spec import Device
+    from roofline.studies.migrate import Migration
 
 T = TypeVar("T")
 

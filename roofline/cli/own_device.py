@@ -20,7 +20,7 @@ from roofline.text import percent, significant
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from roofline.analysis.calibrate import Calibration
+    from roofline.calibration.calibrate import Calibration
 
 PICTURE = "calibration.png"
 
@@ -35,7 +35,7 @@ def calibrate_own(
     InputError
         It is no folder of measurements, has too few of them, or was calibrated before.
     """
-    from roofline.analysis.own_device import RESULT, calibrate_folder, next_measurements
+    from roofline.calibration.own_device import RESULT, calibrate_folder, next_measurements
 
     if (folder / RESULT).exists() and not force:
         raise InputError(f"{str(folder)!r} is calibrated: give --force to fit it again")

@@ -12,12 +12,12 @@ from roofline.files import json_text
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
-    from roofline.analysis.profile import Line, ProfileComparison
+    from roofline.calibration.profile import Line, ProfileComparison
 
 
 def compare(path: Path, device: str, runtime: str | None, *, shown: int, form: Format) -> None:
     """Print the ops of a trace beside their predictions."""
-    from roofline.analysis.profile import compare_profile
+    from roofline.calibration.profile import compare_profile
 
     found = compare_profile(path, device, runtime)
     if form is Format.json:

@@ -17,7 +17,7 @@ from roofline.text import percent, significant
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from roofline.analysis.validate import Comparison, Validation
+    from roofline.calibration.validate import Comparison, Validation
     from roofline.stats import Accuracy
 
 COLUMNS = ("rows", "MAPE", "scaled", "median", "bias", "tau", "Spearman", "within 10 %", "within 20 %")
@@ -69,8 +69,8 @@ def command(
         return
     if not files:
         raise InputError("give files of measurements, or --torch-profile with a trace")
-    from roofline.analysis.measured import Options
-    from roofline.analysis.validate import validate
+    from roofline.calibration.measured import Options
+    from roofline.calibration.validate import validate
     from roofline.passes.layout import check_layout
 
     options = Options(

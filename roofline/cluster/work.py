@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from roofline.analysis.compare import COLUMNS
-from roofline.analysis.sweep import Point, points_of, rows_of
 from roofline.cluster.networks import network_of
 from roofline.cluster.plan import Plan, Unit
 from roofline.errors import InputError, RooflineError
 from roofline.graph.opgraph import OpGraph
+from roofline.studies.compare import COLUMNS
+from roofline.studies.sweep import Point, points_of, rows_of
 
 Row = dict[str, Any]
 #: columns that a sweep's rows have beside those of `compare`

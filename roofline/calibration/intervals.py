@@ -1,0 +1,128 @@
+"""Widths of prediction intervals, from networks that a fit had not seen."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from roofline.calibration.calibrate import Calibration
+from roofline.calibration.predict import Group
+from roofline.errors import InputError
+from roofline.files import atomic
+from roofline.numeric import Array
+from roofline.simulate.evaluate import kernel_costs
+from roofline.simulate.interval import COVERAGE, IntervalFile, RuntimeInterval
+from roofline.specfile import load_spec
+from roofline.stats import conformal_quantile
+
+#: a kind of kernel has calibration data when it takes this share of the time ...
+ENOUGH_SHARE = 0.01
+#: ... in this many rows
+ENOUGH_ROWS = 20
+DIGITS = 3
+
+
+def runtime_interval(
+    found: Calibration, coverage: float = COVERAGE, today: datetime.date | None = None
+) -> RuntimeInterval:
+    """Return the widths that a calibration's left-out networks give.
+
+    Raises
+    ------
+    InputError
+        The calibration left out no networks by family (or fifth), or too few for the coverage.
+    """
+    families = _log_errors(found, ("family", "fifth"))
+    scores = np.concatenate(list(families.values())) if families else np.zeros(0)
+    half_width = conformal_quantile(scores, coverage)
+    if not np.isfinite(half_width):
+        raise InputError(f"{len(scores)} networks left out are too few for an interval at {coverage:.0%}")
+    devices = _log_errors(found, ("device",))
+    spread = conformal_quantile(np.concatenate(list(devices.values())), coverage) if devices else np.inf
+    networks = [m for m in found.prepared.measurements if m.network]
+    when = (today or datetime.date.today()).isoformat()
+    return RuntimeInterval(
+        coverage=coverage,
+        half_width=round(half_width, DIGITS),
+        new_device=round(spread, DIGITS) if np.isfinite(spread) else None,
+        covered=covered(families.values(), coverage),
+        rows=len(scores),
+        families=tuple(families),
+        devices=tuple(sorted({m.device for m in networks})),
+        dtypes=tuple(sorted({m.dtype for m in networks})),
+        kinds=calibrated_kinds(found),
+        source=f"roofline calibrate, {when}: networks left out by family, then predicted",
+    )
+
+
+def _log_errors(found: Calibration, ways: tuple[str, ...]) -> dict[str, Array]:
+    """Return |log(predicted / measured)| of the networks that were left out, by what they were left out with."""
+    rows, errors = found.prepared.measurements, {}
+    for held_out in found.held_out:
+        networks = np.array([rows[i].network for i in held_out.rows])
+        if held_out.by in ways and networks.any():
+            measured_s = np.array([rows[i].latency_s for i in held_out.rows])
+            errors[held_out.name] = np.abs(np.log(held_out.predicted_s / measured_s))[networks]
+    return errors
+
+
+def covered(groups: Iterable[Array], coverage: float) -> float | None:
+    """Return the share of rows inside the interval that the other groups' rows give; None for a single group."""
+    parts = list(groups)
+    if len(parts) < 2:
+        return None
+    inside = []
+    for i, scores in enumerate(parts):
+        others = np.concatenate([part for j, part in enumerate(parts) if j != i])
+        inside.append(scores <= conformal_quantile(others, coverage))
+    return round(float(np.mean(np.concatenate(inside))), DIGITS)
+
+
+def calibrated_kinds(found: Calibration) -> tuple[str, ...]:
+    """Return the kinds of kernels that enough fitted rows spend enough time in."""
+    rows: dict[str, int] = {}
+    for group in found.prepared.groups:
+        for kind, share in kind_shares(group).items():
+            rows[kind] = rows.get(kind, 0) + int((share >= ENOUGH_SHARE).sum())
+    return tuple(sorted(kind for kind, count in rows.items() if count >= ENOUGH_ROWS))
+
+
+def kind_shares(group: Group) -> dict[str, Array]:
+    """Return, for each kind of kernel, its share of every row's device time under the group's own runtime."""
+    table, k = group.table, group.table.kernels
+    kinds = np.array([label.kind for label in table.labels])[k.label]
+    time_s = k.times * kernel_costs(table, group.machine(group.runtime, group.device)).time_s
+    whole = group.total_of_kernels(time_s)
+    return {str(kind): group.total_of_kernels(time_s * (kinds == kind)) / whole for kind in np.unique(kinds)}
+
+
+def write_interval(runtime: str, width: RuntimeInterval, path: Path) -> None:
+    """Put the widths of one runtime into a file of intervals, in place of what it had.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    known = dict(load_spec(path, IntervalFile).runtimes) if path.is_file() else {}
+    known[runtime] = width
+    parts = [HEAD]
+    for name, entry in sorted(known.items()):
+        lines = [f"[runtimes.{name}]"]
+        for field in RuntimeInterval.model_fields:
+            value = getattr(entry, field)
+            if value is not None:
+                shown = list(value) if isinstance(value, tuple) else value
+                lines.append(f"{field} = {json.dumps(shown, ensure_ascii=False)}")
+        parts.append("\n".join(lines))
+    with atomic(path) as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+HEAD = """# How far predictions may be off: bounds on |log(measured / predicted)| of networks left out of a fit.
+# Written by `roofline calibrate --intervals`. half_width: families the fit had not seen; new_device: devices it had not
+# seen; covered: share of networks inside, each family judged by the others."""

@@ -1,0 +1,177 @@
+"""Networks of pytorch-image-models as op graphs, traced when needed and kept in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import warnings
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from roofline.calibration.columns import merge_equal_kernels
+from roofline.calibration.measured.types import SavedGraph, TimmNetwork
+from roofline.errors import InputError, RooflineError
+from roofline.files import atomic
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Norm
+from roofline.graph.serial import load_graph
+from roofline.measure.timm_networks import build, import_timm
+from roofline.passes.pipeline import Policy
+from roofline.simulate.lowering import lower_graph
+from roofline.simulate.table import KernelTable
+
+#: what of the package's code decides how a traced graph looks, and how its kernel table does
+GRAPH_CODE = ("frontends", "graph", "calibration/measured/graphs.py")
+TABLES = ("simulate/table.py", "simulate/build.py", "simulate/lowering.py", "calibration/columns.py")
+TABLE_CODE = (*GRAPH_CODE, "passes", "work", *TABLES)
+#: a tag that newer releases no longer accept; the network is the same without it
+RETIRED_TAGS = ("_sam",)
+T = TypeVar("T")
+
+
+class GraphSource:
+    """Builds the networks that results files name; a folder keeps them between runs.
+
+    Parameters
+    ----------
+    folder
+        Where graphs and kernel tables are kept, as pickles of this package's own classes: name a folder that only you
+        write to. They are made again when the code that makes them changes. None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self.known: dict[tuple[TimmNetwork, int], OpGraph | RooflineError] = {}
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def graph(self, network: TimmNetwork, batch: int) -> OpGraph:
+        """Return a network at a batch size.
+
+        Raises
+        ------
+        RooflineError
+            It cannot be built or lowered, or PyTorch or timm is not installed.
+        """
+        key = (network, batch)
+        if key not in self.known:
+            try:
+                self.known[key] = self._kept((network, batch), GRAPH_CODE, OpGraph, lambda: trace(network, batch))
+            except RooflineError as error:
+                self.known[key] = error
+        found = self.known[key]
+        if isinstance(found, RooflineError):
+            raise found
+        return found
+
+    def table(self, network: TimmNetwork | SavedGraph, batch: int, rules: Policy) -> KernelTable:
+        """Return the kernels of a network under a runtime's policy, equal ones merged; a saved graph has its own batch.
+
+        Raises
+        ------
+        RooflineError
+            It cannot be built or lowered, or PyTorch or timm is not installed.
+        """
+        if isinstance(network, SavedGraph):
+            return merge_equal_kernels(lower_graph(load_graph(network.path), rules).table)
+        return self._kept(
+            (network, batch, rules),
+            TABLE_CODE,
+            KernelTable,
+            lambda: merge_equal_kernels(lower_graph(self.graph(network, batch), rules).table),
+        )
+
+    def _kept(self, what: tuple[Any, ...], code: tuple[str, ...], kind: type[T], make: Callable[[], T]) -> T:
+        if self.folder is None:
+            return make()
+        digest = hashlib.sha256(f"{what!r}{_fingerprint(code)}".encode()).hexdigest()[:24]
+        path = self.folder / f"{what[0].name}-{digest}.pickle"
+        if path.is_file():
+            with suppress(pickle.UnpicklingError, AttributeError, ImportError, EOFError):
+                found = pickle.loads(path.read_bytes())
+                if isinstance(found, kind):
+                    return found
+        made = make()
+        with atomic(path) as temporary:
+            temporary.write_bytes(pickle.dumps(made))
+        return made
+
+
+def trace(network: TimmNetwork, batch: int) -> OpGraph:
+    """Return a network as the PyTorch front end lowers it, without weights.
+
+    Raises
+    ------
+    InputError
+        PyTorch or timm is not installed, or timm has no such network or does not build it at this size.
+    UnknownOpError
+        An op of it has no rule.
+    """
+    try:
+        import torch
+
+        from roofline.frontends.torch import from_torch
+    except ImportError:
+        raise InputError("networks of pytorch-image-models need PyTorch: pip install 'roofline[torch]' timm") from None
+    module = _module(network)
+    image = torch.empty(batch, 3, network.image_size, network.image_size, device="meta")
+    plain = network.low_norms == "convolutional" and hasattr(module, "patch_embed")
+    low = {
+        name
+        for name, part in module.named_modules()
+        if network.low_norms != "none"
+        and hasattr(part, "_fast_norm")
+        and not (plain and type(part).__name__ == "LayerNorm")
+    }
+    return low_precision_norms(from_torch(module, (image,), name=network.name), low)
+
+
+def low_precision_norms(graph: OpGraph, modules: Set[str]) -> OpGraph:
+    """Return a graph whose norms in these modules stay in the low precision of autocast, as timm's option makes them.
+
+    The published results were measured with it (`roofline.calibration.measured.networks`).
+    """
+    ops = {
+        i: replace(op, low_precision=True) if isinstance(op, Norm) and i.rpartition("/")[0] in modules else op
+        for i, op in graph.ops.items()
+    }
+    return OpGraph(ops, graph.tensors, graph.outputs, graph.name)
+
+
+def _module(network: TimmNetwork) -> Any:
+    import torch
+
+    timm = import_timm()
+    name = network.name
+    for tag in RETIRED_TAGS:
+        name = name.removesuffix(tag)
+    with torch.device("meta"), warnings.catch_warnings(), _attention(timm, network.fused_attention):
+        warnings.simplefilter("ignore")
+        return build(name, network.image_size).eval()
+
+
+@contextmanager
+def _attention(timm: Any, fused: bool) -> Iterator[None]:
+    """Have networks that are built inside use fused attention or not."""
+    before = bool(timm.layers.use_fused_attn())
+    timm.layers.set_fused_attn(fused and before)
+    try:
+        yield
+    finally:
+        timm.layers.set_fused_attn(before)
+
+
+@lru_cache(maxsize=4)
+def _fingerprint(code: tuple[str, ...]) -> str:
+    """Return a digest of files and folders of the package."""
+    root = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for name in code:
+        place = root / name
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,254 @@
+"""Predictions for many measured rows at once: rows become columns, and constants may vary from call to call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from roofline.arch.block import out_ports
+from roofline.calibration.columns import take_blocks
+from roofline.calibration.measured.graphs import GraphSource
+from roofline.calibration.measured.types import Measurement, Rejected, SavedGraph, SingleOp, TimmNetwork
+from roofline.cost import fold
+from roofline.device.load import device as load_device
+from roofline.device.spec import Device
+from roofline.dtypes import Precision, precision
+from roofline.errors import RooflineError
+from roofline.graph.op import Layout
+from roofline.numeric import Array, ceil_div
+from roofline.passes.pipeline import Policy, policy
+from roofline.runtime.load import runtime as load_runtime
+from roofline.runtime.spec import Runtime
+from roofline.simulate.evaluate import block_costs, kernel_costs
+from roofline.simulate.lowering import Step, lower_blocks, steps_of
+from roofline.simulate.machine import Machine, machine_for
+from roofline.simulate.table import Index, KernelTable, concat_tables
+from roofline.stats import Accuracy, accuracy
+
+Adapt = Callable[[Runtime], Runtime]
+Change = Callable[[Machine], Machine]
+
+
+def accuracy_per_example(measurements: Sequence[Measurement], predicted_s: Array) -> Accuracy:
+    """Return how predictions [s] compare with rows, per example: large networks run with smaller batches."""
+    examples = np.array([1.0 * m.batch for m in measurements])
+    measured_s = np.array([m.latency_s for m in measurements])
+    return accuracy(predicted_s / examples, measured_s / examples)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """Rows on one machine: their distinct blocks as a table, and the blocks that each row runs.
+
+    Attributes
+    ----------
+    places
+        Position of each row in the list that was prepared.
+    step_row, owner
+        Block of the table, and row of the group, of every step of every row.
+    networks
+        Which rows are whole networks: they pay the program and the host too.
+    """
+
+    device: Device
+    runtime: Runtime
+    precision: Precision
+    layout: Layout
+    cores: int
+    table: KernelTable
+    places: Index
+    step_row: Index
+    owner: Index
+    networks: Array
+
+    def machine(self, runtime: Runtime, device: Device) -> Machine:
+        """Return one core of the device under another set of constants."""
+        return machine_for(device, runtime, self.precision, self.layout, self.cores)
+
+    def total(self, per_block: Array) -> Array:
+        """Return a column of blocks summed over the blocks of each row."""
+        return fold.segment_sum(per_block[self.step_row], self.owner, len(self.places))
+
+    def total_of_kernels(self, per_kernel: Array) -> Array:
+        """Return a column of kernels summed over the kernels of each row."""
+        return self.total(fold.segment_sum(per_kernel, self.table.kernels.block, self.table.block_count))
+
+    def latency_s(self, runtime: Runtime, device: Device, change: Change | None = None) -> Array:
+        """Return the predicted time of each row [s]."""
+        machine = self.machine(runtime, device)
+        blocks = block_costs(self.table, kernel_costs(self.table, change(machine) if change else machine))
+        device_s, host_s = self.total(blocks.device_s), self.total(blocks.host_s)
+        whole = fold.latency_s(device_s, host_s, program_s=runtime.program_s)
+        return np.where(self.networks > 0, whole, device_s)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """Measured rows that can be predicted, as columns.
+
+    Attributes
+    ----------
+    measurements
+        The rows, in the order of every array that the methods return.
+    rejected
+        Rows that cannot be built, with the reason.
+    """
+
+    measurements: tuple[Measurement, ...]
+    groups: tuple[Group, ...]
+    rejected: tuple[Rejected, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.measurements)
+
+    @property
+    def measured_s(self) -> Array:
+        """Measured time of each row."""
+        return np.array([m.latency_s for m in self.measurements], dtype=np.float64)
+
+    def predict(
+        self,
+        runtimes: Adapt | None = None,
+        devices: Mapping[str, Device] | None = None,
+        change: Change | None = None,
+    ) -> Array:
+        """Return the predicted time of each row [s], without what the measuring program adds.
+
+        Parameters
+        ----------
+        runtimes
+            Gives the runtime to use in place of each row's own; it must have the same fusion policy.
+        devices
+            Devices to use in place of those of the same name.
+        change
+            Gives the machine to use in place of the one that device and runtime make.
+        """
+        found = np.empty(len(self.measurements))
+        for group in self.groups:
+            runtime = runtimes(group.runtime) if runtimes else group.runtime
+            found[group.places] = group.latency_s(runtime, (devices or {}).get(group.device.name, group.device), change)
+        return found
+
+    def gather(self, column: Callable[[Group], Array]) -> Array:
+        """Return one number per row from a function that gives those of a group."""
+        found = np.empty(len(self.measurements))
+        for group in self.groups:
+            found[group.places] = column(group)
+        return found
+
+    def subset(self, keep: Sequence[bool] | Array) -> Prepared:
+        """Return only some rows; the columns are shared, not computed again."""
+        mask = np.asarray(keep, dtype=bool)
+        new_place = np.cumsum(mask) - 1
+        groups = []
+        for group in self.groups:
+            inside = mask[group.places]
+            if inside.any():
+                steps = inside[group.owner]
+                used, step_row = np.unique(group.step_row[steps], return_inverse=True)
+                table = take_blocks(group.table, used)
+                owner = (np.cumsum(inside) - 1)[group.owner[steps]]
+                groups.append(
+                    replace(
+                        group, places=new_place[group.places[inside]], step_row=step_row, owner=owner, table=table,
+                        networks=group.networks[inside],
+                    )
+                )  # fmt: skip
+        kept = tuple(m for m, wanted in zip(self.measurements, mask, strict=True) if wanted)
+        return Prepared(measurements=kept, groups=tuple(groups), rejected=self.rejected)
+
+
+def prepare(
+    measurements: Sequence[Measurement], *, graphs: GraphSource | None = None, adapt: Adapt | None = None
+) -> Prepared:
+    """Return the rows as columns; those that cannot be built are rejected one by one.
+
+    Parameters
+    ----------
+    graphs
+        Builds networks that files name; by default without keeping them.
+    adapt
+        Gives the runtime to lower each row for, in place of its own (another fusion policy, say).
+    """
+    graphs = graphs or GraphSource()
+    keys: dict[tuple[Any, ...], list[Measurement]] = {}
+    for m in measurements:
+        key = (m.device, m.runtime, m.dtype, m.layout, m.cores, m.mode, m.optimizer, type(m.workload))
+        keys.setdefault(key, []).append(m)
+    kept: list[Measurement] = []
+    groups: list[Group] = []
+    rejected: list[Rejected] = []
+    for rows in keys.values():
+        known = len(rejected)
+        try:
+            group, good = _group(rows, graphs, adapt, rejected)
+        except RooflineError as error:
+            rejected[known:] = [Rejected(row=m.row, reason=str(error)) for m in rows]
+            continue
+        if good:
+            groups.append(replace(group, places=np.arange(len(good)) + len(kept)))
+            kept.extend(good)
+    return Prepared(measurements=tuple(kept), groups=tuple(groups), rejected=tuple(rejected))
+
+
+def _group(
+    rows: list[Measurement], graphs: GraphSource, adapt: Adapt | None, rejected: list[Rejected]
+) -> tuple[Group, list[Measurement]]:
+    first = rows[0]
+    device = load_device(first.device)
+    runtime = load_runtime(first.runtime, device.kind)
+    runtime = adapt(runtime) if adapt else runtime
+    found, layout = precision(first.dtype), first.layout or runtime.default_layout
+    single = isinstance(first.workload, SingleOp | TimmNetwork | SavedGraph)
+    cores = first.cores or (1 if single else device.cores)
+    machine_for(device, runtime, found, layout, cores)  # refuses what the device lacks
+    rules = policy(runtime, found, layout, first.mode, first.optimizer)
+    good: list[Measurement] = []
+    tables: list[KernelTable] = []
+    steps: list[list[Step]] = []
+    for m in rows:
+        try:
+            if isinstance(m.workload, TimmNetwork | SavedGraph):
+                tables.append(graphs.table(m.workload, m.batch, rules))
+            elif isinstance(m.workload, SingleOp):
+                steps.append([(m.workload.block, m.workload.ports)])
+            else:
+                steps.append(steps_of(m.workload, int(ceil_div(m.batch, cores)), rules))
+            good.append(m)
+        except RooflineError as error:
+            rejected.append(Rejected(row=m.row, reason=str(error)))
+    if tables:
+        table, step_row, owner = concat_tables(tables), np.arange(len(tables)), np.arange(len(tables))
+    else:
+        good, table, step_row, owner = _lower(good, steps, rules, rejected)
+    group = Group(
+        device=device, runtime=runtime, precision=found, layout=layout, cores=cores, table=table,
+        places=np.arange(len(good)), step_row=step_row, owner=owner, networks=np.array([1.0 * m.network for m in good]),
+    )  # fmt: skip
+    return group, good
+
+
+def _lower(
+    rows: list[Measurement], steps: list[list[Step]], rules: Policy, rejected: list[Rejected]
+) -> tuple[list[Measurement], KernelTable, Index, Index]:
+    """Return the rows that build, the table of their blocks, and the block and row of every step."""
+    flat = [step for of_row in steps for step in of_row]
+    try:
+        table, row_of = lower_blocks(flat, rules)
+    except RooflineError as error:  # a whole template failed: find the rows that are to blame
+        good = []
+        for m, of_row in zip(rows, steps, strict=True):
+            try:
+                for block, ports in of_row:
+                    out_ports(block, ports)
+                good.append((m, of_row))
+            except RooflineError as reason:
+                rejected.append(Rejected(row=m.row, reason=str(reason)))
+        if not good or len(good) == len(rows):
+            raise error
+        return _lower([m for m, _ in good], [of_row for _, of_row in good], rules, rejected)
+    step_row = np.array([row_of[step] for step in flat], dtype=np.int64)
+    return rows, table, step_row, np.repeat(np.arange(len(steps)), [len(of_row) for of_row in steps])
