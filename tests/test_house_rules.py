@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("simulate",),
     ("measure",),
     ("calibration", "search", "studies"),
+    ("analysis",),  # the former name of studies
     ("cluster",),
     ("__init__",),  # the public surface
     ("serve",),
@@ -191,8 +192,8 @@ def test_nothing_is_left_unfinished(path: Path) -> None:
 
 
 def test_no_python_file_is_long() -> None:
-    long = {identify(p): n for p in tree() if p.suffix == ".py" and (n := len(p.read_text().splitlines())) > 300}
-    assert not long, f"over 300 lines, split them: {long}"
+    long = {identify(p): n for p in tree() if p.suffix == ".py" and (n := len(p.read_text().splitlines())) > 400}
+    assert not long, f"over 400 lines, split them: {long}"
 
 
 def test_no_file_mentions_a_path_of_somebodys_machine() -> None:

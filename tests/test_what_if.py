@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from pathlib import Path
@@ -128,6 +129,12 @@ def test_what_cannot_run_is_an_error_or_a_row() -> None:
 def test_mistakes_in_a_sweep(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         rf.sweep(["resnet-18"], ["v100"], **options)
+
+
+def test_the_former_import_path_warns_and_leads_here() -> None:
+    with pytest.warns(DeprecationWarning, match=r"import from roofline\.studies"):
+        former = importlib.import_module("roofline.analysis.sweep")
+    assert former.points_of is points_of
 
 
 # hardware and networks together --------------------------------------------------------------------------------------
