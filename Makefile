@@ -41,7 +41,7 @@ check: .venv/installed-test
 	$(BIN)/python -m pytest
 
 notebooks: .venv/installed-test
-	$(BIN)/python notebooks/execute.py
+	$(BIN)/python tools/execute_notebooks.py
 
 docs: .venv/installed-docs
 	$(BIN)/python -m mkdocs build --strict
@@ -89,7 +89,7 @@ test-pythons:
 MEASUREMENTS ?=
 accuracy: .venv/installed-accuracy
 	@test -n "$(MEASUREMENTS)" || { echo "error: make accuracy MEASUREMENTS=path/to/measurements" >&2; exit 1; }
-	$(BIN)/python docs/accuracy.py "$(MEASUREMENTS)" --cache .venv/traced
+	$(BIN)/python tools/accuracy.py "$(MEASUREMENTS)" --cache .venv/traced
 
 format: .venv/installed-test
 	$(BIN)/ruff format

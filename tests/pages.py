@@ -15,8 +15,8 @@ NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?")
 
 
 def generator() -> dict[str, Any]:
-    """Return the functions of ``docs/generate.py``."""
-    return runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    """Return the functions of ``tools/generate.py``."""
+    return runpy.run_path(str(ROOT / "tools" / "generate.py"))
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -24,7 +24,7 @@ def blocks(page: Path, language: str) -> list[str]:
     return [text for name, text in FENCE.findall(page.read_text(encoding="utf-8")) if name == language]
 
 
-def assert_up_to_date(page: str, now: str, by: str = "docs/generate.py") -> None:
+def assert_up_to_date(page: str, now: str, by: str = "tools/generate.py") -> None:
     """Raise unless two texts agree: in every word, and in every number to a unit of its last digit.
 
     Blanks and rulers are not compared: tables widen with their numbers.

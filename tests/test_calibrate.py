@@ -249,7 +249,7 @@ def test_the_h100_table_is_fitted_better_than_it_was_before() -> None:
 
 
 def test_the_documented_calibrations_name_what_exists(checkout: Path) -> None:
-    found = list(runpy.run_path(str(checkout / "docs" / "accuracy.py"))["recipes"]())
+    found = list(runpy.run_path(str(checkout / "tools" / "accuracy.py"))["recipes"]())
     assert {recipe.runtime for recipe in found} <= set(data_files("runtimes"))
     for recipe in found:
         constants = fitted_constants(runtime(data_files("runtimes")[recipe.runtime]), recipe.constants)

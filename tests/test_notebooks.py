@@ -86,7 +86,9 @@ def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     client = nbclient.NotebookClient(content, timeout=TIMEOUT_S, resources={"metadata": {"path": str(tmp_path)}})
     stored = [shown(cell) for cell in content.cells]
     client.execute()
-    assert_up_to_date("\n".join(stored), "\n".join(shown(cell) for cell in content.cells), by="notebooks/execute.py")
+    assert_up_to_date(
+        "\n".join(stored), "\n".join(shown(cell) for cell in content.cells), by="tools/execute_notebooks.py"
+    )
 
 
 def shown(cell: Any) -> str:

@@ -18,16 +18,16 @@ PAGE = ROOT / "docs" / "scaling.md"
 
 @pytest.fixture(scope="module")
 def writer() -> Iterator[dict[str, Any]]:
-    """Return the functions of ``docs/scaling.py``, which has a module beside it."""
-    sys.path.insert(0, str(ROOT / "docs"))
-    yield runpy.run_path(str(ROOT / "docs" / "scaling.py"))
-    sys.path.remove(str(ROOT / "docs"))
+    """Return the functions of ``tools/scaling.py``, which has a module beside it."""
+    sys.path.insert(0, str(ROOT / "tools"))
+    yield runpy.run_path(str(ROOT / "tools" / "scaling.py"))
+    sys.path.remove(str(ROOT / "tools"))
 
 
 def test_the_page_is_up_to_date(writer: dict[str, Any]) -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert set(writer["FILLED"].findall(text)) and len(writer["FILLED"].findall(text)) == len(writer["parts"]())
-    assert_up_to_date(text, writer["page"](text), "docs/scaling.py")
+    assert_up_to_date(text, writer["page"](text), "tools/scaling.py")
 
 
 def test_the_example_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Write what these pages show of the simulator: ``python docs/generate.py``.
+"""Write what the pages show of the simulator: ``python tools/generate.py``.
 
 It writes ``docs/results.md``, ``docs/roofline.png``, the accuracy table of ``README.md``, and the output of commands in
 ``README.md`` and `PAGES` (a ``text`` block that follows a ``python`` or ``sh`` block). Run it when a number of the
@@ -76,7 +76,7 @@ def results() -> str:
 
 HEAD = """# Predictions beside published figures
 
-<!-- written by `python docs/generate.py`; edit that, not this -->
+<!-- written by `python tools/generate.py`; edit that, not this -->
 
 Ratio = predicted / published. Published figures marked *recalled* were remembered, not read again: take them as ±10 %
 at best. Of `xla_tpu`, one constant (the share of vector slots) is fitted to the TPU v3 latencies below, and the rate of

@@ -1,4 +1,4 @@
-"""Fill ``docs/scaling.md`` with its figures, and draw its pictures: ``python docs/scaling.py``.
+"""Fill ``docs/scaling.md`` with its figures, and draw its pictures: ``python tools/scaling.py``.
 
 Text stands on the page; what lies between ``<!-- NAME: ... -->`` and ``<!-- end -->`` is written here. Run it when a
 latency or the law of accuracy moves.

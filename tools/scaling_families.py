@@ -1,4 +1,4 @@
-"""The families that ``docs/scaling.py`` writes about, each scaled once."""
+"""The families that ``tools/scaling.py`` writes about, each scaled once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write ``docs/accuracy.md``: ``python docs/accuracy.py MEASUREMENTS [--cache FOLDER]``, or ``make accuracy``.
+"""Write ``docs/accuracy.md``: ``python tools/accuracy.py MEASUREMENTS [--cache FOLDER]``, or ``make accuracy``.
 
 MEASUREMENTS is a folder with the original files; those that are missing are named on the page. What is left out and
 predicted follows the commands of ``docs/calibration.md``.
@@ -267,7 +267,7 @@ def ablation_sets(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, list
 
 HEAD = """# Accuracy
 
-<!-- written by `make accuracy MEASUREMENTS=...`; edit docs/accuracy.py, not this -->
+<!-- written by `make accuracy MEASUREMENTS=...`; edit tools/accuracy.py, not this -->
 
 roofline {version}, {date}. Predicted against measured, in files that others published
 ([formats, conventions and commands](calibration.md)). Error = predicted / measured - 1; *scaled*: after one

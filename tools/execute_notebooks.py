@@ -1,4 +1,4 @@
-"""Run the notebooks from top to bottom and store their outputs: ``python notebooks/execute.py [FILE...]``."""
+"""Run the notebooks from top to bottom and store their outputs: ``python tools/execute_notebooks.py [FILE...]``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import nbclient
 import nbformat
 
-FOLDER = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 300
 
 
@@ -31,7 +31,7 @@ def execute(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(FOLDER.parent), os.environ.get("PYTHONPATH", "")]))
-    for path in [Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    for path in [Path(name) for name in sys.argv[1:]] or sorted((ROOT / "notebooks").glob("*.ipynb")):
         print(path.name, flush=True)
         execute(path)
