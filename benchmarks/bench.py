@@ -118,8 +118,8 @@ def jax_resnet(counter: str, count_s: float) -> Iterator[Row]:
             x = jax.nn.relu(lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")))
         return x
 
-    x = jax.ShapeDtypeStruct((8, 56, 56, 64), jnp.float32)
-    weights = [jax.ShapeDtypeStruct((3, 3, 64, 64), jnp.float32)] * 53
+    x = jax.ShapeDtypeStruct((8, 56, 56, 64), jnp.float32)  # type: ignore[no-untyped-call]
+    weights = [jax.ShapeDtypeStruct((3, 3, 64, 64), jnp.float32)] * 53  # type: ignore[no-untyped-call]
     took = least(lambda: rf.from_jax(stage, x, weights))
     yield Row(what="lower 53 convolutions from JAX", time_s=took, baseline=counter, baseline_s=count_s)
 

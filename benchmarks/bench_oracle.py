@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import tempfile
+from typing import Literal
 
 from timer import least
 
@@ -18,7 +19,8 @@ from roofline.search.oracle import Oracle
 
 WARM, COLD, EACH, LOOP = 1_000_000, 100_000, 10_000, 100
 #: candidates a second that are wanted
-WANTED = {"warm": {"accel-nasbench": 1e7, "efficientnet-x": 5e6}, "cold": 1e5, "evolve": 2e5, "pymoo": 1e4}
+WANTED_WARM = {"accel-nasbench": 1e7, "efficientnet-x": 5e6}
+WANTED = {"cold": 1e5, "evolve": 2e5, "pymoo": 1e4}
 BUILD_S, MEMORY_GIB = 10.0, 2.0
 
 
@@ -42,7 +44,7 @@ def space(name: str, device: str) -> None:
         loop,
     )
     genomes = oracle.space.sample(WARM, seed=1)
-    say("warm tables", WARM / least(lambda: oracle.latency_s(genomes), 7), loop, WANTED["warm"][name])  # type: ignore[index]
+    say("warm tables", WARM / least(lambda: oracle.latency_s(genomes), 7), loop, WANTED_WARM[name])
     say(
         "warm tables, one candidate at a time",
         1000 / least(lambda: [oracle.latency_s(g[None]) for g in genomes[:1000]], 3),
@@ -55,7 +57,7 @@ def space(name: str, device: str) -> None:
         COLD / least(lambda: cold.latency_s(some), 3),
         loop,
         WANTED["cold"],
-    )  # type: ignore[arg-type]
+    )
     anew = ColdOracle(oracle, distinct=False)
     say(
         "no table: networks as columns, every use costed anew",
@@ -75,21 +77,25 @@ def search(name: str, device: str) -> None:
     )
     objective = Objective(oracle=oracle, accuracy=accuracy_oracle("auto", oracle), target_latency_s=6e-3)
     print(f"\nsearch of {name} on {device}: {objective.accuracy.name}")
-    for what, keep, wanted in (("default history", "generations", WANTED["evolve"]), ("--history all", "all", None)):
+    histories: list[tuple[Literal["generations", "all"], float | None]] = [
+        ("generations", WANTED["evolve"]),
+        ("all", None),
+    ]
+    for keep, wanted in histories:
         rates = []
         for _ in range(3):
             with tempfile.TemporaryDirectory() as folder:
                 found = evolve(oracle.space, objective, evaluations=500_000 if wanted else 100_000, output=folder,
-                               history=keep, baselines=False)  # type: ignore[arg-type]  # fmt: skip
+                               history=keep, baselines=False)  # fmt: skip
             rates.append(found.rate_per_s)
-        say(f"batched aging evolution, {what}", max(rates), loop, wanted)  # type: ignore[arg-type]
+        say(f"batched aging evolution, --history {keep}", max(rates), loop, wanted)
     rates = []
     for _ in range(3):
         found = evolve(oracle.space, objective, evaluations=20_000, method="pareto", baselines=False)
         rates.append(found.rate_per_s)
-    say("Pareto search (pymoo's survival, resumable)", max(rates), loop, WANTED["pymoo"])  # type: ignore[arg-type]
+    say("Pareto search (pymoo's survival, resumable)", max(rates), loop, WANTED["pymoo"])
     pymoo_s = least(lambda: pymoo(objective), 1)
-    say("pymoo's own NSGA-II on the vectorised problem", 20_000 / pymoo_s, loop, WANTED["pymoo"])  # type: ignore[arg-type]
+    say("pymoo's own NSGA-II on the vectorised problem", 20_000 / pymoo_s, loop, WANTED["pymoo"])
 
 
 def pymoo(objective: Objective) -> None:

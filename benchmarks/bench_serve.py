@@ -63,7 +63,7 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, body: An
 
 def simulations(connection: http.client.HTTPConnection) -> None:
     """Ask for the same few networks again and again, one request each."""
-    wanted = [
+    wanted: list[dict[str, Any]] = [
         {"model": m, "device": d, "batch": 8} for m in ("resnet-50", "efficientnet-b0") for d in ("v100", "tpu-v3")
     ]
 
@@ -86,7 +86,7 @@ def candidates(connection: http.client.HTTPConnection, space: str, count: int = 
     """Ask for the latencies of many genomes at once."""
     oracle = rf.Oracle(space, "tpu-v3", batch=128).build()
     genomes = oracle.space.sample(count, seed=1)
-    body = memoryview(np.ascontiguousarray(genomes)).cast("B")
+    body = np.ascontiguousarray(genomes).tobytes()
     path = f"/latency/binary?space={space}&devices=tpu-v3&batch=128"
     answers: list[bytes] = []
 

@@ -42,7 +42,7 @@ def cases(args: argparse.Namespace) -> Iterable[tuple[str, int | None, dict[str,
     if not args.files:
         yield from ((name, None, {}) for name in all_names(args.names))
         return
-    seen = {}
+    seen: dict[tuple[str, int], dict[str, str]] = {}
     for path in args.files:
         for row in rows_of(Path(path)):
             seen.setdefault((row["model"], int(row.get("infer_img_size") or row["train_img_size"])), row)

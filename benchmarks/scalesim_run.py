@@ -73,10 +73,11 @@ def seconds(python: str, layers: int | None = None, limit_s: float = 3600.0) -> 
         config, network = Path(folder, "array.cfg"), Path(folder, "network.csv")
         config.write_text(CONFIG)
         network.write_text("\n".join(["Layer, M, N, K,", *rows]) + "\n")
-        words = [python, "-m", "scalesim.scale", "-i", "gemm", "-s", "N", "-c", config, "-t", network, "-l", network]
+        files = ["-c", str(config), "-t", str(network), "-l", str(network), "-p", folder]
+        words = [python, "-m", "scalesim.scale", "-i", "gemm", "-s", "N", *files]
         began = time.perf_counter()
         try:
-            done = subprocess.run([*words, "-p", folder], cwd=folder, capture_output=True, text=True, timeout=limit_s)
+            done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=limit_s)
         except subprocess.TimeoutExpired:
             raise RuntimeError(f"scalesim took over {limit_s:.0f} s") from None
         took = time.perf_counter() - began

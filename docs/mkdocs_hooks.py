@@ -40,9 +40,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages above ``docs/``, the reference, and a copy of every other file that a page links to."""
     above = [ROOT / name for name in ABOVE.values()]
-    for page, name in ABOVE.items():
+    for target, name in ABOVE.items():
         text = PICTURE.sub(r"\1", (ROOT / name).read_text(encoding="utf-8"))
-        files.append(File.generated(config, page, content=_relinked(text, (ROOT / name).parent)))
+        files.append(File.generated(config, target, content=_relinked(text, (ROOT / name).parent)))
     files.append(File.generated(config, "reference.md", content=reference()))
     for page in Path(config.docs_dir).glob("*.md"):
         for _, target, _ in LINK.findall(page.read_text(encoding="utf-8")):

@@ -16,7 +16,7 @@ TIMEOUT_S = 300
 
 def execute(path: Path) -> None:
     """Run one notebook in an empty folder, with the package of this checkout, and write it back."""
-    content = nbformat.read(path, as_version=4)
+    content = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
         nbclient.NotebookClient(content, timeout=TIMEOUT_S, resources=resources, kernel_name="python3").execute()
@@ -27,7 +27,7 @@ def execute(path: Path) -> None:
     for number, cell in enumerate(content.cells):
         cell.id = f"cell-{number}"  # times and random ids would be a difference on every run
         cell.metadata.pop("execution", None)
-    nbformat.write(content, path)
+    nbformat.write(content, path)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":
