@@ -14,7 +14,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from roofline.version import __version__
 
 #: public name -> module that defines it
 _PUBLIC = {

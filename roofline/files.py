@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from roofline import __version__
 from roofline.errors import InputError
+from roofline.version import __version__
 
 #: suffixes of the pictures that are drawn
 PICTURES = (".png", ".svg", ".pdf")

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from roofline import __version__
 from roofline.calibration.ablate import Ablation, ablate
 from roofline.calibration.calibrate import Calibration, calibrate
 from roofline.calibration.intervals import runtime_interval
@@ -30,6 +29,7 @@ from roofline.calibration.predict import prepare
 from roofline.calibration.validate import Comparison, compare
 from roofline.errors import InputError
 from roofline.stats import Accuracy
+from roofline.version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, RECIPES = ROOT / "docs" / "accuracy.md", ROOT / "docs" / "calibration.md"

@@ -81,7 +81,7 @@ for verb in VERBS:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from roofline import __version__
+        from roofline.version import __version__
 
         print(f"roofline {__version__}")
         raise typer.Exit

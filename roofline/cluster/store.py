@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from roofline import __version__
 from roofline.cluster.plan import Plan
 from roofline.cluster.work import Row, columns_of
 from roofline.errors import InputError
 from roofline.files import atomic
 from roofline.search.database import exclusive, transaction
+from roofline.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -27,6 +27,7 @@ from roofline.graph.fields import MAX_NUMBER, checked, field_types
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.tensor import Role, Tensor
+from roofline.version import __version__
 
 FORMAT, SCHEMA_VERSION = "roofline-graph", 1
 #: the largest shipped network needs under 2 MB; a program of 100,000 ops about 40 MB
@@ -70,8 +71,6 @@ def save_graph(graph: OpGraph, path: str | Path) -> None:
 
 def as_dict(graph: OpGraph) -> dict[str, Any]:
     """Return a graph as a value that JSON can hold; see `save_graph`."""
-    from roofline import __version__
-
     tensors = [
         {"id": t.id, "shape": _plain(t.shape, t.id), "dtype": t.dtype.name, "role": t.role}
         | ({"tied": True} if t.tied else {})

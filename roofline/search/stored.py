@@ -29,7 +29,7 @@ def digest(content: Any) -> str:
 @lru_cache(maxsize=1)
 def model_hash() -> str:
     """Return the package version with a hash of the code that lowers and costs networks."""
-    from roofline import __version__
+    from roofline.version import __version__
 
     package = Path(__file__).resolve().parent.parent
     text = hashlib.sha256()

@@ -14,11 +14,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from roofline import __version__
 from roofline.errors import RooflineError
 from roofline.serve import schemas
 from roofline.serve.limits import BUSY, TOO_LARGE, UNPROCESSABLE, UNREADABLE, BodyLimit, Limits
 from roofline.serve.service import Service
+from roofline.version import __version__
 
 T = TypeVar("T")
 #: what any route may answer beside its result

@@ -6,13 +6,13 @@ import platform
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from roofline import __version__
 from roofline.quantity import Quantity
 from roofline.runtime.load import runtime_file, runtimes
 from roofline.runtime.spec import Runtime, runtime_of
 from roofline.simulate.interval import known_intervals
 from roofline.specfile import quantities
 from roofline.text import percent
+from roofline.version import __version__
 
 if TYPE_CHECKING:
     from roofline.device.spec import QuantityRecord

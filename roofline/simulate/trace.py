@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roofline import __version__
 from roofline.cost.combine import ENGINES
+from roofline.version import __version__
 
 if TYPE_CHECKING:
     from roofline.simulate.report import Report

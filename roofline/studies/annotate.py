@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roofline import __version__
 from roofline.errors import InputError
 from roofline.files import atomic
 from roofline.passes.pipeline import lower, policy
+from roofline.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
