@@ -26,11 +26,11 @@ from roofline.calibration.baselines import macs
 from roofline.calibration.columns import merge_equal_kernels
 from roofline.calibration.measured import FORMATS, Options, load
 from roofline.calibration.measured.graphs import GraphSource
-from roofline.calibration.measured.types import TimmNetwork
 from roofline.calibration.predict import prepare
 from roofline.device.load import device
 from roofline.dtypes import precision
 from roofline.errors import InputError
+from roofline.measure.timm_graphs import TimmNetwork
 from roofline.passes.pipeline import policy
 from roofline.runtime.load import runtime
 from roofline.simulate.evaluate import block_costs, kernel_costs

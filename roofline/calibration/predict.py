@@ -11,13 +11,14 @@ import numpy as np
 from roofline.arch.block import out_ports
 from roofline.calibration.columns import take_blocks
 from roofline.calibration.measured.graphs import GraphSource
-from roofline.calibration.measured.types import Measurement, Rejected, SavedGraph, SingleOp, TimmNetwork
+from roofline.calibration.measured.types import Measurement, Rejected, SavedGraph, SingleOp
 from roofline.cost import fold
 from roofline.device.load import device as load_device
 from roofline.device.spec import Device
 from roofline.dtypes import Precision, precision
 from roofline.errors import RooflineError
 from roofline.graph.op import Layout
+from roofline.measure.timm_graphs import TimmNetwork
 from roofline.numeric import Array, ceil_div
 from roofline.passes.pipeline import Policy, policy
 from roofline.runtime.load import runtime as load_runtime

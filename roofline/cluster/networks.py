@@ -14,6 +14,7 @@ from roofline.calibration.measured.types import TimmNetwork
 from roofline.errors import InputError
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.serial import load_graph
+from roofline.measure.timm_graphs import TimmNetwork, trace
 from roofline.measure.timm_networks import import_timm
 
 if TYPE_CHECKING:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import warnings
-from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from roofline.calibration.columns import merge_equal_kernels
-from roofline.calibration.measured.types import SavedGraph, TimmNetwork
-from roofline.errors import InputError, RooflineError
+from roofline.calibration.measured.types import SavedGraph
+from roofline.errors import RooflineError
 from roofline.files import atomic
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Norm
 from roofline.graph.serial import load_graph
-from roofline.measure.timm_networks import build, import_timm
+from roofline.measure.timm_graphs import TimmNetwork, trace
 from roofline.passes.pipeline import Policy
 from roofline.simulate.lowering import lower_graph
 from roofline.simulate.table import KernelTable
@@ -28,8 +25,6 @@ from roofline.simulate.table import KernelTable
 GRAPH_CODE = ("frontends", "graph", "calibration/measured/graphs.py")
 TABLES = ("simulate/table.py", "simulate/build.py", "simulate/lowering.py", "calibration/columns.py")
 TABLE_CODE = (*GRAPH_CODE, "passes", "work", *TABLES)
-#: a tag that newer releases no longer accept; the network is the same without it
-RETIRED_TAGS = ("_sam",)
 T = TypeVar("T")
 
 
@@ -99,70 +94,6 @@ class GraphSource:
         with atomic(path) as temporary:
             temporary.write_bytes(pickle.dumps(made))
         return made
-
-
-def trace(network: TimmNetwork, batch: int) -> OpGraph:
-    """Return a network as the PyTorch front end lowers it, without weights.
-
-    Raises
-    ------
-    InputError
-        PyTorch or timm is not installed, or timm has no such network or does not build it at this size.
-    UnknownOpError
-        An op of it has no rule.
-    """
-    try:
-        import torch
-
-        from roofline.frontends.torch import from_torch
-    except ImportError:
-        raise InputError("networks of pytorch-image-models need PyTorch: pip install 'roofline[torch]' timm") from None
-    module = _module(network)
-    image = torch.empty(batch, 3, network.image_size, network.image_size, device="meta")
-    plain = network.low_norms == "convolutional" and hasattr(module, "patch_embed")
-    low = {
-        name
-        for name, part in module.named_modules()
-        if network.low_norms != "none"
-        and hasattr(part, "_fast_norm")
-        and not (plain and type(part).__name__ == "LayerNorm")
-    }
-    return low_precision_norms(from_torch(module, (image,), name=network.name), low)
-
-
-def low_precision_norms(graph: OpGraph, modules: Set[str]) -> OpGraph:
-    """Return a graph whose norms in these modules stay in the low precision of autocast, as timm's option makes them.
-
-    The published results were measured with it (`roofline.calibration.measured.networks`).
-    """
-    ops = {
-        i: replace(op, low_precision=True) if isinstance(op, Norm) and i.rpartition("/")[0] in modules else op
-        for i, op in graph.ops.items()
-    }
-    return OpGraph(ops, graph.tensors, graph.outputs, graph.name)
-
-
-def _module(network: TimmNetwork) -> Any:
-    import torch
-
-    timm = import_timm()
-    name = network.name
-    for tag in RETIRED_TAGS:
-        name = name.removesuffix(tag)
-    with torch.device("meta"), warnings.catch_warnings(), _attention(timm, network.fused_attention):
-        warnings.simplefilter("ignore")
-        return build(name, network.image_size).eval()
-
-
-@contextmanager
-def _attention(timm: Any, fused: bool) -> Iterator[None]:
-    """Have networks that are built inside use fused attention or not."""
-    before = bool(timm.layers.use_fused_attn())
-    timm.layers.set_fused_attn(fused and before)
-    try:
-        yield
-    finally:
-        timm.layers.set_fused_attn(before)
 
 
 @lru_cache(maxsize=4)

@@ -10,9 +10,10 @@ from roofline.arch.nasbench import BLOCKS, CHOICES, accel_nasbench_arch
 from roofline.calibration.measured.cells import Cells, device_in
 from roofline.calibration.measured.files import Sheet
 from roofline.calibration.measured.formats import measured_format
-from roofline.calibration.measured.types import Measurement, Options, TimmNetwork
+from roofline.calibration.measured.types import Measurement, Options
 from roofline.errors import InputError
 from roofline.graph.op import Layout
+from roofline.measure.timm_graphs import TimmNetwork
 
 #: family of a pytorch-image-models network: the first pattern that its name has; else its first word
 FAMILIES: tuple[tuple[str, str], ...] = (

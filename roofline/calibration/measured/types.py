@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from roofline.arch.block import Block, Ports
 from roofline.arch.spec import Arch
 from roofline.graph.op import Layout
+from roofline.measure.timm_graphs import TimmNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,25 +18,6 @@ class SingleOp:
 
     block: Block
     ports: Ports
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimmNetwork:
-    """A network of pytorch-image-models, by its name there: traced when it is needed.
-
-    Attributes
-    ----------
-    fused_attention
-        Off where the release that ran it had no fused kernel for it.
-    low_norms
-        Norms that stay in the low precision of autocast by timm's option: all of timm's own; those of networks with
-        convolutions ("convolutional": before 2025 its transformers had PyTorch's layer norm); none.
-    """
-
-    name: str
-    image_size: int
-    fused_attention: bool = True
-    low_norms: Literal["all", "convolutional", "none"] = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
