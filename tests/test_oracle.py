@@ -18,7 +18,7 @@ import roofline as rf
 from roofline.arch.block import out_ports
 from roofline.arch.build import instances
 from roofline.errors import InputError, RooflineError
-from roofline.search import lut, stored
+from roofline.search import lut
 from roofline.search.cold import ColdOracle
 from roofline.search.oracle import Oracle
 from roofline.search.segments import lay_out
@@ -194,7 +194,7 @@ def test_stale_tables_are_refused(tmp_path: Path, space: str, device: str, optio
 
 def test_tables_of_another_version_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Oracle("accel-nasbench", "tpu-v3").save(tmp_path / "t.npz")
-    monkeypatch.setattr(stored, "model_hash", lambda: "0.0.0")
+    monkeypatch.setattr("roofline.search.oracle.code_hash", lambda *modules: "0.0.0")
     with pytest.raises(InputError, match="another version"):
         Oracle("accel-nasbench", "tpu-v3").load(path)
 

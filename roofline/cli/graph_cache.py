@@ -6,17 +6,17 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roofline.cli.programs import Source, blamed, here
 from roofline.errors import InputError, RooflineError
+from roofline.fingerprint import code_hash, versions
 
 if TYPE_CHECKING:
     from roofline.graph.opgraph import OpGraph
 
-#: whose versions lowering depends on, beside our own
+#: whose versions lowering depends on, beside our own code
 PACKAGES = {"onnx": ("onnx",), "torch": ("torch",), "jax": ("jax", "flax")}
 
 
@@ -46,7 +46,7 @@ def cached(source: Source, folder: Path, kind: str, build: Callable[[Source], Op
 
 
 def _content_key(source: Source, kind: str) -> str:
-    """Return the hash of all that lowering depends on: the file itself, options, and versions.
+    """Return the hash of all that lowering depends on: file, options, our front end, versions of libraries.
 
     Of ``module:function`` the file of the module counts, not what it imports.
     """
@@ -56,8 +56,8 @@ def _content_key(source: Source, kind: str) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {str(file)!r}: {error.strerror or error}") from None
-    versions = [f"{p} {metadata.version(p)}" for p in ("roofline", *PACKAGES[kind]) if _installed(p)]
-    options = json.dumps([kind, text.partition(":")[2] or file.name, source.shapes, source.dims, versions])
+    program = [kind, text.partition(":")[2] or file.name, source.shapes, source.dims]
+    options = json.dumps([*program, code_hash(f"roofline.frontends.{kind}"), versions(*PACKAGES[kind])])
     return hashlib.sha256(options.encode() + b"\0" + content).hexdigest()[:32]
 
 
@@ -67,11 +67,3 @@ def _module_file(module: str) -> Path:
     if found is None or not found.origin:
         raise InputError(f"no module {module!r} here or installed")
     return Path(found.origin)
-
-
-def _installed(package: str) -> bool:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

@@ -18,6 +18,7 @@ import numpy as np
 from roofline.cluster.executors import executor as opened
 from roofline.cluster.executors import lost
 from roofline.errors import InputError, RooflineError
+from roofline.fingerprint import code_of
 from roofline.numeric import whole_number
 from roofline.search.aging import State
 from roofline.search.database import Database, clear, transaction
@@ -95,6 +96,7 @@ def evolve_islands(
     about = {
         "format": FORMAT, "space": space.hash, "method": method, "seed": seed, "knobs": knobs, "shares": shares,
         "epoch": epoch, "migrants": migrants, "objective": objective.describe(),
+        "code": code_of(engine, objective, objective.accuracy),
     }  # fmt: skip
     kept = None if output is None else _History(Path(output), space, about)
     objective.oracle.build()

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
-from roofline.calibration.measured.graphs import trace
-from roofline.calibration.measured.types import TimmNetwork
 from roofline.errors import InputError
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.serial import load_graph

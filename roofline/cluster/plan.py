@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import Field
 from roofline.arch.load import models as shipped
 from roofline.cluster import networks
 from roofline.errors import InputError, nearest
+from roofline.paths import data_files
 from roofline.quantity import SpecFile
 from roofline.specfile import load_spec
 
@@ -64,6 +66,17 @@ class Plan(SpecFile):
         """Hash of the plan: results of another one are not mixed with its own."""
         text = json.dumps(self.model_dump(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def files_digest(self) -> str:
+        """Hash of the files of networks, devices and runtimes: the shipped ones, and those that the plan names."""
+        named = (Path(re.sub(r"(?<=\.toml):.*", "", text)) for text in (*self.models, *self.devices, *self.runtime))
+        shipped = (path for folder in ("hardware_specs", "runtimes", "models") for path in data_files(folder).values())
+        text = hashlib.sha256()
+        for path in (*named, *shipped):
+            if path.is_file():
+                text.update(hashlib.sha256(path.read_bytes()).digest())
+        return text.hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from roofline.cluster.plan import Plan
 from roofline.cluster.work import Row, columns_of
 from roofline.errors import InputError
 from roofline.files import atomic
+from roofline.fingerprint import code_hash
 from roofline.search.database import exclusive, transaction
 from roofline.version import __version__
 
@@ -58,13 +59,15 @@ def open_store(path: str | Path, plan: Plan) -> Store:
 
 
 def _about(plan: Plan) -> dict[str, str]:
-    return {"plan": plan.digest, "roofline_version": __version__}
+    code = code_hash(columns_of.__module__)
+    return {"plan": plan.digest, "roofline_version": __version__, "code": code, "files": plan.files_digest}
 
 
 def _check(known: dict[str, str], plan: Plan, path: Path) -> None:
     for key, value in _about(plan).items():
         if known.get(key) != value:
-            what = "another plan" if key == "plan" else f"version {known.get(key)!r}"
+            of = {"plan": "another plan", "files": "other files of networks, devices or runtimes", "code": "other code"}
+            what = of.get(key, f"version {known.get(key)!r}")
             raise InputError(f"{path.name} holds results of {what}: name another file, or remove it")
 
 
@@ -138,16 +141,23 @@ class ParquetStore:
         self.path, self.columns = path, columns_of(plan)
         path.mkdir(parents=True, exist_ok=True)
         self._lock = exclusive(path / "_lock", _busy(path))
-        about = path / self.ABOUT
+        try:
+            self._claim(plan)
+        except BaseException:
+            self.close()
+            raise
+
+    def _claim(self, plan: Plan) -> None:
+        about = self.path / self.ABOUT
         if about.is_file():
             try:
                 known = json.loads(about.read_text(encoding="utf-8"))
             except ValueError:
                 known = {}
-            _check(known if isinstance(known, dict) else {}, plan, path)
+            _check(known if isinstance(known, dict) else {}, plan, self.path)
+        elif any(self.path.glob("*.parquet")):
+            raise InputError(f"{self.path.name} holds Parquet files of another origin: name another folder")
         else:
-            if any(path.glob("*.parquet")):
-                raise InputError(f"{path.name} holds Parquet files of another origin: name another folder")
             with atomic(about) as temporary:
                 temporary.write_text(json.dumps(_about(plan)), encoding="utf-8")
 

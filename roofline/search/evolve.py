@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from roofline.errors import InputError, nearest
+from roofline.fingerprint import code_of
 from roofline.search.accuracy.scores import Score
 from roofline.search.aging import Aging, Random, State
 from roofline.search.history import History, Keep
@@ -131,6 +132,7 @@ def evolve(
     kept = None
     if output is not None:
         about = {"space": space.hash, "method": method, "seed": seed, "knobs": knobs, "objective": objective.describe()}
+        about["code"] = code_of(engine, objective, objective.accuracy)
         kept = History(Path(output), space, about, history)
     try:
         found = _run(engine, objective, seed, evaluations, kept, progress)

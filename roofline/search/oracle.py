@@ -16,6 +16,7 @@ from roofline.device.load import device as load_device
 from roofline.device.spec import Device
 from roofline.dtypes import precision
 from roofline.errors import InputError, nearest
+from roofline.fingerprint import code_hash
 from roofline.numeric import Array, Numeric, ceil_div
 from roofline.passes.layout import check_layout
 from roofline.passes.pipeline import Policy, policy
@@ -172,7 +173,7 @@ class Oracle:
             "options": stored.digest(
                 [(t.batch, t.machine.cores, t.machine.precision.name, t.machine.layout) for t in self.targets]
             ),
-            "version": stored.model_hash(),
+            "version": code_hash(__name__),
         }
 
     # questions ---------------------------------------------------------------------

@@ -6,7 +6,6 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,12 @@ from roofline.errors import InputError
 from roofline.files import atomic
 from roofline.search.tables import StageTable
 
-#: what a table is computed by: the package's folders whose code decides its numbers
-MODEL = ("arch", "graph", "passes", "work", "cost", "simulate")
 FORMAT = 1
 
 
 def digest(content: Any) -> str:
     """Return a short content hash."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-@lru_cache(maxsize=1)
-def model_hash() -> str:
-    """Return the package version with a hash of the code that lowers and costs networks."""
-    from roofline.version import __version__
-
-    package = Path(__file__).resolve().parent.parent
-    text = hashlib.sha256()
-    for path in sorted(p for folder in MODEL for p in (package / folder).rglob("*.py")):
-        text.update(path.read_bytes())
-    return f"{__version__}+{text.hexdigest()[:16]}"
 
 
 def save(path: Path, wanted: Mapping[str, str], profiles: Sequence[Sequence[StageTable]]) -> Path:

@@ -6,7 +6,6 @@ import hashlib
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from roofline.calibration.columns import merge_equal_kernels
 from roofline.calibration.measured.types import SavedGraph
 from roofline.errors import RooflineError
 from roofline.files import atomic
+from roofline.fingerprint import code_hash, versions
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.serial import load_graph
 from roofline.measure.timm_graphs import TimmNetwork, trace
@@ -21,10 +21,8 @@ from roofline.passes.pipeline import Policy
 from roofline.simulate.lowering import lower_graph
 from roofline.simulate.table import KernelTable
 
-#: what of the package's code decides how a traced graph looks, and how its kernel table does
-GRAPH_CODE = ("frontends", "graph", "calibration/measured/graphs.py")
-TABLES = ("simulate/table.py", "simulate/build.py", "simulate/lowering.py", "calibration/columns.py")
-TABLE_CODE = (*GRAPH_CODE, "passes", "work", *TABLES)
+#: whose versions decide how a traced graph looks, beside our own code
+LIBRARIES = ("torch", "timm")
 T = TypeVar("T")
 
 
@@ -55,7 +53,7 @@ class GraphSource:
         key = (network, batch)
         if key not in self.known:
             try:
-                self.known[key] = self._kept((network, batch), GRAPH_CODE, OpGraph, lambda: trace(network, batch))
+                self.known[key] = self._kept((network, batch), trace.__module__, OpGraph, lambda: trace(network, batch))
             except RooflineError as error:
                 self.known[key] = error
         found = self.known[key]
@@ -75,15 +73,15 @@ class GraphSource:
             return merge_equal_kernels(lower_graph(load_graph(network.path), rules).table)
         return self._kept(
             (network, batch, rules),
-            TABLE_CODE,
+            __name__,
             KernelTable,
             lambda: merge_equal_kernels(lower_graph(self.graph(network, batch), rules).table),
         )
 
-    def _kept(self, what: tuple[Any, ...], code: tuple[str, ...], kind: type[T], make: Callable[[], T]) -> T:
+    def _kept(self, what: tuple[Any, ...], module: str, kind: type[T], make: Callable[[], T]) -> T:
         if self.folder is None:
             return make()
-        digest = hashlib.sha256(f"{what!r}{_fingerprint(code)}".encode()).hexdigest()[:24]
+        digest = hashlib.sha256(f"{what!r} {versions(*LIBRARIES)} {code_hash(module)}".encode()).hexdigest()[:24]
         path = self.folder / f"{what[0].name}-{digest}.pickle"
         if path.is_file():
             with suppress(pickle.UnpicklingError, AttributeError, ImportError, EOFError):
@@ -94,15 +92,3 @@ class GraphSource:
         with atomic(path) as temporary:
             temporary.write_bytes(pickle.dumps(made))
         return made
-
-
-@lru_cache(maxsize=4)
-def _fingerprint(code: tuple[str, ...]) -> str:
-    """Return a digest of files and folders of the package."""
-    root = Path(__file__).resolve().parents[2]
-    digest = hashlib.sha256()
-    for name in code:
-        place = root / name
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
