@@ -40,7 +40,7 @@ def test_specs_compare_too() -> None:
         (MODELS, "v100", {}, "lists of names"),
         ([], DEVICES, {}, "at least one"),
         (MODELS, [], {}, "at least one"),
-        (MODELS, DEVICES, {"batch": {"t4": 8}}, "batch names device 't4', which is not compared"),
+        (MODELS, DEVICES, {"batch": {"t4": 8}}, "batch names device 't4', which is not simulated"),
         (MODELS, DEVICES, {"image_size": {"v100": 8}}, "'image_size' is the same for all devices"),
         (MODELS, DEVICES, {"bacth": 8}, "unknown option 'bacth'; nearest: 'batch'"),
     ],

@@ -117,7 +117,7 @@ def test_the_picture_has_a_bar_per_batch_and_series(moved: Migration) -> None:
         ((["resnet-18"], "t4", "v100"), {"batch": {"t4": 8}}, "the same on both sides"),
         ((["resnet-18"], "t4", "v100"), {"batch": [8, 0]}, "batch must be a whole number"),
         ((["resnet-18"], "v100", "t4"), {"dtype": "int8"}, "device 'v100' has no dtype 'int8'"),
-        ((["resnet-18"], "v100", "t4"), {"cores": {"l4": 1}}, "cores names device 'l4', which is not compared"),
+        ((["resnet-18"], "v100", "t4"), {"cores": {"l4": 1}}, "cores names device 'l4', which is not simulated"),
     ],
 )
 def test_mistakes(arguments: tuple[object, ...], options: dict[str, object], message: str) -> None:

@@ -36,7 +36,7 @@ def plain_roofline(group: Group) -> Array:
     Bytes are those of the convolutions and matrix products; everything else is taken to cost nothing.
     """
     device, share = group.device, 1.0 / group.device.cores
-    peak = device.peak_flops_per_s(group.precision.compute.name) * share
+    peak = device.peak_flops_per_s(group.setting.policy.precision.compute.name) * share
     bandwidth = device.main_memory.bandwidth_bytes_per_s * share
     return np.maximum(2.0 * macs(group) / peak, traffic(group) / bandwidth)
 

@@ -15,17 +15,16 @@ from roofline.calibration.measured.types import Measurement, Rejected, SavedGrap
 from roofline.cost import fold
 from roofline.device.load import device as load_device
 from roofline.device.spec import Device
-from roofline.dtypes import Precision, precision
 from roofline.errors import RooflineError
-from roofline.graph.op import Layout
 from roofline.measure.timm_graphs import TimmNetwork
-from roofline.numeric import Array, ceil_div
-from roofline.passes.pipeline import Policy, policy
+from roofline.numeric import Array
+from roofline.passes.pipeline import Policy
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.spec import Runtime
 from roofline.simulate.evaluate import block_costs, kernel_costs
 from roofline.simulate.lowering import Step, lower_blocks, steps_of
 from roofline.simulate.machine import Machine, machine_for
+from roofline.simulate.setting import Setting, resolve
 from roofline.simulate.table import Index, KernelTable, concat_tables
 from roofline.stats import Accuracy, accuracy
 
@@ -46,6 +45,8 @@ class Group:
 
     Attributes
     ----------
+    setting
+        Theirs but for the batch.
     places
         Position of each row in the list that was prepared.
     step_row, owner
@@ -54,20 +55,27 @@ class Group:
         Which rows are whole networks: they pay the program and the host too.
     """
 
-    device: Device
-    runtime: Runtime
-    precision: Precision
-    layout: Layout
-    cores: int
+    setting: Setting
     table: KernelTable
     places: Index
     step_row: Index
     owner: Index
     networks: Array
 
+    @property
+    def device(self) -> Device:
+        """What the rows were measured on."""
+        return self.setting.device
+
+    @property
+    def runtime(self) -> Runtime:
+        """The software that ran them."""
+        return self.setting.runtime
+
     def machine(self, runtime: Runtime, device: Device) -> Machine:
         """Return one core of the device under another set of constants."""
-        return machine_for(device, runtime, self.precision, self.layout, self.cores)
+        rules = self.setting.policy
+        return machine_for(device, runtime, rules.precision, rules.layout, self.setting.cores)
 
     def total(self, per_block: Array) -> Array:
         """Return a column of blocks summed over the blocks of each row."""
@@ -201,12 +209,12 @@ def _group(
     first = rows[0]
     device = load_device(first.device)
     runtime = load_runtime(first.runtime, device.kind)
-    runtime = adapt(runtime) if adapt else runtime
-    found, layout = precision(first.dtype), first.layout or runtime.default_layout
     single = isinstance(first.workload, SingleOp | TimmNetwork | SavedGraph)
-    cores = first.cores or (1 if single else device.cores)
-    machine_for(device, runtime, found, layout, cores)  # refuses what the device lacks
-    rules = policy(runtime, found, layout, first.mode, first.optimizer)
+    setting = resolve(
+        device, dtype=first.dtype, runtime=adapt(runtime) if adapt else runtime, layout=first.layout,
+        cores=first.cores or (1 if single else None), mode=first.mode, optimizer=first.optimizer,
+    )  # fmt: skip
+    rules = setting.policy
     good: list[Measurement] = []
     tables: list[KernelTable] = []
     steps: list[list[Step]] = []
@@ -217,7 +225,7 @@ def _group(
             elif isinstance(m.workload, SingleOp):
                 steps.append([(m.workload.block, m.workload.ports)])
             else:
-                steps.append(steps_of(m.workload, int(ceil_div(m.batch, cores)), rules))
+                steps.append(steps_of(m.workload, replace(setting, batch=m.batch).core_batch, rules))
             good.append(m)
         except RooflineError as error:
             rejected.append(Rejected(row=m.row, reason=str(error)))
@@ -226,8 +234,8 @@ def _group(
     else:
         good, table, step_row, owner = _lower(good, steps, rules, rejected)
     group = Group(
-        device=device, runtime=runtime, precision=found, layout=layout, cores=cores, table=table,
-        places=np.arange(len(good)), step_row=step_row, owner=owner, networks=np.array([1.0 * m.network for m in good]),
+        setting=setting, table=table, places=np.arange(len(good)), step_row=step_row, owner=owner,
+        networks=np.array([1.0 * m.network for m in good]),
     )  # fmt: skip
     return group, good
 

@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from roofline.device.load import device as load_device
 from roofline.device.spec import Device
 from roofline.errors import InputError, RooflineError
-from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.spec import Runtime
 from roofline.simulate.run import simulate
+from roofline.simulate.setting import resolve
 
 #: what a GPU does, in the words of the trace
 ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
@@ -164,10 +163,9 @@ def compare_profile(
         The trace cannot be used (see `read_trace`), or PyTorch is not installed.
     """
     trace = read_trace(path)
-    spec = load_device(device)
-    stack = load_runtime(runtime or spec.default_runtime, spec.kind)
+    setting = resolve(device, runtime=runtime)
     # an op on its own: neither the host that launches it nor the start of a program
-    stack = replace(stack, host_s=0.0, program_s=0.0)
+    spec, stack = setting.device, replace(setting.runtime, host_s=0.0, program_s=0.0)
     lines = [_line(op, spec, stack) for op in trace.ops if op.time_s > 0]
     predicted = sorted((x for x in lines if x.predicted_s is not None), key=lambda x: -abs(x.gap_s))
     unmatched = sorted((x for x in lines if x.predicted_s is None), key=lambda x: -x.measured_s)

@@ -22,6 +22,7 @@ from roofline.search.oracle import Oracle
 from roofline.search.segments import lay_out
 from roofline.search.tables import time_columns
 from roofline.simulate.evaluate import block_costs, kernel_costs
+from roofline.simulate.setting import Setting
 
 By = Literal["block", "stage"]
 Form = Literal["csv", "json", "yaml"]
@@ -111,7 +112,7 @@ def about(oracle: Oracle) -> dict[str, Any]:
     """Return what a table is of; times are of a run of `core_batch` examples on each core."""
     target = _only(oracle)
     return {
-        "space": oracle.space.name, "device": target.name, "runtime": target.machine.runtime.name,
+        "space": oracle.space.name, "device": target.device.name, "runtime": target.machine.runtime.name,
         "dtype": target.machine.precision.name, "batch": target.batch, "core_batch": target.core_batch,
         "program_ms": target.machine.runtime.program_s * 1e3, "hash": oracle.hash,
     }  # fmt: skip
@@ -155,7 +156,7 @@ def text(oracle: Oracle, rows: list[dict[str, Any]], form: Form) -> str:
     return "\n".join([*lines, f"program: {{mean: {head['program_ms']:.9g}, host: 0}}"]) + "\n"
 
 
-def _only(oracle: Oracle) -> Any:
+def _only(oracle: Oracle) -> Setting:
     if len(oracle.targets) != 1:
         raise InputError(f"a table is of one device, got {', '.join(oracle.devices)}")
     return oracle.targets[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +14,15 @@ from numpy.typing import NDArray
 from roofline.cost import fold
 from roofline.device.load import device as load_device
 from roofline.device.spec import Device
-from roofline.dtypes import precision
 from roofline.errors import InputError, nearest
 from roofline.fingerprint import code_hash
-from roofline.numeric import Array, Numeric, ceil_div
-from roofline.passes.layout import check_layout
-from roofline.passes.pipeline import Policy, policy
-from roofline.runtime.load import runtime as load_runtime
+from roofline.numeric import Array, Numeric
 from roofline.search import stored
 from roofline.search.segments import lay_out
 from roofline.search.space import Space
 from roofline.search.spacefile import search_space
 from roofline.search.tables import StageTable, build_tables, gather, join, latency, time_columns
-from roofline.simulate.machine import Machine, machine_for
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Target:
-    """One device of an oracle, as `simulate` sees it: its machine, and how the batch spreads over its cores."""
-
-    machine: Machine
-    policy: Policy
-    batch: int
-    core_batch: int
-    busy_cores: int
-
-    @property
-    def name(self) -> str:
-        """Name of the device."""
-        return self.machine.device.name
+from roofline.simulate.setting import Setting, per_device, resolve
 
 
 class Oracle:
@@ -83,21 +63,17 @@ class Oracle:
         layout: str | Mapping[str, str] | None = None,
     ) -> None:
         self.space = search_space(space)
-        self.image_size = image_size
         given = [devices] if isinstance(devices, (str, Path, Device)) else list(devices)
         if not given:
             raise InputError("an oracle needs at least one device")
         specs = [load_device(d) for d in given]
-        options = {"batch": batch, "dtype": dtype, "runtime": runtime, "cores": cores, "layout": layout}
-        for option, value in options.items():
-            for name in value if isinstance(value, Mapping) else ():
-                if name not in {s.name for s in specs}:
-                    raise InputError(f"{option} names a device that is not asked: {name!r}"
-                                     f"{nearest(str(name), [s.name for s in specs])}")  # fmt: skip
-        self.targets = tuple(
-            _target(s, **{k: v.get(s.name) if isinstance(v, Mapping) else v for k, v in options.items()}) for s in specs
-        )
-        self.devices = tuple(t.name for t in self.targets)
+        options = {
+            "batch": batch, "dtype": dtype, "runtime": runtime, "cores": cores, "layout": layout,
+            "image_size": image_size,
+        }  # fmt: skip
+        self.targets = tuple(resolve(s, **own) for s, own in zip(specs, per_device(options, specs), strict=True))
+        self.image_size = self.targets[0].image_size
+        self.devices = tuple(t.device.name for t in self.targets)
         self._tables: dict[int, tuple[StageTable, ...]] = {}
         self._joined: dict[tuple[int, tuple[str, ...]], tuple[StageTable, ...]] = {}
 
@@ -217,7 +193,7 @@ class Oracle:
     def traffic_bytes(self, genomes: Any) -> Array:
         """Return bytes across kernel boundaries of a run, on all cores: (N, D)."""
 
-        def on(target: Target, total: Array, weights: Array) -> Numeric:
+        def on(target: Setting, total: Array, weights: Array) -> Numeric:
             examples = target.batch / target.core_batch  # every busy core reads its own copy of the weights
             return (total - weights) * examples + weights * target.busy_cores
 
@@ -226,7 +202,7 @@ class Oracle:
     def peak_memory_bytes(self, genomes: Any) -> Array:
         """Return bytes of weights and of the activations alive at the widest point, on all cores: (N, D)."""
 
-        def on(target: Target, weights: Array, live: Array) -> Numeric:
+        def on(target: Setting, weights: Array, live: Array) -> Numeric:
             return fold.peak_memory_bytes(weights, live) * target.busy_cores
 
         return self._per_device(genomes, ("weight_bytes", "live_bytes"), on)
@@ -272,19 +248,3 @@ def _of_device(table: StageTable, device: int) -> StageTable:
     shared = {name: column for name, column in table.columns.items() if "." not in name}
     own = {first: table.columns[name] for first, name in zip(time_columns(0), time_columns(device), strict=True)}
     return replace(table, columns=shared | own)
-
-
-def _target(device: Device, batch: Any, dtype: Any, runtime: Any, cores: Any, layout: Any) -> Target:
-    stack = load_runtime(runtime or device.default_runtime, device.kind)
-    found = precision(dtype or device.default_dtype)
-    order = check_layout(layout) if layout else stack.default_layout
-    used = device.cores if cores is None else cores
-    size = 1 if batch is None else batch
-    machine = machine_for(device, stack, found, order, used)
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise InputError(f"batch must be a whole number, at least 1, got {size!r}")
-    core_batch = int(ceil_div(size, used))
-    return Target(
-        machine=machine, policy=policy(stack, found, order), batch=size, core_batch=core_batch,
-        busy_cores=int(ceil_div(size, core_batch)),
-    )  # fmt: skip

@@ -78,7 +78,7 @@ def summary(family: ScaledFamily) -> dict[str, Any]:
             "error_of_families_left_out_pp": left_out(name),
             "members": rows(family, name),
         }  # fmt: skip
-    runs = {t.name: {"runtime": t.machine.runtime.name, "dtype": t.machine.precision.name, "batch": t.batch}
+    runs = {t.device.name: {"runtime": t.machine.runtime.name, "dtype": t.machine.precision.name, "batch": t.batch}
             for t in oracle.targets}  # fmt: skip
     return {
         "base": family.grid.base.name, "objective": family.objective, "tie_pp": family.tie_pp, "devices": runs,

@@ -14,11 +14,11 @@ from roofline.arch.spec import Arch
 from roofline.errors import InputError
 from roofline.names import lookup
 from roofline.numeric import Array
-from roofline.search.oracle import Target
 from roofline.search.scaling_grid import Grid
 from roofline.search.scaling_pick import EXACT, loads
 from roofline.simulate.report import Report
 from roofline.simulate.run import simulate
+from roofline.simulate.setting import Setting
 from roofline.text import significant
 
 #: ``efficientnet-b1..b7``
@@ -108,12 +108,12 @@ def _cost(word: str, grid: Grid, objective: str) -> list[float]:
     return [run(word, target).latency_s for target in grid.oracle.targets]
 
 
-def run(network: str | Arch, target: Target) -> Report:
+def run(network: str | Arch, target: Setting) -> Report:
     """Simulate a network as an oracle's target does."""
-    machine = target.machine
+    rules = target.policy
     return simulate(
-        network, machine.device, batch=target.batch, dtype=machine.precision, runtime=machine.runtime,
-        layout=machine.layout, cores=machine.cores,
+        network, target.device, batch=target.batch, dtype=rules.precision, runtime=target.runtime,
+        layout=rules.layout, cores=target.cores,
     )  # fmt: skip
 
 

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from roofline.arch.build import MAX_BATCH
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
 from roofline.cost import fold
-from roofline.device.load import device as load_device
 from roofline.device.spec import Device
-from roofline.dtypes import Precision, precision
+from roofline.dtypes import Precision
 from roofline.errors import DoesNotFitError, InputError, nearest
-from roofline.graph.op import Layout
 from roofline.graph.opgraph import OpGraph
-from roofline.numeric import Array, ceil_div, whole_number
-from roofline.passes.layout import check_layout
-from roofline.passes.pipeline import Policy, policy
-from roofline.runtime.load import runtime as load_runtime
+from roofline.numeric import Array
 from roofline.runtime.spec import Runtime
 from roofline.simulate.evaluate import BlockCosts, KernelCosts, block_costs, kernel_costs
 from roofline.simulate.lowering import Lowered, lower_arch, lower_graph
-from roofline.simulate.machine import Machine, machine_for
 from roofline.simulate.report import Report
+from roofline.simulate.setting import Setting, of_graph, resolve
 from roofline.simulate.table import concat_tables
 
 
@@ -80,14 +73,9 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Job:
-    request: Request
-    policy: Policy
-    machine: Machine
+    setting: Setting
     lowered: Lowered
-    arch: Arch | None
-    batch: int
-    core_batch: int
-    busy_cores: int
+    image_size: int | None = None
 
 
 def simulate(model: str | Path | Arch | OpGraph, device: str | Path | Device, **options: Any) -> Report:
@@ -146,11 +134,11 @@ def simulate_many(requests: Iterable[Request | Mapping[str, Any]]) -> list[Repor
     jobs = [_job(r if isinstance(r, Request) else request_of(**r)) for r in requests]
     groups: dict[int, list[int]] = {}
     for i, job in enumerate(jobs):
-        groups.setdefault(id(job.machine), []).append(i)
+        groups.setdefault(id(job.setting.machine), []).append(i)
     reports: dict[int, Report] = {}
     for indices in groups.values():
         unique = list({id(jobs[i].lowered): jobs[i].lowered for i in indices}.values())
-        machine = jobs[indices[0]].machine
+        machine = jobs[indices[0]].setting.machine
         table = concat_tables([lowered.table for lowered in unique])
         costs = kernel_costs(table, machine)
         blocks = block_costs(table, costs)
@@ -165,106 +153,55 @@ def simulate_many(requests: Iterable[Request | Mapping[str, Any]]) -> list[Repor
 
 
 def _job(request: Request) -> _Job:
-    device = load_device(request.device)
-    runtime = load_runtime(request.runtime or device.default_runtime, device.kind)
-    wanted = request.dtype or device.default_dtype
-    found = wanted if isinstance(wanted, Precision) else precision(wanted)
-    layout = check_layout(request.layout) if request.layout else runtime.default_layout
-    if isinstance(request.model, OpGraph):
-        return _graph_job(request, request.model, device, runtime, found, layout)
-    arch = load_model(request.model).with_image_size(request.image_size)
-    batch = 1 if request.batch is None else whole_number(request.batch, "batch", most=MAX_BATCH)
-    cores = device.cores
-    if request.cores is not None:
-        cores = whole_number(request.cores, f"cores of {device.name!r}", most=device.cores)
-    machine = _machine(device, runtime, found, layout, cores)
-    core_batch = int(ceil_div(batch, cores))
-    rules = _policy(request, runtime, found, layout)
-    lowered = lower_arch(arch, core_batch, rules)
-    return _Job(
-        request=request, policy=rules, machine=machine, lowered=lowered, arch=arch, batch=batch, core_batch=core_batch,
-        busy_cores=int(ceil_div(batch, core_batch)),
-    )  # fmt: skip
-
-
-def _policy(request: Request, runtime: Runtime, found: Precision, layout: Layout) -> Policy:
-    return policy(runtime, found, layout, request.mode, request.optimizer, request.recompute)
-
-
-def _graph_job(
-    request: Request, graph: OpGraph, device: Device, runtime: Runtime, found: Precision, layout: Layout
-) -> _Job:
-    if request.image_size is not None:
-        raise InputError("image_size is fixed in a graph: lower the network again")
-    shapes = [graph.tensors[t].shape for t in graph.inputs]
-    built = int(np.max(shapes[0][0])) if shapes and shapes[0] else 1
-    batch = built if request.batch is None else whole_number(request.batch, "batch", most=MAX_BATCH)
-    cores = device.cores
-    if request.cores is not None:
-        cores = whole_number(request.cores, f"cores of {device.name!r}", most=device.cores)
-    core_batch, whole = int(ceil_div(batch, cores)), graph
-    try:
-        whole, graph = graph.with_batch(batch), graph.with_batch(core_batch)
-        if graph.macs * batch != whole.macs * core_batch:
-            raise InputError(f"{graph.name}: examples meet each other in products: cores cannot share them out")
-    except InputError:
-        if request.cores is not None or (batch != built and whole is graph):
-            raise
-        graph, cores, core_batch = whole, 1, batch  # its examples cannot be told apart: one core runs it as it is
-    machine = _machine(device, runtime, found, layout, cores)
-    rules = _policy(request, runtime, found, layout)
-    if rules.mode == "training" and not graph.params:
-        raise InputError(f"{graph.name}: no parameters, so nothing to train")
-    lowered = lower_graph(graph, rules)
-    return _Job(
-        request=request, policy=rules, machine=machine, lowered=lowered, arch=None, batch=batch, core_batch=core_batch,
-        busy_cores=int(ceil_div(batch, core_batch)),
-    )  # fmt: skip
-
-
-@lru_cache(maxsize=256)
-def _machine(device: Device, runtime: Runtime, found: Precision, layout: Layout, cores: int) -> Machine:
-    return machine_for(device, runtime, found, layout, cores)
+    options = {name: value for name, value in vars(request).items() if name not in ("model", "device")}
+    setting, network = resolve(request.device, **options), request.model
+    if isinstance(network, OpGraph):
+        given = [name for name, value in options.items() if value is not None]
+        graph, setting = of_graph(setting, network, given)
+        return _Job(setting=setting, lowered=lower_graph(graph, setting.policy))
+    arch = load_model(network).with_image_size(setting.image_size)
+    lowered = lower_arch(arch, setting.core_batch, setting.policy)
+    return _Job(setting=setting, lowered=lowered, image_size=arch.image_size)
 
 
 def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int, kernels: slice) -> Report:
-    order = job.lowered.order + first_block
+    setting, order = job.setting, job.lowered.order + first_block
     whole = np.zeros(len(order), dtype=np.int64)
 
     def total(column: Array) -> float:
         return float(fold.segment_sum(column[order], whole, 1)[0])
 
-    device_s, host_s, program_s = total(blocks.device_s), total(blocks.host_s), job.machine.runtime.program_s
+    device_s, host_s, program_s = total(blocks.device_s), total(blocks.host_s), setting.runtime.program_s
     weight_bytes, saved_bytes = total(blocks.weight_bytes), total(blocks.saved_bytes)
     state_bytes = total(blocks.state_bytes)
     live_bytes = float(fold.segment_max(blocks.live_bytes[order], whole, 1)[0])
     weight_traffic = total(blocks.weight_traffic_bytes)  # every busy core reads its own copy of the weights
-    examples = job.batch / job.core_batch  # the fullest core's work stands for this many cores' worth
+    examples = setting.batch / setting.core_batch  # the fullest core's work stands for this many cores' worth
     report = Report(
         lowered=job.lowered,
-        machine=job.machine,
+        machine=setting.machine,
         costs=costs.part(kernels),
-        image_size=job.arch.image_size if job.arch else None,
-        mode=job.policy.mode,
-        optimizer=job.policy.optimizer,
-        recompute=job.policy.recompute,
-        batch=job.batch,
-        busy_cores=job.busy_cores,
+        image_size=job.image_size,
+        mode=setting.policy.mode,
+        optimizer=setting.policy.optimizer,
+        recompute=setting.policy.recompute,
+        batch=setting.batch,
+        busy_cores=setting.busy_cores,
         latency_s=float(fold.latency_s(device_s, host_s, program_s=program_s)),
         device_s=device_s,
         host_s=host_s,
         program_s=program_s,
         macs=total(blocks.macs) * examples,
         vector_ops=total(blocks.vector_ops) * examples,
-        traffic_bytes=(total(blocks.traffic_bytes) - weight_traffic) * examples + weight_traffic * job.busy_cores,
-        ideal_memory_s=total(blocks.ideal_memory_s) * job.busy_cores / job.machine.device.cores,
+        traffic_bytes=(total(blocks.traffic_bytes) - weight_traffic) * examples + weight_traffic * setting.busy_cores,
+        ideal_memory_s=total(blocks.ideal_memory_s) * setting.busy_cores / setting.device.cores,
         params=total(blocks.params),
         weight_bytes=weight_bytes,
-        saved_bytes=saved_bytes * job.busy_cores,
+        saved_bytes=saved_bytes * setting.busy_cores,
         state_bytes=state_bytes,
         peak_memory_bytes=float(fold.peak_memory_bytes(weight_bytes, live_bytes, saved_bytes, state_bytes))
-        * job.busy_cores,
+        * setting.busy_cores,
     )
-    if job.request.strict and not report.fits:
+    if setting.strict and not report.fits:
         raise DoesNotFitError(report.warnings[0])
     return report

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from roofline.device.load import device as load_device
-from roofline.device.spec import Device
 from roofline.errors import InputError
 from roofline.simulate.run import request_of, simulate_many
+from roofline.simulate.setting import per_device
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +31,6 @@ COLUMNS = (
     *("bound", "macs_per_example", "params", "traffic_bytes", "peak_memory_bytes", "fits", "intensity_flops_per_byte"),
     *("attainable_flops_per_s", "efficiency"),
 )
-#: options that may differ from device to device
-PER_DEVICE = ("dtype", "runtime", "cores", "batch", "layout")
 
 
 def compare(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> pd.DataFrame:
@@ -64,12 +62,9 @@ def run_all(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> li
     """Return the report of every model on every device, model by model; arguments and errors as `compare`."""
     check_lists(models, devices)
     specs = [load_device(device) for device in devices]
-    for name, value in options.items():
-        _check(name, value, specs)
+    each = per_device(options, specs)
     return simulate_many(
-        request_of(model=model, device=spec, **{name: _for(value, spec) for name, value in options.items()})
-        for model in models
-        for spec in specs
+        request_of(model=model, device=spec, **own) for model in models for spec, own in zip(specs, each, strict=True)
     )
 
 
@@ -88,22 +83,3 @@ def check_distinct(names: Collection[Any], what: str) -> None:
         if name in seen:
             raise InputError(f"{what} {name!r} is given twice")
         seen.add(name)
-
-
-def _check(name: str, value: Any, specs: Sequence[Device]) -> None:
-    """Raise unless a mapping belongs to an option that may have one, and names devices that are compared."""
-    if not isinstance(value, Mapping):
-        return
-    if name not in PER_DEVICE:
-        raise InputError(
-            f"option {name!r} is the same for all devices; a mapping is allowed for {', '.join(PER_DEVICE)}"
-        )
-    for device in value:
-        if load_device(device).name not in {spec.name for spec in specs}:
-            raise InputError(f"{name} names device {device!r}, which is not compared")
-
-
-def _for(value: Any, spec: Device) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    return next((v for device, v in value.items() if load_device(device).name == spec.name), None)

@@ -17,12 +17,12 @@ from roofline.errors import InputError, RooflineError
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Elementwise, Reduce
 from roofline.numeric import Numeric
-from roofline.passes.pipeline import policy
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.load import runtimes
 from roofline.runtime.spec import Runtime
 from roofline.simulate.report import Report
 from roofline.simulate.run import Request
+from roofline.simulate.setting import resolve
 
 #: what an edit does to the outputs: nothing; it rounds them differently; another function, to be trained again
 FREE, PRECISION, NETWORK = "free", "precision", "network"
@@ -120,7 +120,10 @@ def _options(report: Report, run: Request) -> Iterator[Edit]:
 def _runs(run: Request, runtime: Runtime, precision: Precision) -> bool:
     """Return whether a runtime does what the run does in a precision: not all of them train."""
     try:
-        policy(runtime, precision, None, run.mode, run.optimizer, run.recompute)
+        resolve(
+            run.device, runtime=runtime, dtype=precision, mode=run.mode, optimizer=run.optimizer,
+            recompute=run.recompute,
+        )  # fmt: skip
     except InputError:
         return False
     return True
