@@ -74,7 +74,7 @@ def test_migration_gains_clearly_more_for_efficientnet_x(generate: dict[str, Any
 
 
 def test_the_batches_of_the_migration_are_the_largest_within_the_limit(generate: dict[str, Any]) -> None:
-    batches = figures.rule_batches(generate["migrations"]())
+    batches = figures.allowed_batches(generate["migrations"]())
     assert set(batches) == {f"{f}-{s}" for f in figures.published().families for s in figures.published().sizes}
     limit_ms = figures.published().migration.limit_ms
     for model, batch in batches.items():
@@ -85,7 +85,7 @@ def test_the_batches_of_the_migration_are_the_largest_within_the_limit(generate:
 
 def test_a_network_over_the_limit_at_every_batch_runs_at_the_smallest() -> None:
     table = pd.DataFrame({"model": ["a", "a", "b"], "batch": [1, 2, 4], "after_ms": [3.0, 12.0, 11.0]})
-    assert figures.rule_batches(table) == {"a": 1, "b": 4}
+    assert figures.allowed_batches(table) == {"a": 1, "b": 4}
     assert list(figures.at_batches(table, {"a": 1, "b": 4}).index) == [0, 2]
 
 
@@ -129,7 +129,7 @@ def test_headlines_are_the_published_figures_beside_the_predicted_ones(generate:
     moves = rf.headlines("migration").table
     assert list(moves["published"]) == [3.0, 1.3, 2.6, 1.3, 2.6]  # two families at two kinds of batch size
     table = generate["migrations"]()
-    chosen = figures.at_batches(table, figures.rule_batches(table))
+    chosen = figures.at_batches(table, figures.allowed_batches(table))
     gain = chosen.groupby("family", sort=False)["speedup"].agg(geometric_mean)
     assert list(moves["predicted"][1:3]) == pytest.approx(list(gain))
     with pytest.raises(rf.RooflineError, match="no headlines on 'speed'; allowed: 'gap', 'migration'"):

@@ -99,7 +99,7 @@ def misses_section() -> str:
 def summary() -> list[tuple[str, float, float, float, str]]:
     """Return (what, published, lowest and highest prediction, error) of all that is published, by family."""
     data, pairs, moves = figures.published(), figures.speedups(latencies()), migrations()
-    moves = figures.at_batches(moves, figures.rule_batches(moves))
+    moves = figures.at_batches(moves, figures.allowed_batches(moves))
     found = []
     for device in data.latency.conditions:
         for family, name in data.families.items():
@@ -186,7 +186,7 @@ def speedup_section() -> str:
 def migration_section() -> str:
     """Return what moving from TPU v2 to TPU v4i gains: at batches chosen by a rule, without effects, over a sweep."""
     found, said, names = migrations(), figures.published().migration, figures.published().families
-    batches = figures.rule_batches(found)
+    batches = figures.allowed_batches(found)
     chosen: Any = figures.at_batches(found, batches)
 
     def means(rows: Any) -> list[str]:

@@ -31,6 +31,7 @@ REACHED = 0.9
 #: a nearer memory is faster: by this at least, where a measurement cannot tell them apart
 FASTER = 1.05
 DIGITS = 4
+UNTOLD_CLOCK = "the best measured rate: the clock under load is not told"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,17 +101,24 @@ def draft_device(facts: Facts, best: Best, runtime: str, today: datetime.date) -
         f'clock = {{ value = {facts.clock_hz / 1e6:.6g}, unit = "MHz", source = "driver" }}' if facts.clock_hz else ""
     )
     default = "fp32" if "fp32" in best.flops_per_s else next(iter(best.flops_per_s))
-    return "\n".join(
-        [
-            f'name = "{facts.slug}"', f"title = {json.dumps(facts.name)}", f"vendor = {json.dumps(facts.vendor)}",
-            f'kind = "{facts.kind}"', f"year = {today.year}", f'default_runtime = "{runtime}"',
-            f'default_dtype = "{default}"', "", "[sources]",
-            f'driver = "what driver and operating system say, {today.isoformat()}"',
-            f'measured = "roofline measure, {today.isoformat()}, {facts.software}: the best of its cases, fitted"',
-            "", "[chip]", 'cores = { value = 1, source = "driver", note = "one program runs on all of it" }', clock,
-            *(_cpu(facts, best) if facts.kind == "cpu" else _gpu(facts, best)),
-        ]
-    ) + "\n"  # fmt: skip
+    head = f"""\
+name = "{facts.slug}"
+title = {json.dumps(facts.name)}
+vendor = {json.dumps(facts.vendor)}
+kind = "{facts.kind}"
+year = {today.year}
+default_runtime = "{runtime}"
+default_dtype = "{default}"
+
+[sources]
+driver = "what driver and operating system say, {today.isoformat()}"
+measured = "roofline measure, {today.isoformat()}, {facts.software}: the best of its cases, fitted"
+
+[chip]
+cores = {{ value = 1, source = "driver", note = "one program runs on all of it" }}
+{clock}
+"""
+    return head + (_cpu(facts, best) if facts.kind == "cpu" else _gpu(facts, best))
 
 
 def _number(value: float) -> str:
@@ -122,36 +130,41 @@ def _measured(value: float, unit: str | None, case: str) -> str:
     return f'{{ value = {_number(value)}{unit_text}, source = "measured", note = "{case}" }}'
 
 
-def _rates(best: Best, macs_per_clock: float | None, *, vector: bool) -> list[str]:
+def _rates(rates: Mapping[str, Rate], macs_per_clock: float | None = None, *, vector: bool) -> str:
     on = ', runs_on = "vector"' if vector else ""
     per_clock = f"macs_per_clock = {macs_per_clock:g}, " if macs_per_clock else ""
-    reason = "the best measured rate: the clock under load is not told"
-    return [
+    return "".join(
         f'{name} = {{ {per_clock}peak = {_number(rate.value / 1e9)}, unit = "GFLOP/s", source = "measured", '
-        f'note = "{rate.case}", peak_reason = "{reason}"{on} }}'
-        for name, rate in best.flops_per_s.items()
-    ]
+        f'note = "{rate.case}", peak_reason = "{UNTOLD_CLOCK}"{on} }}\n'
+        for name, rate in rates.items()
+    )
 
 
-def _cpu(facts: Facts, best: Best) -> list[str]:
+def _cpu(facts: Facts, best: Best) -> str:
     peak = max(best.flops_per_s.values(), key=lambda r: r.value)
     peak = best.flops_per_s.get("fp32", peak)
     simple = PIPES * facts.lanes
-    transcendental = simple * best.transcendentals_per_s.value / (peak.value / 2.0)
-    return [
-        "", "[matrix]", 'style = "systolic"', f'units = {{ value = {facts.units}, source = "driver" }}',
-        'rows = { value = 1, source = "driver", note = "a register of weights" }',
-        f'cols = {{ value = {facts.lanes}, source = "driver", note = "fp32 lanes of a vector" }}', "", "[matrix.rates]",
-        *_rates(best, simple, vector=True), "", "[vector]",
-        f'units = {{ value = {facts.units}, source = "driver" }}', "flops_per_op = 2",
-        f'simple_per_clock = {{ value = {simple}, estimate = "{PIPES} multiply-add pipes, as servers have" }}',
-        f"transcendental_per_clock = {_measured(min(transcendental, simple), None, best.transcendentals_per_s.case)}",
-        f"peak = {_measured(peak.value / 1e9, 'GFLOP/s', peak.case)}",
-        'peak_reason = "the best measured rate: the clock under load is not told"', *_cpu_memory(facts, best),
-    ]  # fmt: skip
+    transcendental = min(simple * best.transcendentals_per_s.value / (peak.value / 2.0), simple)
+    return f"""
+[matrix]
+style = "systolic"
+units = {{ value = {facts.units}, source = "driver" }}
+rows = {{ value = 1, source = "driver", note = "a register of weights" }}
+cols = {{ value = {facts.lanes}, source = "driver", note = "fp32 lanes of a vector" }}
+
+[matrix.rates]
+{_rates(best.flops_per_s, simple, vector=True)}
+[vector]
+units = {{ value = {facts.units}, source = "driver" }}
+flops_per_op = 2
+simple_per_clock = {{ value = {simple}, estimate = "{PIPES} multiply-add pipes, as servers have" }}
+transcendental_per_clock = {_measured(transcendental, None, best.transcendentals_per_s.case)}
+peak = {_measured(peak.value / 1e9, "GFLOP/s", peak.case)}
+peak_reason = "{UNTOLD_CLOCK}"
+{_cpu_memory(facts, best)}"""
 
 
-def _cpu_memory(facts: Facts, best: Best) -> list[str]:
+def _cpu_memory(facts: Facts, best: Best) -> str:
     """Return the levels from far to near; the one nearest the core only holds what a kernel works on."""
     sizes = [
         (name, size * max(1, facts.units // shared), shared >= facts.units and shared > 1)
@@ -159,7 +172,7 @@ def _cpu_memory(facts: Facts, best: Best) -> list[str]:
     ]
     last = sizes[-1][1] if sizes else 2.0**25
     main = best.stream_bytes_per_s(2.0 * last, float("inf"))
-    lines = _level("DRAM", "main", "chip", facts.memory_bytes / 2**30, "GiB", main.value, main.case)
+    text = _level("DRAM", "main", "chip", facts.memory_bytes / 2**30, "GiB", main.value, main.case)
     reached = main.value
     for far, (name, size, is_shared) in zip(range(len(sizes) - 1, -1, -1), reversed(sizes), strict=True):
         if far == 0:  # L1: operands of the running kernel
@@ -170,19 +183,22 @@ def _cpu_memory(facts: Facts, best: Best) -> list[str]:
         one = size if is_shared else size / facts.units
         scope = "chip" if is_shared or facts.units == 1 else "unit"
         each = reached if scope == "chip" else reached / facts.units
-        lines += _level(name, "shared", scope, one / 2**10, "KiB", each, rate.case)
-    return lines
+        text += _level(name, "shared", scope, one / 2**10, "KiB", each, rate.case)
+    return text
 
 
-def _level(name: str, role: str, scope: str, capacity: float, unit: str, bytes_per_s: float, case: str) -> list[str]:
-    return [
-        "", "[[memory]]", f'name = "{name}"', f'role = "{role}"', f'scope = "{scope}"',
-        f'capacity = {{ value = {capacity:.6g}, unit = "{unit}", source = "driver" }}',
-        f"bandwidth = {_measured(bytes_per_s / 1e9, 'GB/s', case)}",
-    ]  # fmt: skip
+def _level(name: str, role: str, scope: str, capacity: float, unit: str, bytes_per_s: float, case: str) -> str:
+    return f"""
+[[memory]]
+name = "{name}"
+role = "{role}"
+scope = "{scope}"
+capacity = {{ value = {capacity:.6g}, unit = "{unit}", source = "driver" }}
+bandwidth = {_measured(bytes_per_s / 1e9, "GB/s", case)}
+"""
 
 
-def _gpu(facts: Facts, best: Best) -> list[str]:
+def _gpu(facts: Facts, best: Best) -> str:
     capability = facts.compute_capability or "8"
     lanes = LANES.get(capability, LANES.get(capability.split(".")[0], 128))
     clock_hz = facts.clock_hz or 1.5e9
@@ -191,48 +207,31 @@ def _gpu(facts: Facts, best: Best) -> list[str]:
     others = {name: rate for name, rate in best.flops_per_s.items() if name not in on_vector}
     streams = best.stream_bytes_per_s(4.0 * (facts.l2_bytes or 2.0**26), float("inf"))
     nominal = facts.bandwidth_bytes_per_s or streams.value / REACHED
-    lines = [
-        "",
-        "[matrix]",
-        'style = "tensorcore"',
-        f'units = {{ value = {facts.units}, source = "driver" }}',
-        "",
-        "[matrix.rates]",
-    ]
-    lines += _rates(
-        Best(flops_per_s=others, transcendentals_per_s=best.transcendentals_per_s, streams=best.streams),
-        None,
-        vector=False,
-    )
-    lines += _rates(
-        Best(flops_per_s=on_vector, transcendentals_per_s=best.transcendentals_per_s, streams=best.streams),
-        None,
-        vector=True,
-    )
-    lines += [
-        "", "[vector]", f'units = {{ value = {facts.units}, source = "driver" }}', "flops_per_op = 2",
-        f'simple_per_clock = {{ value = {lanes}, estimate = "fp32 lanes of compute capability {capability}" }}',
-        f'transcendental_per_clock = {{ value = {TRANSCENDENTAL}, estimate = "special function units" }}',
-        f'peak = {{ value = {_number(peak / 1e12)}, unit = "TFLOP/s", estimate = "lanes x clock of the driver" }}',
-        'peak_reason = "the clock that the driver tells is not always that of a data sheet"',
-    ]  # fmt: skip
-    lines += _level("device memory", "main", "chip", facts.memory_bytes / 2**30, "GiB", nominal, streams.case)
+    text = f"""
+[matrix]
+style = "tensorcore"
+units = {{ value = {facts.units}, source = "driver" }}
+
+[matrix.rates]
+{_rates(others, vector=False)}{_rates(on_vector, vector=True)}
+[vector]
+units = {{ value = {facts.units}, source = "driver" }}
+flops_per_op = 2
+simple_per_clock = {{ value = {lanes}, estimate = "fp32 lanes of compute capability {capability}" }}
+transcendental_per_clock = {{ value = {TRANSCENDENTAL}, estimate = "special function units" }}
+peak = {{ value = {_number(peak / 1e12)}, unit = "TFLOP/s", estimate = "lanes x clock of the driver" }}
+peak_reason = "the clock that the driver tells is not always that of a data sheet"
+"""
+    text += _level("device memory", "main", "chip", facts.memory_bytes / 2**30, "GiB", nominal, streams.case)
     if facts.l2_bytes:
         cached = best.stream_bytes_per_s(0.05 * facts.l2_bytes, 0.5 * facts.l2_bytes)
         near = max(cached.value, 2.0 * nominal)
-        lines += _level("L2", "shared", "chip", facts.l2_bytes / 2**20, "MiB", near, cached.case)
+        text += _level("L2", "shared", "chip", facts.l2_bytes / 2**20, "MiB", near, cached.case)
     if facts.shared_bytes_per_unit:
         local = LOCAL_BYTES_PER_CLOCK * clock_hz
-        lines += _level(
-            "shared memory",
-            "local",
-            "unit",
-            facts.shared_bytes_per_unit / 2**10,
-            "KiB",
-            local,
-            "32 banks of 4 bytes a clock",
-        )
-    return lines
+        size = facts.shared_bytes_per_unit / 2**10
+        text += _level("shared memory", "local", "unit", size, "KiB", local, "32 banks of 4 bytes a clock")
+    return text
 
 
 def base_runtime(name: str) -> str:

@@ -235,9 +235,14 @@ def fit(
     ignored = frozenset[str]() if devices else own_everywhere(prepared, [c.field for c in constants])
     problem = _Problem(prepared, runtime, constants, devices or devices_without(prepared, ignored))
     found = least_squares(
-        problem.residuals, problem.first_guess(), jac=problem.jacobian, bounds=(0.0, 1.0), max_nfev=MOST_EVALUATIONS,
-        xtol=1e-4, ftol=1e-5,
-    )  # fmt: skip
+        problem.residuals,
+        problem.first_guess(),
+        jac=problem.jacobian,
+        bounds=(0.0, 1.0),
+        max_nfev=MOST_EVALUATIONS,
+        xtol=1e-4,
+        ftol=1e-5,
+    )
     position = np.asarray(found.x)
     count = len(constants)
     fitted = problem.runtime_at(position)

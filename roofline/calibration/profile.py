@@ -170,9 +170,12 @@ def compare_profile(
     predicted = sorted((x for x in lines if x.predicted_s is not None), key=lambda x: -abs(x.gap_s))
     unmatched = sorted((x for x in lines if x.predicted_s is None), key=lambda x: -x.measured_s)
     return ProfileComparison(
-        device=spec.name, runtime=stack.name, lines=tuple(predicted), unmatched=tuple(unmatched),
+        device=spec.name,
+        runtime=stack.name,
+        lines=tuple(predicted),
+        unmatched=tuple(unmatched),
         unowned_s=trace.unowned_s,
-    )  # fmt: skip
+    )
 
 
 def _line(op: TracedOp, device: Device, runtime: Runtime) -> Line:

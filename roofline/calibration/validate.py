@@ -100,11 +100,20 @@ class Comparison:
             m, predicted_s = self.measurements[i], float(self.predicted_s[i])
             found.append(
                 {
-                    "dataset": self.dataset, "row": m.row, "workload": m.label, "family": m.family, "device": m.device,
-                    "runtime": m.runtime, "dtype": m.dtype, "batch": m.batch, "measured_ms": m.latency_s * 1e3,
-                    "predicted_ms": predicted_s * 1e3, "ratio": predicted_s / m.latency_s, "apart": m.apart or "",
+                    "dataset": self.dataset,
+                    "row": m.row,
+                    "workload": m.label,
+                    "family": m.family,
+                    "device": m.device,
+                    "runtime": m.runtime,
+                    "dtype": m.dtype,
+                    "batch": m.batch,
+                    "measured_ms": m.latency_s * 1e3,
+                    "predicted_ms": predicted_s * 1e3,
+                    "ratio": predicted_s / m.latency_s,
+                    "apart": m.apart or "",
                 }
-            )  # fmt: skip
+            )
         return found
 
 
@@ -219,7 +228,13 @@ def _comparison(
         for name, bar_s in baselines(clean).items():
             bars[name] = with_offsets(clean.measurements, bar_s, clean.measured_s)[0]
     return Comparison(
-        dataset=dataset.name, device=key[0], runtime=key[1], dtype=key[2], layout=key[3],
-        measurements=part.measurements, predicted_s=predicted_s,
-        calls={name: call for name, call in calls.items() if name in inside}, baselines=bars,
-    )  # fmt: skip
+        dataset=dataset.name,
+        device=key[0],
+        runtime=key[1],
+        dtype=key[2],
+        layout=key[3],
+        measurements=part.measurements,
+        predicted_s=predicted_s,
+        calls={name: call for name, call in calls.items() if name in inside},
+        baselines=bars,
+    )

@@ -79,8 +79,8 @@ def annotate_onnx(
     graph, origins = traced(source, dims=dims)
     import onnx  # present: the file was read
 
-    rules = policy(report.runtime_spec, report.machine.precision, report.machine.layout, report.mode)
-    kernels = lower(graph, rules)[1]
+    kernel_policy = policy(report.runtime_spec, report.machine.precision, report.machine.layout, report.mode)
+    kernels = lower(graph, kernel_policy)[1]
     table = report.kernels
     if [kernel.name for kernel in kernels] != list(table["kernel"]):
         raise InputError(f"the report of {report.model!r} is not one of {source.name!r}")
@@ -162,11 +162,10 @@ def _of_node(key: str, placed: _Placed, table: pd.DataFrame) -> dict[str, str]:
 
 
 def _of_model(report: Report, other_s: float) -> dict[str, str]:
-    return {
-        "version": __version__, "device": report.device, "runtime": report.runtime, "dtype": report.dtype,
-        "batch": str(report.batch), "latency_ms": f"{report.latency_ms:.6g}", "other_us": f"{other_s * 1e6:.6g}",
-        "low_ms": f"{report.interval.low_s * 1e3:.6g}", "high_ms": f"{report.interval.high_s * 1e3:.6g}",
-    }  # fmt: skip
+    ends = {f"{end}_ms": getattr(report.interval, f"{end}_s") * 1e3 for end in ("low", "high")}
+    figures = {"latency_ms": report.latency_ms, "other_us": other_s * 1e6} | ends
+    said = {"device": report.device, "runtime": report.runtime, "dtype": report.dtype, "batch": str(report.batch)}
+    return {"version": __version__} | said | {name: f"{value:.6g}" for name, value in figures.items()}
 
 
 def _set(holder: Any, values: Mapping[str, str]) -> None:

@@ -91,10 +91,9 @@ def edits(report: Report, request: Request) -> list[Edit]:
 
 
 def _option(run: Request, name: str, value: Any, description: str, kind: str = FREE) -> Edit:
-    return Edit(
-        edit=name, stage="", description=description, setting=f"{name} = {value!r}", kind=kind,
-        request=replace(run, **{name: value}),
-    )  # fmt: skip
+    changed = replace(run, **{name: value})
+    setting = f"{name} = {value!r}"
+    return Edit(edit=name, stage="", description=description, setting=setting, kind=kind, request=changed)
 
 
 def _options(report: Report, run: Request) -> Iterator[Edit]:
@@ -186,10 +185,11 @@ def _rows(arch: Arch) -> dict[str, Numeric]:
     return found
 
 
-Change = tuple[str, str, str, dict[str, Any]]
+#: what is edited, in words, the kind, and the fields of the stage with their new values
+StageEdit = tuple[str, str, str, dict[str, Any]]
 
 
-def _widths(report: Report, arch: Arch, stage: Stage) -> Iterator[Change]:
+def _widths(report: Report, arch: Arch, stage: Stage) -> Iterator[StageEdit]:
     """Yield widths rounded to what the machine takes at a time."""
     machine, fields = report.machine, type(stage).model_fields
     granules = {int(machine.runtime.alignment_elements), *TILE_SIDES}
@@ -207,7 +207,7 @@ def _widths(report: Report, arch: Arch, stage: Stage) -> Iterator[Change]:
         yield from _expansions(arch, stage, max(granules))
 
 
-def _expansions(arch: Arch, stage: MBConvStage, granule: int) -> Iterator[Change]:
+def _expansions(arch: Arch, stage: MBConvStage, granule: int) -> Iterator[StageEdit]:
     """Yield ratios with which the blocks of a stage, if need be all but the first, are a multiple wide inside."""
     last = [instance for instance in instances(arch, 1) if instance.stage == stage.name][-1]
     channels = int(last.inputs[0].shape[-1])
@@ -226,7 +226,7 @@ def _rounded(width: int, granules: set[int]) -> list[int]:
     return sorted(n for n in near if 0 < abs(n - width) <= MOST_CHANGE * width)
 
 
-def _structure(arch: Arch, stage: Stage) -> Iterator[Change]:
+def _structure(arch: Arch, stage: Stage) -> Iterator[StageEdit]:
     """Yield cheaper activations, fusion, less squeeze-and-excite, and a stem that fills the array."""
     dear = {name: value for name, value in activations(stage).items() if value in DEAR}
     if dear:
@@ -251,14 +251,12 @@ def _toml(value: Any) -> str:
 
 def _function_edits(run: Request, graph: OpGraph) -> Iterator[Edit]:
     """Yield a graph with each of its dear activations replaced."""
-    found = {op.function for op in graph.ops.values() if isinstance(op, Elementwise)}
-    for function in (name for name in DEAR if name in found):
+    present = {op.function for op in graph.ops.values() if isinstance(op, Elementwise)}
+    for function in (name for name in DEAR if name in present):
         ops = {
             op_id: replace(op, function=CHEAP) if isinstance(op, Elementwise) and op.function == function else op
             for op_id, op in graph.ops.items()
         }
-        edited = OpGraph(ops, graph.tensors, graph.outputs, graph.name)
-        yield Edit(
-            edit="activation", stage="", description=f"{function} -> {CHEAP}",
-            setting=f"{function} = {CHEAP!r}", kind=NETWORK, request=replace(run, model=edited),
-        )  # fmt: skip
+        edited = replace(run, model=OpGraph(ops, graph.tensors, graph.outputs, graph.name))
+        words, setting = f"{function} -> {CHEAP}", f"{function} = {CHEAP!r}"
+        yield Edit(edit="activation", stage="", description=words, setting=setting, kind=NETWORK, request=edited)

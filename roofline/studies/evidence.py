@@ -36,8 +36,8 @@ class Evidence:
     speedups
         Of EfficientNet-X over EfficientNet, by device and size: published, predicted (ratios of latencies).
     migrations
-        Of each family from one device to another, geometric means: published, predicted at batches that keep a limit
-        of latency (`roofline.studies.published.rule_batches`), of its slowest and fastest member, ratio of the peaks.
+        Of each family from one device to another, geometric means: published, predicted at batches that keep a limit of
+        latency (`roofline.studies.published.allowed_batches`), of its slowest and fastest member, ratio of the peaks.
     """
 
     intervals: pd.DataFrame
@@ -124,15 +124,12 @@ def _migrations() -> pd.DataFrame:
     import pandas as pd
 
     figures, moves = published.published().migration, published.migrations()
-    chosen = published.at_batches(moves, published.rule_batches(moves))
+    chosen = published.at_batches(moves, published.allowed_batches(moves))
     rows = []
     for family, said in figures.speedup.items():
         gains = chosen.loc[chosen["family"] == family, "speedup"]
         rows.append(
-            {
-                "family": family, "before": figures.before, "after": figures.after, "peak_ratio": figures.peak_ratio,
-                "published": said, "predicted": geometric_mean(gains), "slowest": gains.min(),
-                "fastest": gains.max(),
-            }
-        )  # fmt: skip
+            {"family": family, "before": figures.before, "after": figures.after, "peak_ratio": figures.peak_ratio}
+            | {"published": said, "predicted": geometric_mean(gains), "slowest": gains.min(), "fastest": gains.max()}
+        )
     return pd.DataFrame(rows)

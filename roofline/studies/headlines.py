@@ -11,7 +11,7 @@ from roofline.errors import InputError
 from roofline.stats import geometric_mean
 from roofline.studies.gap import FlopsGap, flops_gap
 from roofline.studies.migrate import SPEEDUPS
-from roofline.studies.published import at_batches, migrations, published, rule_batches
+from roofline.studies.published import allowed_batches, at_batches, migrations, published
 from roofline.studies.shown import Shown
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _migration_rows() -> list[dict[str, Any]]:
     peaks = [device.peak_flops_per_s(device.default_dtype) for device in (old, new)]
     rows = [_row("ratio of the matrix peaks", said.peak_ratio, peaks[1] / peaks[0], math.nan, math.nan, "")]
     chosen = {
-        f"the largest batch within {said.limit_ms:.0f} ms on {new.name}": at_batches(table, rule_batches(table)),
+        f"the largest batch within {said.limit_ms:.0f} ms on {new.name}": at_batches(table, allowed_batches(table)),
         f"batch {fixed}": table[table["batch"] == fixed],
     }
     for how, runs in chosen.items():
@@ -128,11 +128,5 @@ def _migration_rows() -> list[dict[str, Any]]:
 
 
 def _row(figure: str, said: float, found: float, low: float, high: float, conditions: str) -> dict[str, Any]:
-    return {
-        "figure": figure,
-        "published": said,
-        "predicted": found,
-        "low": low,
-        "high": high,
-        "conditions": conditions,
-    }
+    values = {"figure": figure, "published": said, "predicted": found, "low": low, "high": high}
+    return values | {"conditions": conditions}

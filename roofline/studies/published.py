@@ -38,7 +38,7 @@ class Figures(SpecFile):
     recalled: bool
 
 
-class Condition(SpecFile):
+class Setup(SpecFile):
     """What a device is simulated with."""
 
     runtime: str
@@ -49,7 +49,7 @@ class Latency(Figures):
     """Milliseconds for `batch` images: model -> device -> ms."""
 
     batch: int
-    conditions: dict[str, Condition]
+    conditions: dict[str, Setup]
     ms: dict[str, dict[str, float]]
 
 
@@ -120,12 +120,12 @@ def latencies() -> pd.DataFrame:
 
     figures = published().latency
     requests, rows = [], []
-    for device, condition in figures.conditions.items():
+    for device, setup in figures.conditions.items():
         for family in published().families:
             for size in published().sizes:
                 model = f"{family}-{size}"
                 known = figures.ms.get(model, {}).get(device, np.nan)
-                options = {"runtime": condition.runtime, "dtype": condition.dtype, "batch": figures.batch}
+                options = {"runtime": setup.runtime, "dtype": setup.dtype, "batch": figures.batch}
                 rows.append({"model": model, "family": family, "size": size, "device": device, "published_ms": known})
                 requests.append(request_of(model=model, device=device, **options))
     for row, report in zip(rows, simulate_many(requests), strict=True):
@@ -179,8 +179,8 @@ def migrations(batches: tuple[int, ...] = MIGRATION_BATCHES, after: Device | Non
     return migrate(models, figures.before, after or figures.after, batch=list(batches)).table
 
 
-def rule_batches(table: pd.DataFrame) -> dict[str, int]:
-    """Return the batch size of each model by a rule that does not look at the gain.
+def allowed_batches(table: pd.DataFrame) -> dict[str, int]:
+    """Return the batch size of each model that the published limit of latency allows, whatever it gains.
 
     The largest power of two whose latency on the new device stays under the published limit; the smallest size where
     none does.

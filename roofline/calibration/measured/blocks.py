@@ -123,9 +123,14 @@ def convolution(
 ) -> SingleOp:
     """Return a convolution of images (N, H, W, C); pairs are (y, x)."""
     block = Convolution(
-        channels=channels, height=kernel[0], width=kernel[1], stride_y=stride[0], stride_x=stride[1],
-        pad_y=pad[0], pad_x=pad[1],
-    )  # fmt: skip
+        channels=channels,
+        height=kernel[0],
+        width=kernel[1],
+        stride_y=stride[0],
+        stride_x=stride[1],
+        pad_y=pad[0],
+        pad_x=pad[1],
+    )
     return SingleOp(block=block, ports=(Port(shape=image),))
 
 

@@ -194,6 +194,12 @@ def llmcompass(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measure
     label = f"{op} {'x'.join(map(str, shape))}"
     group = f"{sheet.stem} {op}"
     return _row(
-        cells, workload, label, device=cells.device("device"), dtype="fp16", latency_s=latency_ms * 1e-3, family=op,
+        cells,
+        workload,
+        label,
+        device=cells.device("device"),
+        dtype="fp16",
+        latency_s=latency_ms * 1e-3,
+        family=op,
         offset_group=group,
-    )  # fmt: skip
+    )

@@ -58,7 +58,7 @@ def family_of(name: str) -> str:
     return name.split("_")[0].rstrip("0123456789")
 
 
-def _conditions(sheet: Sheet, options: Options) -> tuple[str, str, str, Layout]:
+def _setup(sheet: Sheet, options: Options) -> tuple[str, str, str, Layout]:
     """Return device, runtime, precision and layout of a results file, from its name or the options."""
     words = sheet.stem.lower().split("-")
     device = options.device or device_in(words)
@@ -72,7 +72,7 @@ def _conditions(sheet: Sheet, options: Options) -> tuple[str, str, str, Layout]:
 
 
 def _timm(cells: Cells, sheet: Sheet, options: Options, prefix: str, mode: str) -> Iterator[Measurement]:
-    device, runtime, dtype, layout = _conditions(sheet, options)
+    device, runtime, dtype, layout = _setup(sheet, options)
     fused = not any(_BEFORE_FUSED_ATTENTION.fullmatch(word) for word in sheet.stem.lower().split("-"))
     name, size = cells.text("model"), cells.integer(f"{prefix}_img_size")
     batch, step_ms = cells.integer(f"{prefix}_batch_size"), cells.number(f"{prefix}_step_time")
