@@ -15,8 +15,8 @@ from roofline.dtypes import precision
 from roofline.errors import InputError, SpecError, UnknownNameError
 from roofline.passes.pipeline import lower, policy
 from roofline.search.archfile import write_arch
-from roofline.search.decoding import genes_of_stages
-from roofline.search.space import Choice, Space, space_from
+from roofline.search.genomes import Choice
+from roofline.search.space import Space, space_from
 from roofline.simulate.lowering import lower_arch
 
 SPACES = rf.search_spaces()
@@ -224,7 +224,7 @@ def test_empty_spaces_are_refused() -> None:
 
 
 def test_every_gene_matters_to_some_stage(space: Space) -> None:
-    heard = {gene for genes in genes_of_stages(space) for gene in genes}
+    heard = {gene for genes in space.genes_of_stages for gene in genes}
     assert heard | {space.gene(n) for n in space.names if n == "image_size"} == set(range(space.length))
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from roofline.errors import InputError, nearest
 from roofline.numeric import Array
 from roofline.search.accuracy.protocol import AccuracyOracle, checked
+from roofline.search.genomes import Genomes
 from roofline.search.oracle import Oracle
-from roofline.search.space import Genomes, Space
+from roofline.search.space import Space
 
 #: exponent of MnasNet's soft reward (Tan et al., arXiv 1807.11626; EfficientNet-X uses -0.07 to -0.09)
 EXPONENT = -0.07

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from roofline.arch.spec import Arch
 from roofline.errors import InputError
 from roofline.numeric import Array
+from roofline.search.genomes import Genomes
 from roofline.search.oracle import Oracle
 from roofline.search.scaling_space import Limits, scaling_space
-from roofline.search.space import Genomes, Space
+from roofline.search.space import Space
 
 #: a step between multiples that is none
 ALMOST = 1e-6

@@ -21,7 +21,8 @@ from roofline.arch.load import scale_stage
 from roofline.arch.spec import MAX_INPUT_SIZE, Arch
 from roofline.errors import InputError, RooflineError
 from roofline.numeric import Array, whole_number
-from roofline.search.space import Changes, Choice, Space, space_from
+from roofline.search.genomes import Changes, Choice
+from roofline.search.space import Space, space_from
 
 #: pixels between two resolutions, unless patches ask for more
 PIXEL_STEP = 8

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from roofline.arch.block import Block, Stage
 from roofline.errors import InputError, RooflineError
 from roofline.passes.pipeline import Policy
-from roofline.search.decoding import decode, genes_of_stages, input_size, size_gene, stage_value
 from roofline.search.space import Space
 from roofline.search.steps import NONE, Group, Index, Steps
 
@@ -75,18 +74,18 @@ def lay_out(space: Space, policy: Policy, batch: int, image_size: int | None = N
 
 
 def _inputs(space: Space, steps: Steps, image_size: int | None) -> _Flow:
-    gene = size_gene(space)
+    gene = space.size_gene
     if gene is not None and image_size is not None:
         raise InputError(f"space {space.name!r} chooses its own input size: leave image_size out")
-    arch = decode(space, [0] * space.length, space.name)
+    arch = space.network([0] * space.length, space.name)
     options = [None] if gene is None else list(range(space.sizes[gene]))
-    sizes = [image_size or input_size(space, option) for option in options]
+    sizes = [image_size or space.input_size(option) for option in options]
     ports = [steps.input_id(replace(arch, image_size=1).with_image_size(size)) for size in sizes]
     return _Flow(genes=() if gene is None else (gene,), port=np.array(ports if gene is not None else ports[0]))
 
 
 def _walk(space: Space, stage: int, flow: _Flow, steps: Steps) -> tuple[Segment, _Flow]:
-    own = genes_of_stages(space)[stage]
+    own = space.genes_of_stages[stage]
     genes = tuple(sorted({*own, *flow.genes}))
     shape = tuple(space.sizes[g] for g in genes)
     if math.prod(shape) > MAX_ENTRIES:
@@ -133,7 +132,7 @@ class _Cores:
         numbers: dict[Stage, int] = {}
         for options in itertools.product(*(range(s) for s in sizes)):
             try:
-                made = stage_value(space, stage, options)
+                made = space.stage_value(stage, options)
             except RooflineError:
                 continue
             form = made.model_copy(update={"repeats": 1})

@@ -3,60 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline.arch.load import stage_table
+from roofline.arch.block import Stage, stage_class
+from roofline.arch.build import Instance, instances
+from roofline.arch.load import stage_from, stage_table
 from roofline.arch.spec import Arch
-from roofline.errors import InputError, nearest
-from roofline.search import decoding
-from roofline.search import genomes as genome_tools
+from roofline.errors import InputError, RooflineError, SpecError, nearest
+from roofline.search.genomes import Choice, Genes, Genomes, Value
 
-Genomes: TypeAlias = NDArray[np.integer[Any]]
-Value: TypeAlias = int | float | str | bool
-#: (stage or "" for the network, field, value) ...
-Changes: TypeAlias = tuple[tuple[str, str, Value], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """One gene: what it may be, and what each option changes in the base network.
-
-    Attributes
-    ----------
-    name, aliases
-        What mappings call it.
-    values
-        Labels of the options, distinct; a genome holds the position of one.
-    changes
-        Per option: (stage, field, value); stage "" with field ``image_size`` changes the network.
-    """
-
-    name: str
-    values: tuple[Value, ...]
-    changes: tuple[Changes, ...]
-    aliases: tuple[str, ...] = ()
-
-    def position(self, value: Any) -> int:
-        """Return the position of an option; numbers may be strings, as read from CSV.
-
-        Raises
-        ------
-        InputError
-            There is no such option.
-        """
-        for i, known in enumerate(self.values):
-            if (value == known and isinstance(value, bool) == isinstance(known, bool)) or value == str(known):
-                return i
-        allowed = ", ".join(map(repr, self.values))
-        raise InputError(f"{self.name!r} must be one of {allowed}, got {value!r}")
+#: options that a genome's int8 can hold
+MAX_OPTIONS = 127
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,7 +60,34 @@ class Space:
         SpecError
             The space is empty, a name is used twice, or a choice changes a stage that does not exist.
         """
-        decoding.check_space(self)
+        if not self.choices or not self.stages:
+            raise SpecError(f"space {self.name!r} is empty: it needs stages and choices")
+        stages = {str(t["name"]): stage_class(str(t["block"])) for t in self.stages}
+        if len(stages) != len(self.stages):
+            raise SpecError(f"space {self.name!r}: stage names are not unique")
+        seen: set[str] = set()
+        for choice in self.choices:
+            where = f"space {self.name!r}: choice {choice.name!r}"
+            if not choice.values or len(choice.values) > MAX_OPTIONS or len(choice.values) != len(choice.changes):
+                raise SpecError(f"{where} needs 1 to {MAX_OPTIONS} values, got {len(choice.values)}")
+            if len({str(v) for v in choice.values}) != len(choice.values):
+                raise SpecError(f"{where}: values are not distinct: {choice.values!r}")
+            for name in (choice.name, *choice.aliases):
+                if name in seen:
+                    raise SpecError(f"{where}: the name {name!r} is used twice")
+                seen.add(name)
+            for stage, field, _ in itertools.chain.from_iterable(choice.changes):
+                if stage == "" and field != "image_size":
+                    raise SpecError(f"{where} changes {field!r} of the network; allowed: 'image_size'")
+                if stage and stage not in stages:
+                    raise SpecError(f"{where} changes stage {stage!r}{nearest(stage, stages)}")
+        for combination in (*self.forbidden, self.twin or {}):
+            for name, values in combination.items():
+                gene = self.gene(name)
+                for value in values if isinstance(values, tuple) else (values,):
+                    self.choices[gene].position(value)
+        if self.size == 0:
+            raise SpecError(f"space {self.name!r} is empty: every combination is forbidden")
 
     # genes ----------------------------------------------------------------------
 
@@ -107,6 +101,17 @@ class Space:
         """Number of options of each gene."""
         return tuple(len(choice.values) for choice in self.choices)
 
+    @cached_property
+    def genes(self) -> Genes:
+        """The genes as numbers of options, without what they change."""
+
+        def touched(name: str, values: Sequence[Value]) -> tuple[int, NDArray[np.bool_]]:
+            gene = self.gene(name)
+            return gene, np.isin(np.arange(self.sizes[gene]), [self.choices[gene].position(v) for v in values])
+
+        met = tuple(tuple(touched(*item) for item in combination.items()) for combination in self.forbidden)
+        return Genes(space=self.name, names=self.names, sizes=self.sizes, forbidden=met)
+
     @property
     def length(self) -> int:
         """Number of genes."""
@@ -115,7 +120,7 @@ class Space:
     @cached_property
     def size(self) -> int:
         """Number of networks, forbidden combinations left out."""
-        return genome_tools.count_valid(self)
+        return self.genes.count()
 
     def gene(self, name: str) -> int:
         """Return the position of a gene by name or alias.
@@ -142,7 +147,7 @@ class Space:
             architecture.
         """
         if isinstance(mapping, Arch):
-            return decoding.encode_arch(self, mapping)
+            return self._encode_arch(mapping)
         found: dict[int, int] = {}
         for name, value in mapping.items():
             gene = self.gene(name)
@@ -170,15 +175,11 @@ class Space:
         row = self.check(np.asarray(genome)[None])
         if not self.valid(row)[0]:
             raise InputError(f"genome {row[0].tolist()!r} is a combination that space {self.name!r} forbids")
-        return decoding.decode(self, row[0].tolist(), name or f"{self.name}-{self.text(row[0])}")
+        return self.network(row[0].tolist(), name or f"{self.name}-{self.text(row[0])}")
 
     def text(self, genome: Any) -> str:
         """Return a genome as a short word: one digit (base 36) per gene, two where a gene has more options."""
-        return "".join(np.base_repr(int(g), 36).lower().zfill(self._digits) for g in np.asarray(genome))
-
-    @cached_property
-    def _digits(self) -> int:
-        return 1 if max(self.sizes) <= 36 else 2
+        return self.genes.text(genome)
 
     def from_text(self, text: str) -> NDArray[np.int8]:
         """Return the genome that `text` writes.
@@ -188,11 +189,94 @@ class Space:
         InputError
             It does not.
         """
-        width = self._digits
-        if len(text) != self.length * width or not text.isalnum() or not text.isascii():
-            raise InputError(f"a genome of {self.name!r} is a word of {self.length * width} digits, got {text!r}")
-        row = np.array([[int(text[i : i + width], 36) for i in range(0, len(text), width)]], dtype=np.int64)
-        return np.asarray(self.check(row)[0], dtype=np.int8)
+        return self.genes.from_text(text)
+
+    # stages ------------------------------------------------------------------------
+
+    @cached_property
+    def genes_of_stages(self) -> tuple[tuple[int, ...], ...]:
+        """For each stage the genes that change it."""
+        return tuple(tuple(i for i, c in enumerate(self.choices) if s["name"] in c.stages) for s in self.stages)
+
+    @cached_property
+    def size_gene(self) -> int | None:
+        """The gene that chooses the input size, None where it is fixed."""
+        return next((i for i, choice in enumerate(self.choices) if "" in choice.stages), None)
+
+    def input_size(self, option: int | None) -> int:
+        """Return the input size for an option of the gene that chooses it."""
+        size = self.image_size
+        if self.size_gene is not None and option is not None:
+            for stage, _, value in self.choices[self.size_gene].changes[option]:
+                size = size if stage else int(value)
+        return size
+
+    def stage_value(self, stage: int, options: Sequence[int]) -> Stage:
+        """Return a stage for the options of the genes it hears.
+
+        Raises
+        ------
+        SpecError
+            The options do not make a valid stage.
+        """
+        table = dict(self.stages[stage])
+        for gene, option in zip(self.genes_of_stages[stage], options, strict=True):
+            for name, field, value in self.choices[gene].changes[option]:
+                if name == table["name"]:
+                    table[field] = value
+        where = f"space {self.name!r}: stage {table['name']!r}"
+        made = stage_from(table, where)
+        if made.repeats < 0:
+            raise SpecError(f"{where}: repeats must not be negative, got {made.repeats!r}")
+        return made
+
+    def network(self, genome: Sequence[int], name: str) -> Arch:
+        """Return the architecture of a checked genome; stages without repeats are left out."""
+        stages = [self.stage_value(i, [genome[g] for g in genes]) for i, genes in enumerate(self.genes_of_stages)]
+        gene = self.size_gene
+        return Arch(
+            name=name,
+            family=self.family,
+            title=f"{self.title} {name}",
+            image_size=self.input_size(None if gene is None else genome[gene]),
+            stages=tuple(s for s in stages if s.repeats),
+            input=self.input,
+        )
+
+    def _encode_arch(self, arch: Arch) -> NDArray[np.int8]:
+        """Return the first genome whose stages make the blocks of `arch`; names do not count, spellings neither.
+
+        Raises
+        ------
+        InputError
+            There is none; the message names the first stage that does not fit.
+        """
+        blocks: dict[str, list[Instance]] = {}
+        for instance in instances(arch, 1):
+            blocks.setdefault(instance.stage, []).append(instance)
+        partial: list[dict[int, int]] = [{}]
+        gene = self.size_gene
+        if gene is not None:
+            options = range(len(self.choices[gene].values))
+            partial = [{gene: o} for o in options if self.input_size(o) == arch.image_size]
+        if not partial or (gene is None and arch.image_size != self.image_size) or arch.input != self.input:
+            raise InputError(f"space {self.name!r} has no network of input size {arch.image_size!r}")
+        for i, genes in enumerate(self.genes_of_stages):
+            name = str(self.stages[i]["name"])
+            wanted = blocks.pop(name, [])
+            fitting = [options for options, made in _forms(self, i) if _makes(made, wanted)]
+            joined = [
+                {**known, **dict(zip(genes, options, strict=True))}
+                for known in partial
+                for options in fitting
+                if all(known.get(g, o) == o for g, o in zip(genes, options, strict=True))
+            ]
+            if not joined:
+                raise InputError(f"no genome of space {self.name!r} makes stage {name!r} of {arch.name!r}")
+            partial = joined
+        if blocks:
+            raise InputError(f"space {self.name!r} has no stage {next(iter(blocks))!r}")
+        return np.array([partial[0].get(g, 0) for g in range(self.length)], dtype=np.int8)
 
     # populations ----------------------------------------------------------------------
 
@@ -204,27 +288,27 @@ class Space:
         InputError
             Wrong dtype, shape or length, or a value out of range; the message names the first.
         """
-        return genome_tools.check(self, genomes)
+        return self.genes.check(genomes)
 
     def valid(self, genomes: Genomes) -> NDArray[np.bool_]:
         """Return which genomes (N, L) are networks of the space."""
-        return genome_tools.valid(self, genomes)
+        return self.genes.valid(genomes)
 
     def sample(self, n: int, seed: int | np.random.Generator = 0) -> NDArray[np.int8]:
         """Return `n` genomes drawn uniformly from the space, (N, L)."""
-        return genome_tools.sample(self, n, np.random.default_rng(seed))
+        return self.genes.sample(n, np.random.default_rng(seed))
 
     def mutate(self, genomes: Genomes, seed: int | np.random.Generator = 0, *, genes: int = 1) -> NDArray[np.int8]:
         """Return genomes with `genes` genes each drawn anew, always to another value where there is one."""
-        return genome_tools.mutate(self, genomes, np.random.default_rng(seed), genes)
+        return self.genes.mutate(genomes, np.random.default_rng(seed), genes)
 
     def crossover(self, a: Genomes, b: Genomes, seed: int | np.random.Generator = 0) -> NDArray[np.int8]:
         """Return one child per pair: every gene from either parent with equal chance."""
-        return genome_tools.crossover(self, a, b, np.random.default_rng(seed))
+        return self.genes.crossover(a, b, np.random.default_rng(seed))
 
     def enumerate(self, chunk: int = 1 << 16) -> Iterator[NDArray[np.int8]]:
         """Yield all networks in lexicographic order, some at a time."""
-        return genome_tools.enumerate_all(self, chunk)
+        return self.genes.enumerate(chunk)
 
     def to_twin(self, genomes: Genomes) -> Genomes:
         """Return the plain twins of `genomes` (the genomes themselves in a space that has none)."""
@@ -257,11 +341,12 @@ class Space:
                 old, values=tuple(old.values[p] for p in places), changes=tuple(old.changes[p] for p in places)
             )
         known = {choice.name: choice.values for choice in choices}
-        rules = [
-            {n: tuple(v for v in values if v in known[n]) for n, values in rule.items()} for rule in self.forbidden
+        met = [
+            {n: tuple(v for v in vs if v in known[n]) for n, vs in combination.items()}
+            for combination in self.forbidden
         ]
         twin = {n: v for n, v in (self.twin or {}).items() if v in known[n]} or None
-        return replace(self, choices=tuple(choices), forbidden=tuple(r for r in rules if all(r.values())), twin=twin)
+        return replace(self, choices=tuple(choices), forbidden=tuple(c for c in met if all(c.values())), twin=twin)
 
     # identity -----------------------------------------------------------------------------
 
@@ -293,3 +378,22 @@ def space_from(
         name=name, title=more.pop("title", name), family=base.family, image_size=base.image_size, input=base.input,
         stages=stages, choices=tuple(choices), **more,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _forms(space: Space, stage: int) -> list[tuple[tuple[int, ...], Stage]]:
+    """Return (options, value) of every form of a stage."""
+    forms: list[tuple[tuple[int, ...], Stage]] = []
+    for options in itertools.product(*(range(space.sizes[g]) for g in space.genes_of_stages[stage])):
+        with suppress(RooflineError):
+            forms.append((options, space.stage_value(stage, options)))
+    return forms
+
+
+def _makes(made: Stage, wanted: list[Instance]) -> bool:
+    if made.repeats != len(wanted):
+        return False
+    try:
+        return all(made.make(i, instance.inputs) == instance.block for i, instance in enumerate(wanted))
+    except RooflineError:
+        return False

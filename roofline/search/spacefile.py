@@ -12,7 +12,8 @@ from roofline.arch.load import model, stage_table
 from roofline.errors import RooflineError, SpecError, UnknownNameError, nearest
 from roofline.names import lookup
 from roofline.quantity import SpecFile
-from roofline.search.space import Choice, Space, Value
+from roofline.search.genomes import Choice, Value
+from roofline.search.space import Space
 from roofline.specfile import Stamp, load_spec, stamp
 
 FOLDER = Path(__file__).resolve().parent / "spaces"

@@ -10,7 +10,8 @@ import numpy as np
 from roofline.errors import InputError
 from roofline.numeric import Array
 from roofline.search.accuracy.protocol import Prediction, as_genomes
-from roofline.search.space import Genomes, Space
+from roofline.search.genomes import Genomes
+from roofline.search.space import Space
 from roofline.stats import conformal_quantile
 
 
