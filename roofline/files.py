@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,15 @@ def json_head() -> dict[str, Any]:
 def json_text(content: Mapping[str, Any]) -> str:
     """Return `content` as JSON text, led by `json_head`."""
     return json.dumps(json_head() | dict(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """Return JSON content with None for NaN: what nothing is known of."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

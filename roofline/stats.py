@@ -1,4 +1,4 @@
-"""How well predictions fit measurements: relative errors, order, and calibrated intervals, on plain arrays."""
+"""How well predictions fit measurements: relative errors, order, calibrated intervals; fronts; on plain arrays."""
 
 from __future__ import annotations
 
@@ -198,3 +198,25 @@ def median_deviation(values: ArrayLike) -> float:
     """
     v = np.asarray(values, dtype=np.float64)
     return 1.4826 * float(np.median(np.abs(v - np.median(v))))
+
+
+def front(points: Array) -> NDArray[np.int64]:
+    """Return the rows (N, M) that no other row dominates, in order of the first objective; equal rows count once.
+
+    Examples
+    --------
+    >>> front(np.array([[1.0, 3.0], [2.0, 1.0], [2.0, 2.0], [1.0, 3.0]])).tolist()
+    [0, 1]
+    """
+    if not len(points):
+        return np.empty(0, dtype=np.int64)
+    order = np.lexsort(points.T[::-1])
+    if points.shape[1] == 2:
+        second = points[order, 1]
+        before = np.concatenate([[np.inf], np.minimum.accumulate(second)[:-1]])
+        return np.asarray(order[second < before], dtype=np.int64)
+    kept: list[int] = []
+    for row in order:
+        if not kept or not np.any(np.all(points[kept] <= points[row], axis=1)):
+            kept.append(int(row))
+    return np.array(kept, dtype=np.int64)

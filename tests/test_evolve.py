@@ -18,8 +18,10 @@ from roofline.search.accuracy.adapters import FromFunction
 from roofline.search.evolve import evolve
 from roofline.search.objective import INFEASIBLE, Evaluation, Objective
 from roofline.search.oracle import Oracle
-from roofline.search.pareto import front, hypervolume, objectives, tie_groups, update
-from roofline.search.result import save, winners
+from roofline.search.pareto import hypervolume, objectives, tie_groups, update
+from roofline.search.result import winners
+from roofline.search.save import save
+from roofline.stats import front
 
 # the algorithm ------------------------------------------------------------------------
 

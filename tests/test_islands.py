@@ -20,7 +20,7 @@ from searching import OBJECTIVE, SPACE, same
 from roofline.cluster.islands import evolve_islands, migrate
 from roofline.errors import InputError
 from roofline.search.aging import Aging
-from roofline.search.evolve import SearchResult
+from roofline.search.result import SearchResult
 
 KNOBS: dict[str, Any] = {
     "islands": 3, "evaluations": 2000, "epoch": 200, "seed": 5, "population": 64, "batch": 16, "baselines": False,

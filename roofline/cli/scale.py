@@ -24,7 +24,7 @@ from roofline.cli.options import (
     words,
 )
 from roofline.errors import InputError
-from roofline.files import json_text
+from roofline.files import finite, json_text
 from roofline.text import significant
 
 if TYPE_CHECKING:
@@ -134,7 +134,6 @@ def _numbers(text: str, option: str) -> list[float]:
 
 
 def _print(family: ScaledFamily, form: Format) -> None:
-    from roofline.search.result import finite
     from roofline.search.scaling_report import left_out, rows, summary
 
     if form is Format.json:

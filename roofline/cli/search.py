@@ -13,11 +13,11 @@ import typer
 from roofline.cli import output
 from roofline.cli.options import EACH, Format, FormatOption, LayoutOption, by_device, words
 from roofline.errors import InputError
-from roofline.files import json_text
+from roofline.files import finite, json_text
 from roofline.text import significant
 
 if TYPE_CHECKING:
-    from roofline.search.evolve import SearchResult
+    from roofline.search.result import SearchResult
 
 INTERRUPTED = 130
 
@@ -136,7 +136,7 @@ def command(
                 progress=show and (lambda states, seconds: show(_together(states), seconds)), **common,
             )  # fmt: skip
     if folder is not None:
-        from roofline.search.result import save
+        from roofline.search.save import save
 
         save(result, folder)
     _print(result, form)
@@ -214,7 +214,7 @@ class _Bar:
 
 
 def _print(result: SearchResult, form: Format) -> None:
-    from roofline.search.result import figure, finite, rows, summary, winners
+    from roofline.search.result import figure, rows, summary, winners
 
     if form is Format.json:
         sys.stdout.write(json_text(finite(summary(result))))

@@ -22,9 +22,10 @@ from roofline.fingerprint import code_of
 from roofline.numeric import whole_number
 from roofline.search.aging import State
 from roofline.search.database import Database, clear, transaction
-from roofline.search.evolve import Method, SearchResult, check_start, engine_of, finished
+from roofline.search.evolve import Method, check_start, engine_of, finished
 from roofline.search.objective import Evaluation, Objective
 from roofline.search.pareto import update
+from roofline.search.result import SearchResult
 from roofline.search.space import Space
 from roofline.search.states import COLUMNS, pack, unpack
 

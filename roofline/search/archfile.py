@@ -1,14 +1,39 @@
-"""An architecture as a file that `rf.model` reads."""
+"""A folder of networks that a search made: a table, a summary, and architecture files that `rf.model` reads."""
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from roofline.arch.load import stage_table
 from roofline.arch.spec import Arch
-from roofline.files import atomic
+from roofline.errors import InputError
+from roofline.files import atomic, finite
+
+
+def write_tables(folder: Path, name: str, table: list[dict[str, Any]], about: Mapping[str, Any]) -> list[Path]:
+    """Write rows as CSV and a summary as ``summary.json`` into a folder with room for architectures.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written.
+    """
+    try:
+        (folder / "architectures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {str(folder)!r}: {error.strerror or error}") from None
+    made = [folder / name, folder / "summary.json"]
+    with atomic(made[0]) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
+    with atomic(made[1]) as temporary:
+        temporary.write_text(json.dumps(finite(about), indent=1) + "\n", encoding="utf-8")
+    return made
 
 
 def to_toml(arch: Arch, note: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from roofline.errors import InputError, nearest
 from roofline.fingerprint import code_of
@@ -15,10 +15,8 @@ from roofline.search.aging import Aging, Random, State
 from roofline.search.history import History, Keep
 from roofline.search.nsga import Nsga2
 from roofline.search.objective import Evaluation, Objective
+from roofline.search.result import SearchResult
 from roofline.search.space import Space
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 METHODS: dict[str, type[Any]] = {"aging": Aging, "pareto": Nsga2, "random": Random}
 Progress = Callable[[State, float], None]
@@ -35,51 +33,6 @@ class Method(Protocol):
 
     def step(self, state: State, objective: Objective, evaluations: int) -> tuple[State, Evaluation]:
         """Return the next state, and what was evaluated; never more than `evaluations` in all."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SearchResult:
-    """What a search found.
-
-    Attributes
-    ----------
-    best
-        The candidate of the highest reward (one row); check `feasible`.
-    archive
-        Feasible candidates that nobody beats in latency and accuracy, fastest first.
-    curve
-        (evaluations, best fitness) whenever it rose.
-    seconds
-        Of this process, baselines apart; 0 evaluations a second where everything was in the history.
-    interrupted
-        Ended before its evaluations were spent; the same call goes on from the history.
-    baselines
-        Name -> best candidate of another search with the same evaluations and objective: ``random``, ``params only``.
-    """
-
-    objective: Objective
-    method: str
-    seed: int
-    best: Evaluation
-    archive: Evaluation | None
-    evaluations: int
-    generations: int
-    seconds: float
-    rate_per_s: float
-    curve: tuple[tuple[int, float], ...]
-    interrupted: bool
-    baselines: Mapping[str, Evaluation] = field(default_factory=dict)
-
-    @property
-    def feasible(self) -> bool:
-        """Whether the best candidate meets every constraint."""
-        return bool(self.best.violation[0] <= 0)
-
-    def table(self) -> pd.DataFrame:
-        """Return the best candidate and those of the baselines: accuracy with its error, latencies, counts, genome."""
-        from roofline.search.result import result_table
-
-        return result_table(self)
 
 
 def evolve(

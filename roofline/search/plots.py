@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roofline.plot.style import BLACK, BLUE, GREEN, GREY, SERIES, SKY, VERMILION, canvas, clean, save
-from roofline.search.evolve import SearchResult
+from roofline.search.result import SearchResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

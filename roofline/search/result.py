@@ -1,20 +1,14 @@
-"""What a search leaves behind: a Pareto table, architecture files of the winners, plots, and figures never bare."""
+"""What a search found, as a value, as rows and as one table; figures are never bare."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roofline.errors import InputError
-from roofline.files import atomic
 from roofline.search.accuracy.protocol import written
-from roofline.search.archfile import write_arch
-from roofline.search.evolve import SearchResult
 from roofline.search.objective import Evaluation, Objective
 from roofline.search.pareto import tie_groups
 
@@ -23,6 +17,58 @@ if TYPE_CHECKING:
 
 #: winners whose architecture files are written
 WINNERS = 10
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchResult:
+    """What a search found.
+
+    Attributes
+    ----------
+    best
+        The candidate of the highest reward (one row); check `feasible`.
+    archive
+        Feasible candidates that nobody beats in latency and accuracy, fastest first.
+    curve
+        (evaluations, best fitness) whenever it rose.
+    seconds
+        Of this process, baselines apart; 0 evaluations a second where everything was in the history.
+    interrupted
+        Ended before its evaluations were spent; the same call goes on from the history.
+    baselines
+        Name -> best candidate of another search with the same evaluations and objective: ``random``, ``params only``.
+    """
+
+    objective: Objective
+    method: str
+    seed: int
+    best: Evaluation
+    archive: Evaluation | None
+    evaluations: int
+    generations: int
+    seconds: float
+    rate_per_s: float
+    curve: tuple[tuple[int, float], ...]
+    interrupted: bool
+    baselines: Mapping[str, Evaluation] = field(default_factory=dict)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the best candidate meets every constraint."""
+        return bool(self.best.violation[0] <= 0)
+
+    def table(self) -> pd.DataFrame:
+        """Return the best candidate and those of the baselines: accuracy with its error, latencies, counts, genome."""
+        import pandas as pd
+
+        objective, table = self.objective, []
+        for name, candidate in {"best": self.best, **self.baselines}.items():
+            one = rows(objective, candidate)[0]
+            latency = {f"{device} ms": one[f"latency_ms_{device}"] for device in objective.oracle.devices}
+            counts = {"GMACs": one["macs"] / 1e9, "M params": one["params"] / 1e6, "genome": one["genome"]}
+            head = {"search": name, "accuracy": figure(objective, candidate), "feasible": one["feasible"]}
+            table.append(head | latency | counts)
+        return pd.DataFrame(table)
 
 
 def rows(objective: Objective, found: Evaluation) -> list[dict[str, Any]]:
@@ -55,21 +101,6 @@ def figure(objective: Objective, found: Evaluation, row: int = 0) -> str:
     )  # fmt: skip
 
 
-def result_table(result: SearchResult) -> pd.DataFrame:
-    """Return a row for the best candidate and for each baseline; see `SearchResult.table`."""
-    import pandas as pd
-
-    objective = result.objective
-    found = []
-    for name, candidate in {"best": result.best, **result.baselines}.items():
-        one = rows(objective, candidate)[0]
-        latency = {f"{device} ms": one[f"latency_ms_{device}"] for device in objective.oracle.devices}
-        counts = {"GMACs": one["macs"] / 1e9, "M params": one["params"] / 1e6, "genome": one["genome"]}
-        head = {"search": name, "accuracy": figure(objective, candidate), "feasible": one["feasible"]}
-        found.append(head | latency | counts)
-    return pd.DataFrame(found)
-
-
 def winners(result: SearchResult, number: int = WINNERS) -> Evaluation:
     """Return the best candidate, and after it those of the archive with the highest reward, each once."""
     if result.archive is None:
@@ -95,61 +126,3 @@ def summary(result: SearchResult) -> dict[str, Any]:
         "archive": 0 if result.archive is None else len(result.archive), "baselines": beside,
         "objective": objective.describe(),
     }  # fmt: skip
-
-
-def save(result: SearchResult, folder: str | Path, *, plots: bool = True) -> list[Path]:
-    """Write ``pareto.csv``, ``summary.json``, ``architectures/winner-NN.toml``, ``convergence.png`` and ``pareto.png``.
-
-    Raises
-    ------
-    InputError
-        The folder cannot be written.
-    """
-    folder = Path(folder)
-    objective, made = result.objective, []
-    archive = result.best if result.archive is None else result.archive
-    made += write_tables(folder, "pareto.csv", rows(objective, archive), summary(result))
-    found = winners(result)
-    for i in range(len(found)):
-        name = f"winner-{i + 1:02d}"
-        arch = objective.space.decode(found.genomes[i], name=name)
-        note = f"roofline search, space {objective.space.name}, seed {result.seed}: {figure(objective, found, i)}"
-        made.append(write_arch(arch, folder / "architectures" / f"{name}.toml", note))
-    if plots:
-        from roofline.search.plots import plot_convergence, plot_pareto
-
-        plot_convergence(result, path=folder / "convergence.png")
-        plot_pareto(result, path=folder / "pareto.png")
-        made += [folder / "convergence.png", folder / "pareto.png"]
-    return made
-
-
-def write_tables(folder: Path, name: str, table: list[dict[str, Any]], about: Mapping[str, Any]) -> list[Path]:
-    """Write rows as CSV and a summary as ``summary.json`` into a folder with room for architectures.
-
-    Raises
-    ------
-    InputError
-        The folder cannot be written.
-    """
-    try:
-        (folder / "architectures").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {str(folder)!r}: {error.strerror or error}") from None
-    made = [folder / name, folder / "summary.json"]
-    with atomic(made[0]) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
-    with atomic(made[1]) as temporary:
-        temporary.write_text(json.dumps(finite(about), indent=1) + "\n", encoding="utf-8")
-    return made
-
-
-def finite(value: Any) -> Any:
-    """Return JSON content with None for NaN: a score has no half-width."""
-    if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from roofline.search.accuracy.scaling_law import DIMENSIONS, scaling_laws
-from roofline.search.archfile import write_arch
-from roofline.search.pareto import front
-from roofline.search.result import write_tables
+from roofline.search.archfile import write_arch, write_tables
 from roofline.search.scaling import Answer, ScaledFamily
 from roofline.search.scaling_pick import cheapest
+from roofline.stats import front
 
 
 def rows(family: ScaledFamily, name: str | None = None) -> list[dict[str, Any]]:
