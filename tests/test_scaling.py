@@ -15,10 +15,10 @@ import pytest
 import roofline as rf
 from roofline.errors import InputError, UnknownNameError
 from roofline.numeric import Array
-from roofline.search.scaling import ScaledFamily, compound_scale
+from roofline.search.scaling import compound_scale
+from roofline.search.scaling_family import ScaledFamily
 from roofline.search.scaling_grid import Grid, scaling_grid
 from roofline.search.scaling_pick import Pick
-from roofline.search.scaling_series import published
 from roofline.search.scaling_space import Limits
 from roofline.search.scaling_targets import networks
 
@@ -199,11 +199,11 @@ def test_what_flops_would_take_is_as_accurate_and_has_no_more_macs(family: Scale
 
 def test_published_networks_beside_the_family(family: ScaledFamily) -> None:
     names = ["efficientnet-x-tpu-b2", "efficientnet-x-tpu-b3"]
-    found = published(family, names)
+    found = family.published(names)
     assert found.scale[0].tolist() == pytest.approx([1.29, 1.13, 244 / 224])
     assert found.latency_ms[1] == rf.simulate(names[1], "tpu-v3", batch=128).latency_ms
     with pytest.raises(InputError, match="not of the base's"):
-        published(family, ["resnet-50"])
+        family.published(["resnet-50"])
 
 
 def test_networks_that_round_to_one_are_merged_and_said() -> None:

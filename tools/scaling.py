@@ -20,7 +20,7 @@ from scaling_families import DEVICES, LACS, beside_flops, family, names, plain, 
 from roofline.cli import main as roofline
 from roofline.numeric import Array
 from roofline.search.accuracy.scaling_law import DIMENSIONS, scaling_laws
-from roofline.search.scaling import Answer, Objective, ScaledFamily
+from roofline.search.scaling_family import Answer, ScaledBy, ScaledFamily
 from roofline.search.scaling_pick import Triple, cheapest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,7 +110,7 @@ def flops() -> str:
 
 def orders() -> str:
     """Return the coefficients by latency and by FLOPs, and in which order dimensions grow."""
-    asks: list[tuple[str, str, Objective]] = [(title, device, "latency") for device, title in DEVICES.items()]
+    asks: list[tuple[str, str, ScaledBy]] = [(title, device, "latency") for device, title in DEVICES.items()]
     rows = []
     for title, device, objective in [*asks, ("FLOPs", next(iter(DEVICES)), "flops")]:
         for name in scaling_laws():

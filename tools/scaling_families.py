@@ -9,9 +9,10 @@ from typing import Any
 from roofline.arch.load import model
 from roofline.arch.spec import Arch
 from roofline.numeric import Array
-from roofline.search.scaling import Objective, ScaledFamily, compound_scale
+from roofline.search.scaling import compound_scale
+from roofline.search.scaling_family import ScaledBy, ScaledFamily
 from roofline.search.scaling_pick import cheapest
-from roofline.search.scaling_series import Series, published
+from roofline.search.scaling_series import Series
 from roofline.search.scaling_space import Limits
 
 DEVICES = {"tpu-v3": "TPU v3", "v100": "V100"}
@@ -33,11 +34,11 @@ def base() -> Arch:
 
 
 @cache
-def _family(devices: tuple[str, ...], objective: Objective) -> ScaledFamily:
+def _family(devices: tuple[str, ...], objective: ScaledBy) -> ScaledFamily:
     return compound_scale(base(), devices, like=LIKE, objective=objective, limits=WIDE, batch=BATCH)
 
 
-def family(device: str, objective: Objective, calibration: str) -> ScaledFamily:
+def family(device: str, objective: ScaledBy, calibration: str) -> ScaledFamily:
     """Return EfficientNet-X scaled to what X B1 to B7 cost; by FLOPs it is one family for both devices."""
     found = _family((device,) if objective == "latency" else tuple(DEVICES), objective)
     return asked(found, calibration)
@@ -69,7 +70,7 @@ def names(label: str) -> list[str]:
 @cache
 def series(label: str, device: str, calibration: str) -> Series:
     """Return published members on a device."""
-    return published(family(device, "latency", calibration), names(label))
+    return family(device, "latency", calibration).published(names(label))
 
 
 def beside_flops(device: str, calibration: str) -> tuple[ScaledFamily, list[int], list[int], Array]:

@@ -28,7 +28,7 @@ from roofline.files import finite, json_text
 from roofline.text import significant
 
 if TYPE_CHECKING:
-    from roofline.search.scaling import Answer, ScaledFamily
+    from roofline.search.scaling_family import Answer, ScaledFamily
 
 
 class Objective(StrEnum):
@@ -134,13 +134,13 @@ def _numbers(text: str, option: str) -> list[float]:
 
 
 def _print(family: ScaledFamily, form: Format) -> None:
-    from roofline.search.scaling_report import left_out, rows, summary
+    from roofline.search.scaling_family import left_out
 
     if form is Format.json:
-        sys.stdout.write(json_text(finite(summary(family))))
+        sys.stdout.write(json_text(finite(family.summary())))
         return
     if form is Format.csv:
-        sys.stdout.write(output.as_csv(rows(family)))
+        sys.stdout.write(output.as_csv(family.rows()))
         return
     head = f"{family.grid.base.name} scaled by {family.objective} on {', '.join(family.devices)}"
     output.show(f"{head}: {len(family.grid):,} networks looked at")
@@ -165,14 +165,12 @@ def _coefficients(answer: Answer) -> str:
 
 
 def _table(family: ScaledFamily, name: str) -> Any:
-    from roofline.search.scaling_report import rows
-
     by_latency = family.objective == "latency"
     times = [f"{device} ms" for device in family.devices]
     more = [f"FLOPs-scaled {time}" for time in times] if by_latency else []
     numbers = ("depth", "width", "px", "phi", "GMACs", "M params", *times, *more, "tied")
     table = output.table(None, ("member", *numbers[:-1], "accuracy", "tied"), numbers)
-    for row in rows(family, name):
+    for row in family.rows(name):
         latencies = [significant(row[f"latency_ms_{device}"], 4) for device in family.devices]
         scaled = [significant(row[f"flops_scaled_latency_ms_{device}"], 4) for device in family.devices if by_latency]
         phi = "" if row["phi"] != row["phi"] else f"{row['phi']:.2f}"

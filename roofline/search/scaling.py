@@ -8,148 +8,27 @@ network with rounded repeats and channels, its latency is that of `simulate`, an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-import numpy as np
+from typing import Any, Literal, TypeAlias
 
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
 from roofline.errors import InputError
 from roofline.numeric import Array
-from roofline.search.accuracy.adapters import FromFunction
-from roofline.search.accuracy.protocol import Prediction, checked, written
+from roofline.search.accuracy.protocol import Prediction
 from roofline.search.accuracy.scaling_law import ScalingLaw, base_of, scaling_law, scaling_laws
+from roofline.search.scaling_family import AccuracyLaw, Answer, ScaledBy, ScaledFamily
 from roofline.search.scaling_grid import Grid, scaling_grid
-from roofline.search.scaling_pick import Pick, Triple, loads, pick_common, pick_free
+from roofline.search.scaling_pick import loads, pick_common, pick_free
 from roofline.search.scaling_space import Limits
 from roofline.search.scaling_targets import check_given, check_reach, read_targets
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-Objective: TypeAlias = Literal["latency", "flops"]
 Coefficients: TypeAlias = Literal["common", "free"]
-#: names of shipped networks, or label -> names
-Beside: TypeAlias = Sequence[str] | Mapping[str, Sequence[str]]
 #: predicted gap [percentage points] below which the order of two networks is a coin toss: 58 % of pairs are ordered
 #: right (pairs of Accel-NASBench, Ahmad et al., arXiv 2404.08005, by predicted gap)
 TIE_PP = 0.25
 #: a member that uses less of its target than this ends where the range does
 USED = 0.9
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Accuracy:
-    """What says how accurate scaled networks are: the law in one calibration, or a user's function."""
-
-    name: str
-    recipe: str
-    function: Callable[..., Any]
-
-    def predict(self, grid: Grid, depth: Array, width: Array, pixels: Array) -> Prediction:
-        """Return the accuracy [%] at multiples of depth and width and at resolutions [px], each (N,).
-
-        Raises
-        ------
-        InputError
-            The function fails, or returns something else than N finite accuracies.
-        """
-        oracle = FromFunction(
-            grid.oracle.space, lambda _: self.function(depth, width, pixels), name=self.name, recipe=self.recipe
-        )
-        return checked(oracle, np.zeros((len(depth), grid.oracle.space.length), dtype=np.int8))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Answer:
-    """The family that one accuracy asks for: picks, and the coefficients they share (None where they are free)."""
-
-    accuracy: Accuracy
-    prediction: Prediction
-    picks: tuple[Pick, ...]
-    triple: Triple | None
-
-    def figure(self, row: int) -> str:
-        """Return the accuracy of a network as it may be printed."""
-        found = self.prediction
-        return written(
-            float(found.mean[row]), float(found.half_width[row]), self.accuracy.recipe,
-            in_domain=bool(found.in_domain[row]),
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ScaledFamily:
-    """A base network scaled to a family.
-
-    Attributes
-    ----------
-    grid
-        All scaled networks that were looked at, with their costs.
-    names
-        Members, one per distinct network.
-    targets
-        Per member and constraint, (M, C): seconds on each device, or MACs of one example (C = 1).
-    answers
-        By accuracy; the first is the one that was asked for, the others are the other calibrations.
-    notes
-        What a reader should know: members merged, ranges that end too early, dimensions that cannot scale.
-    """
-
-    grid: Grid
-    objective: Objective
-    names: tuple[str, ...]
-    targets: Array
-    answers: Mapping[str, Answer]
-    tie_pp: float
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def answer(self) -> Answer:
-        """The answer that was asked for."""
-        return next(iter(self.answers.values()))
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        """Names of the devices."""
-        return self.grid.oracle.devices
-
-    @cached_property
-    def members(self) -> tuple[Arch, ...]:
-        """The recommended networks; `simulate` gives the latencies of the table."""
-        prefix = f"{self.grid.base.name}-{'lacs' if self.objective == 'latency' else 'flops'}"
-        picks = self.answer.picks
-        return tuple(self.grid.arch(p.row, f"{prefix}-{n}") for p, n in zip(picks, self.names, strict=True))
-
-    def table(self) -> pd.DataFrame:
-        """Return one row per member: multiples, counts, latencies [ms], accuracy with all that belongs to it."""
-        import pandas as pd
-
-        from roofline.search.scaling_report import rows
-
-        return pd.DataFrame(rows(self))
-
-    def save(self, folder: str | Path, *, plots: bool = True) -> list[Path]:
-        """Write the family: ``family.csv``, ``summary.json``, ``architectures/*.toml`` and pictures."""
-        from roofline.search.scaling_report import save
-
-        return save(self, folder, plots=plots)
-
-    def plot(self, *, device: int = 0, beside: Beside = (), path: str | Path | None = None) -> Figure:
-        """Draw accuracy over latency: the family, FLOPs-scaled networks, and shipped networks `beside` them."""
-        from roofline.search.scaling_plots import plot_curves
-
-        return plot_curves(self, device=device, beside=beside, path=path)
-
-    def plot_path(self, *, beside: Beside = (), path: str | Path | None = None) -> Figure:
-        """Draw depth, width and resolution over cost, on logarithmic axes, and those of shipped networks `beside`."""
-        from roofline.search.scaling_plots import plot_path
-
-        return plot_path(self, beside=beside, path=path)
 
 
 def compound_scale(
@@ -160,7 +39,7 @@ def compound_scale(
     times: Sequence[float] | None = None,
     like: str | Sequence[str] | None = None,
     accuracy: str | Callable[..., Any] = "all-families",
-    objective: Objective = "latency",
+    objective: ScaledBy = "latency",
     coefficients: Coefficients = "common",
     base_top1: float | None = None,
     tie_pp: float = TIE_PP,
@@ -245,7 +124,7 @@ def compound_scale(
     return _merged(grid, objective, names, wanted, costs, answers, tie_pp)
 
 
-def _merged(grid: Grid, objective: Objective, names: list[str], wanted: Array, costs: Array,
+def _merged(grid: Grid, objective: ScaledBy, names: list[str], wanted: Array, costs: Array,
             answers: dict[str, Answer], tie_pp: float) -> ScaledFamily:  # fmt: skip
     """Return the family with each network once, and notes on what is merged or ends with the range."""
     picks = next(iter(answers.values())).picks
@@ -276,15 +155,15 @@ def _merged(grid: Grid, objective: Objective, names: list[str], wanted: Array, c
     )  # fmt: skip
 
 
-def _accuracies(base: Arch, accuracy: str | Callable[..., Any], base_top1: float | None) -> list[Accuracy]:
+def _accuracies(base: Arch, accuracy: str | Callable[..., Any], base_top1: float | None) -> list[AccuracyLaw]:
     """Return what is asked about accuracy: the law in the wanted calibration and the others, or a user's function."""
     if callable(accuracy):
         name = getattr(accuracy, "__name__", type(accuracy).__name__)
-        return [Accuracy(name=name, recipe="user", function=accuracy)]
+        return [AccuracyLaw(name=name, recipe="user", function=accuracy)]
     first, known = scaling_law(accuracy), base_of(base, base_top1)
     laws = [first, *(law for law in scaling_laws().values() if law is not first and law.knows(known))]
 
     def function(law: ScalingLaw) -> Callable[..., Prediction]:
         return lambda depth, width, pixels: law.predict(known, depth, width, pixels / base.image_size)
 
-    return [Accuracy(name=law.name, recipe=known.recipe, function=function(law)) for law in laws]
+    return [AccuracyLaw(name=law.name, recipe=known.recipe, function=function(law)) for law in laws]

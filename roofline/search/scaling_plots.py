@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from roofline.numeric import Array
 from roofline.plot.style import (
     BLACK,
     BLUE,
@@ -24,9 +25,7 @@ from roofline.plot.style import (
     clean,
     save,
 )
-from roofline.search.scaling import ScaledFamily
-from roofline.search.scaling_report import fronts
-from roofline.search.scaling_series import Series, own, published
+from roofline.search.scaling_series import Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,10 +35,14 @@ COLOURS = {"depth": BLUE, "width": VERMILION, "resolution": GREEN}
 
 
 def plot_curves(
-    family: ScaledFamily,
+    members: Series,
+    half_width: Array,
+    fronts: Mapping[str, tuple[Array, Array]],
+    others: Mapping[str, Series],
     *,
-    device: int = 0,
-    beside: Sequence[str] | Mapping[str, Sequence[str]] = (),
+    by: str,
+    latency: str,
+    accuracy: str,
     ax: Axes | None = None,
     path: str | Path | None = None,
 ) -> Figure:
@@ -49,49 +52,36 @@ def plot_curves(
     the family's members, with the half-width of their accuracy, and published networks, their accuracy by the same law.
     """
     figure, ax = canvas(ax, 6.6, 4.4)
-    grid, answer = family.grid, family.answer
-    latency_ms, accuracy = grid.latency_s[:, device] * 1e3, answer.prediction.mean
-    shown = np.array([p.row for p in answer.picks])
-    others = {name: published(family, members, device) for name, members in named(beside).items()}
-    most = 1.6 * max([float(latency_ms[shown].max()), *(float(o.latency_ms.max()) for o in others.values())])
+    most = 1.6 * max(float(s.latency_ms.max()) for s in (members, *others.values()))
     lines = {"latency": ("fastest at each accuracy", SKY, "-"), "flops": ("fewest FLOPs at each accuracy", ORANGE, "-")}
-    for name, rows in fronts(family, device).items():
+    for name, (x, y) in fronts.items():
         label, colour, style = lines[name]
-        rows = rows[latency_ms[rows] <= most]
-        ax.plot(latency_ms[rows], accuracy[rows], style, color=colour, linewidth=1.4, label=label, zorder=2)
-    title = "scaled by latency" if family.objective == "latency" else "scaled by FLOPs"
-    width = answer.prediction.half_width[shown]
+        ax.plot(x[x <= most], y[x <= most], style, color=colour, linewidth=1.4, label=label, zorder=2)
+    title = "scaled by latency" if by == "latency" else "scaled by FLOPs"
     ax.errorbar(
-        latency_ms[shown], accuracy[shown], yerr=np.where(np.isfinite(width), width, 0.0), fmt="o", color=BLACK,
-        ecolor="#BBBBBB", elinewidth=1, markersize=5, label=f"{title} (bar: 90 %)", zorder=4,
+        members.latency_ms, members.accuracy, yerr=np.where(np.isfinite(half_width), half_width, 0.0), fmt="o",
+        color=BLACK, ecolor="#BBBBBB", elinewidth=1, markersize=5, label=f"{title} (bar: 90 %)", zorder=4,
     )  # fmt: skip
     colours = (VERMILION, GREEN, *SERIES[4:])
     for (name, found), colour, marker in zip(others.items(), colours, MARKERS[1:], strict=False):
         ax.plot(found.latency_ms, found.accuracy, marker, color=colour, markersize=5, label=name, zorder=5)
     ax.set_xscale("log")
     _plain_log(ax.xaxis)
-    ax.set_xlabel(f"latency on {family.devices[device]}, batch {grid.oracle.targets[device].batch} [ms]")
-    ax.set_ylabel(f"predicted top-1 [%]\n{answer.accuracy.name}, {answer.accuracy.recipe}", fontsize=8)
+    ax.set_xlabel(latency)
+    ax.set_ylabel(accuracy, fontsize=8)
     clean(ax)
     ax.legend(fontsize=7.5, frameon=False, loc="lower right")
     save(figure, path)
     return figure
 
 
-def plot_path(
-    family: ScaledFamily,
-    *,
-    beside: Sequence[str] | Mapping[str, Sequence[str]] = (),
-    path: str | Path | None = None,
-) -> Figure:
+def plot_path(panels: Mapping[str, Series], *, by: str, path: str | Path | None = None) -> Figure:
     """Draw the multiples of depth, width and resolution over the cost, all logarithmic; a panel per family.
 
     Members are joined; on these axes common coefficients are straight lines, and their slopes are the ratio of
     ln depth : ln width : ln resolution.
     """
-    panels: dict[str, Series] = {_title(family): own(family)}
-    panels |= {name: published(family, members) for name, members in named(beside).items()}
-    unit = "latency" if family.objective == "latency" else "FLOPs"
+    unit = "latency" if by == "latency" else "FLOPs"
     figure = Picture(figsize=(3.3 * len(panels) + 0.6, 3.3))
     axes: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (name, found) in zip(axes, panels.items(), strict=True):
@@ -109,20 +99,6 @@ def plot_path(
     axes[0].legend(fontsize=8, frameon=False, loc="upper left")
     save(figure, path)
     return figure
-
-
-def _title(family: ScaledFamily) -> str:
-    return f"by {'latency on ' + ' and '.join(family.devices) if family.objective == 'latency' else 'FLOPs'}"
-
-
-def named(beside: Sequence[str] | Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return networks by the family that their names begin with, unless families are named."""
-    if isinstance(beside, Mapping):
-        return {name: list(members) for name, members in beside.items()}
-    found: dict[str, list[str]] = {}
-    for name in beside:
-        found.setdefault(name.rpartition("-")[0] or name, []).append(name)
-    return found
 
 
 def _plain_log(axis: Any, *, fine: bool = False) -> None:
