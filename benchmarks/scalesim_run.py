@@ -52,7 +52,7 @@ UseRamulatorTrace = False
 
 def products() -> list[tuple[int, int, int]]:
     """Return (M, N, K) of the matrix products of one image through ResNet-50."""
-    graph = rf.graph("resnet-50", batch=1)
+    graph = rf.op_graph("resnet-50", batch=1)
     found = []
     for op in graph.ops.values():
         if isinstance(op, Conv | MatMul):

@@ -41,6 +41,8 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
+    if name == "graph":  # the folder, which can be called as the former name of `op_graph`
+        return importlib.import_module("roofline.graph")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'roofline' has no attribute {name!r}")
     value = getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -1,5 +1,5 @@
 # The public names, each in the line that type checkers, editors and `roofline/__init__.py` read.
-from roofline.arch.build import graph as graph
+from roofline.arch.build import op_graph as op_graph
 from roofline.arch.edit import edit_stage as edit_stage
 from roofline.arch.load import model as model
 from roofline.arch.load import models as models

@@ -90,7 +90,7 @@ def table() -> Iterator[str]:
     yield "| network | door | GMACs per image | parameters | fused traffic | latency |"
     yield "|---|---|---:|---:|---:|---:|"
     for network in NETWORKS:
-        named = rf.graph(network, batch=BATCH)
+        named = rf.op_graph(network, batch=BATCH)
         yield f"| {network} | architecture file | {named.macs / BATCH / 1e9:.6f} | {named.params:,.0f} | | |"
         for door in DOORS:
             r = rows(network, door)

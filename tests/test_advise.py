@@ -123,14 +123,14 @@ def test_idle_cores_and_odd_batches() -> None:
 
 
 def test_graphs_take_the_edits_of_graphs() -> None:
-    graph = rf.graph("efficientnet-b0", batch=8)
+    graph = rf.op_graph("efficientnet-b0", batch=8)
     table = rf.advise(graph, "v100", batch=8)
     assert set(table["edit"]) == {"batch", "dtype", "runtime", "layout", "activation"}
     swapped = table[table["edit"] == "activation"].iloc[0]
     relu = rf.model("efficientnet-b0")
     for stage in relu.stages:
         relu = edit_stage(relu, stage.name, activation="relu")
-    assert swapped["latency_ms"] == rf.simulate(rf.graph(relu, batch=8), "v100").latency_ms
+    assert swapped["latency_ms"] == rf.simulate(rf.op_graph(relu, batch=8), "v100").latency_ms
     bigger = table[table["setting"] == "batch = 16"].iloc[0]
     assert bigger["latency_ms"] == rf.simulate(graph, "v100", batch=16).latency_ms
 
@@ -176,9 +176,9 @@ def test_a_stem_in_depth_computes_the_same_convolution() -> None:
     for name in ("resnet-50", "efficientnet-b0"):
         arch = rf.model(name)
         stem = edit_stage(arch, arch.stages[0].name, in_depth=True)
-        assert rf.graph(stem).ops.keys() > rf.graph(arch).ops.keys()
-        last = rf.graph(stem).outputs[0]
-        assert rf.graph(stem).tensors[last].shape == rf.graph(arch).tensors[rf.graph(arch).outputs[0]].shape
+        assert rf.op_graph(stem).ops.keys() > rf.op_graph(arch).ops.keys()
+        last = rf.op_graph(stem).outputs[0]
+        assert rf.op_graph(stem).tensors[last].shape == rf.op_graph(arch).tensors[rf.op_graph(arch).outputs[0]].shape
 
 
 @pytest.mark.parametrize(

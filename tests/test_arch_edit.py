@@ -47,7 +47,7 @@ def test_an_edit_leaves_the_rest_alone() -> None:
     assert edited.name == arch.name
     assert edited.published is None
     assert [s.name for s, t in zip(arch.stages, edited.stages, strict=True) if s != t] == ["s4"]
-    assert rf.graph(edited).params == rf.graph(arch).params
+    assert rf.op_graph(edited).params == rf.op_graph(arch).params
 
 
 def test_a_stage_may_become_another_kind() -> None:
@@ -111,4 +111,4 @@ def test_no_stage_has_sizes_that_are_none(network: str, stage: str, fields: dict
 )
 def test_widths_that_round_to_nothing_are_no_network(network: str, stage: str, fields: dict[str, float]) -> None:
     with pytest.raises(ShapeError, match="leaves no channels"):
-        rf.graph(edit_stage(network, stage, **fields))
+        rf.op_graph(edit_stage(network, stage, **fields))

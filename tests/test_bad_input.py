@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,7 +106,7 @@ def test_cores_are_those_of_the_chip(cores: object) -> None:
 @pytest.mark.parametrize("batch", [0, 1.5, True, [8], 1 << 21])
 def test_a_graph_needs_a_batch_in_range_too(batch: object) -> None:
     with pytest.raises(InputError, match=r"batch must be a whole number in 1\.\.1048576, got"):
-        rf.graph("resnet-18", batch=batch)  # type: ignore[arg-type]
+        rf.op_graph("resnet-18", batch=batch)  # type: ignore[arg-type]
 
 
 def test_integers_of_numpy_are_whole_numbers() -> None:
@@ -191,7 +193,7 @@ def test_a_graph_with_a_cycle_never_reaches_the_simulator() -> None:
     ("option", "value"), [("image_size", 224), ("cores", 3), ("cores", 0), ("batch", 0), ("batch", "2")]
 )
 def test_what_a_graph_fixes_cannot_be_asked_for(option: str, value: object) -> None:
-    graph = rf.graph("resnet-18", batch=2)
+    graph = rf.op_graph("resnet-18", batch=2)
     text = refused(InputError, model=graph, **{option: value})
     assert text.startswith(option)
     assert rf.simulate(graph, "tpu-v3", batch=2, cores=1).batch == 2, "what it has may be said"
@@ -234,10 +236,18 @@ def test_one_bad_request_among_many_is_an_error_of_all() -> None:
 def test_names_of_the_package_are_functions_after_use() -> None:
     """Loading the folder ``roofline.device`` must not put a module in the place of the function `device`."""
     rf.simulate(**GOOD)
-    for name in ("device", "runtime", "graph", "simulate", "model", "compare"):
+    for name in ("device", "runtime", "simulate", "model", "compare"):
         assert callable(getattr(rf, name)), name
     with pytest.raises(AttributeError, match="no attribute 'simulatte'"):
-        _ = rf.simulatte
+        _ = rf.simulatte  # type: ignore[attr-defined]  # mypy sees it too
+
+
+@pytest.mark.parametrize("first", ["", "import roofline.graph.op;", "from roofline import graph;", "rf.op_graph;"])
+def test_the_former_name_of_op_graph_warns_whatever_was_imported_first(first: str) -> None:
+    code = f"import roofline as rf; {first} print(rf.graph('resnet-18', batch=2).macs)"
+    done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) == rf.op_graph("resnet-18", batch=2).macs
+    assert done.stderr.startswith("<string>:1: DeprecationWarning: ") and "call roofline.op_graph" in done.stderr
 
 
 def test_specs_with_a_wrong_field_are_refused() -> None:

@@ -124,7 +124,7 @@ def test_the_key_is_made_of_content_options_and_place(folder: Path) -> None:
 
     def build(source: Source) -> rf.OpGraph:
         made.append(str(source.shapes))
-        return rf.graph("resnet-18")
+        return rf.op_graph("resnet-18")
 
     for shapes in (("1x2",), ("1x2",), ("1x3",)):
         cached(Source(jax="mynetworks:dense", shapes=shapes), folder / "c", "jax", build)

@@ -22,7 +22,7 @@ def need(door: str) -> None:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_door_gives_the_same_network(network: str, door: str) -> None:
     need(door)
-    named, found = rf.graph(network, batch=BATCH), rows(network, door)
+    named, found = rf.op_graph(network, batch=BATCH), rows(network, door)
     assert (found.macs, found.params) == (named.macs, named.params)
     assert abs(found.traffic) <= TRAFFIC
     assert abs(found.latency) <= LATENCY

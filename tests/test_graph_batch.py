@@ -26,18 +26,18 @@ Build = Callable[[rf.GraphBuilder, Tensor], Tensor]
 @pytest.mark.parametrize("old", [1, 2, 3])
 @pytest.mark.parametrize("name", SAMPLE)
 def test_another_batch_is_what_lowering_again_gives(name: str, old: int) -> None:
-    grown, again = rf.graph(name, batch=old).with_batch(8), rf.graph(name, batch=8)
+    grown, again = rf.op_graph(name, batch=old).with_batch(8), rf.op_graph(name, batch=8)
     assert {t.id: t.shape for t in grown.tensors.values()} == {t.id: t.shape for t in again.tensors.values()}
     assert grown.macs == again.macs and grown.params == again.params
     there_and_back = grown.with_batch(old)
     assert {t.id: t.shape for t in there_and_back.tensors.values()} == {
-        t.id: t.shape for t in rf.graph(name, batch=old).tensors.values()
+        t.id: t.shape for t in rf.op_graph(name, batch=old).tensors.values()
     }
 
 
 @pytest.mark.parametrize("name", ["resnet-50", "vit-b-16"])
 def test_simulating_a_graph_at_another_batch_spreads_it_over_the_cores(name: str) -> None:
-    by_graph = rf.simulate(rf.graph(name, batch=1), "tpu-v3", batch=9)
+    by_graph = rf.simulate(rf.op_graph(name, batch=1), "tpu-v3", batch=9)
     by_name = rf.simulate(name, "tpu-v3", batch=9)
     assert (by_graph.batch, by_graph.cores, by_graph.idle_cores) == (9, 2, 0)
     assert by_graph.macs == pytest.approx(by_name.macs) and by_graph.latency_s == pytest.approx(
@@ -90,7 +90,7 @@ def rf_softmax() -> type:
 @pytest.mark.parametrize("batch", [0, -1, True, 1.5, 1 << 30])
 def test_a_batch_is_a_whole_number(batch: object) -> None:
     with pytest.raises(InputError, match="whole number"):
-        rf.graph("resnet-18").with_batch(batch)  # type: ignore[arg-type]
+        rf.op_graph("resnet-18").with_batch(batch)  # type: ignore[arg-type]
 
 
 def test_zeros_of_the_batch_size_grow_where_they_are_used() -> None:

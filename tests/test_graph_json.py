@@ -37,7 +37,7 @@ def read(content: object, path: Path) -> rf.OpGraph:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_saved_graph_costs_the_same_to_the_last_bit(name: str, tmp_path: Path) -> None:
-    graph = rf.graph(name, batch=3)
+    graph = rf.op_graph(name, batch=3)
     graph.save(tmp_path / "graph.json")
     again = rf.load_graph(tmp_path / "graph.json")
     assert as_dict(again) == as_dict(graph)

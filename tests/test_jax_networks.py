@@ -36,7 +36,7 @@ def test_networks_in_flax_have_the_published_counts(name: str) -> None:
     graph = from_jax(make(name), image(1), name=name)
     macs, params = COUNTS[name]
     assert (graph.macs, graph.params) == (macs, params)
-    assert rf.graph(name).macs == macs
+    assert rf.op_graph(name).macs == macs
 
 
 @pytest.mark.parametrize("name", COUNTS)

@@ -20,7 +20,7 @@ from measured_files import (
     write,
 )
 
-from roofline.arch.build import graph
+from roofline.arch.build import op_graph
 from roofline.arch.spec import Arch
 from roofline.calibration.baselines import macs
 from roofline.calibration.columns import merge_equal_kernels
@@ -138,7 +138,7 @@ def test_nasbench_row_is_two_measurements(tmp_path: Path) -> None:
     assert (gpu.device, gpu.batch, gpu.workload.image_size, gpu.latency_s) == ("a100-40gb", 256, 256, 256 / 8000)
     assert (tpu.device, tpu.cores, tpu.batch, tpu.mode, tpu.latency_s) == ("tpu-v2", 1, 64, "forward_saving", 64 / 700)
     alone = prepare([gpu]).gather(macs)
-    assert alone.tolist() == [pytest.approx(graph(gpu.workload, batch=256).macs)]
+    assert alone.tolist() == [pytest.approx(op_graph(gpu.workload, batch=256).macs)]
 
 
 def test_nasbench_rows_whose_repeats_differ_lose_that_figure_only(tmp_path: Path) -> None:
@@ -214,7 +214,9 @@ def test_a_subset_predicts_what_the_whole_predicted(tmp_path: Path) -> None:
 
 
 def test_equal_kernels_are_merged_and_cost_the_same() -> None:
-    whole = lower_graph(graph("resnet-50", batch=4), policy(runtime("pytorch_eager", "gpu"), precision("fp16"))).table
+    whole = lower_graph(
+        op_graph("resnet-50", batch=4), policy(runtime("pytorch_eager", "gpu"), precision("fp16"))
+    ).table
     merged = merge_equal_kernels(whole)
     assert merged.kernel_count < 0.6 * whole.kernel_count
     assert merged.kernels.times.sum() == whole.kernel_count

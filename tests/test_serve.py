@@ -70,7 +70,7 @@ def test_several_simulations_in_their_order(client: TestClient) -> None:
 
 
 def test_networks_that_come_along(client: TestClient) -> None:
-    graph = rf.graph("resnet-18", batch=2)
+    graph = rf.op_graph("resnet-18", batch=2)
     answer = client.post("/simulate", json={"graph": as_dict(graph), "device": "a100-40gb"})
     assert answer.json() == rf.simulate(graph, "a100-40gb").to_dict()
     content = read_toml(Path(__file__).parent.parent / "models" / "efficientnet-x.toml")

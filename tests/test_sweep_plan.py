@@ -46,7 +46,7 @@ def sweep(output: Path, plan: Plan = PLAN, **more: Any) -> pd.DataFrame:
 
 def test_patterns_files_and_sizes(tmp_path: Path) -> None:
     graph = tmp_path / "g.json"
-    rf.graph("resnet-18").save(graph)
+    rf.op_graph("resnet-18").save(graph)
     plan = Plan(models=("vit-[st]*-16", "resnet-18", str(graph), "resnet-18"), devices=("v100",), image_size=(128, 224))
     found = units_of(plan)
     assert [u.key for u in found if u.image_size == 224] == [

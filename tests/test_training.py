@@ -168,7 +168,7 @@ def test_parts_of_one_tensor_put_their_gradients_together_once() -> None:
 
 def test_a_tied_table_is_updated_once() -> None:
     b = GraphBuilder()
-    x = b.embedding(b.input("ids", (2, 4), rf.graph("bert-base").tensors["tokens"].dtype), 100, 8)
+    x = b.embedding(b.input("ids", (2, 4), rf.op_graph("bert-base").tensors["tokens"].dtype), 100, 8)
     run = step(b.graph([b.linear(x, 100, bias=False, tied=True)]), optimizer="sgd")
     table = 4 * 100 * 8
     assert traffic(run.phases[-1]) == table * 3 + table * 3, "p, g -> p; and the second gradient added to the first"

@@ -86,7 +86,7 @@ def build_graph(arch: Arch, batch: int = 1) -> OpGraph:
     return b.graph(list(tensors))
 
 
-def graph(model: str | Path | Arch, *, batch: int = 1, image_size: int | None = None) -> OpGraph:
+def op_graph(model: str | Path | Arch, *, batch: int = 1, image_size: int | None = None) -> OpGraph:
     """Return a network by name, file or value as one op graph.
 
     Raises
@@ -98,7 +98,7 @@ def graph(model: str | Path | Arch, *, batch: int = 1, image_size: int | None = 
 
     Examples
     --------
-    >>> graph("efficientnet-b0").params
+    >>> op_graph("efficientnet-b0").params
     5288548.0
     """
     arch = load.model(model).with_image_size(image_size)

@@ -84,5 +84,5 @@ def save(found: str | OpGraph, path: Path, batch: int | None, image_size: int | 
     import roofline as rf
 
     if isinstance(found, str):
-        found = rf.graph(found, batch=1 if batch is None else batch, image_size=image_size)
+        found = rf.op_graph(found, batch=1 if batch is None else batch, image_size=image_size)
     found.save(path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from roofline.arch.build import graph
+from roofline.arch.build import op_graph
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
 from roofline.errors import InputError
@@ -104,7 +104,7 @@ def read_targets(
 def _cost(word: str, grid: Grid, objective: str) -> list[float]:
     """Return what a network costs: latency on each device, or MACs of one example."""
     if objective == "flops":
-        return [float(graph(word).macs)]
+        return [float(op_graph(word).macs)]
     return [run(word, target).latency_s for target in grid.oracle.targets]
 
 

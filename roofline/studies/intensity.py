@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roofline.arch.build import graph
+from roofline.arch.build import op_graph
 from roofline.arch.spec import Arch
 from roofline.dtypes import dtype as dtype_named
 from roofline.graph.op import Op
@@ -52,7 +52,7 @@ def naive_intensity(model: str | Path | Arch, batch: int = PAPER_BATCH, dtype: s
     >>> round(naive_intensity("efficientnet-b0"), 1), round(naive_intensity("efficientnet-x-b0"), 1)
     (21.2, 63.6)
     """
-    return graph_intensity(graph(model, batch=batch), dtype)
+    return graph_intensity(op_graph(model, batch=batch), dtype)
 
 
 def graph_intensity(network: OpGraph, dtype: str) -> float:
