@@ -124,15 +124,18 @@ class _Dimension:
         return core_schema.no_info_after_validator_function(checked, handler(source))
 
 
+def quantity_in(unit: str | None) -> Any:
+    """Return the type of a quantity of the dimension that `unit` has; None: a count."""
+    return Annotated[Quantity, _Dimension(("count" if unit is None else UNITS[unit][0],))]
+
+
 Count = Annotated[Quantity, _Dimension(("count",))]
 Frequency = Annotated[Quantity, _Dimension(("frequency",))]
 Bytes = Annotated[Quantity, _Dimension(("bytes",))]
 BandwidthOrPerClock = Annotated[Quantity, _Dimension(("bandwidth", "bytes per clock"))]
 Power = Annotated[Quantity, _Dimension(("power",))]
 Price = Annotated[Quantity, _Dimension(("price",))]
-Time = Annotated[Quantity, _Dimension(("time",))]
 Fraction = Annotated[Quantity, _Dimension(("fraction",))]
-Cycles = Annotated[Quantity, _Dimension(("cycles",))]
 Rate = Annotated[Quantity, _Dimension(("rate",))]
 
 

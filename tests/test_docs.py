@@ -16,7 +16,7 @@ from pages import LINK, ROOT, blocks
 import roofline as rf
 from roofline.errors import SpecError
 from roofline.families import FAMILIES
-from roofline.runtime.spec import RuntimeFile
+from roofline.runtime.file import RUNTIME_FILE
 from roofline.work import count
 from roofline.work.functions import function_ops
 from roofline.work.registry import RULES
@@ -82,7 +82,7 @@ def test_the_runtime_of_the_page(runtime_page: Path) -> None:
 
 def test_the_runtime_of_the_page_has_every_key_and_no_other(runtime_page: Path) -> None:
     tables = tomllib.loads(runtime_page.read_text(encoding="utf-8"))
-    assert set(tables) == set(RuntimeFile.model_fields)
+    assert set(tables) == set(RUNTIME_FILE.model_fields)
     runtime_page.write_text(runtime_page.read_text(encoding="utf-8").replace("overlap =", "overlapp ="))
     with pytest.raises(SpecError, match="overlap"):
         rf.runtime(runtime_page)

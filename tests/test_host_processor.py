@@ -53,7 +53,7 @@ bandwidth = { value = 10, unit = "GB/s", source = "toy" }
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Device:
-    from roofline.calibration.host import HOST_RUNTIME
+    from roofline.calibration.draft import HOST_RUNTIME
 
     (tmp_path / "toy-cpu.toml").write_text(DEVICE, encoding="utf-8")
     (tmp_path / "toy.toml").write_text(HOST_RUNTIME.read_text(encoding="utf-8"), encoding="utf-8")

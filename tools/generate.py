@@ -1,8 +1,8 @@
 """Write what the pages show of the simulator: ``python tools/generate.py``.
 
-It writes ``docs/results.md``, ``docs/roofline.png``, the accuracy table of ``README.md``, and the output of commands in
-``README.md`` and `PAGES` (a ``text`` block that follows a ``python`` or ``sh`` block). Run it when a number of the
-simulator moves.
+It writes ``docs/results.md``, ``docs/roofline.png``, the accuracy table of ``README.md``, the table of a runtime's
+constants, and the output of commands in ``README.md`` and `PAGES` (a ``text`` block that follows a ``python`` or ``sh``
+block). Run it when a number of the simulator moves.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from roofline.runtime.constant import Constant
+from roofline.runtime.spec import CONSTANTS as runtime_constants
 from roofline.simulate.run import simulate
 from roofline.stats import geometric_mean
 from roofline.studies import published as figures
@@ -27,11 +29,13 @@ ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS, PICTURE = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "roofline.png"
 WATERFALL = ROOT / "docs" / "waterfall.png"
 #: pages whose commands are shown with what they print
-PAGES = [ROOT / "docs" / f"{name}.md" for name in ("gap-and-migration", "explain", "what-if")]
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("gap-and-migration", "explain", "what-if", "adding-a-runtime")]
 
 #: (language, text) of a fenced block, and of a ``text`` block right behind it
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
-ACCURACY = re.compile(r"(<!-- accuracy: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
+ACCURACY, CONSTANTS = (
+    re.compile(rf"(<!-- {what}: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL) for what in ("accuracy", "constants")
+)
 NAMES = {"tpu-v2": "TPU v2", "tpu-v3": "TPU v3", "tpu-v4i": "TPU v4i", "v100": "V100"}
 #: columns of the terminal that commands print to
 WIDTH = 110
@@ -42,10 +46,10 @@ latencies = cache(figures.latencies)
 migrations = cache(figures.migrations)
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table(head: Iterable[str], rows: Iterable[Iterable[str]], column: str = "---:|") -> str:
     """Return a Markdown table, numbers to the right."""
     titles = list(head)
-    lines = ["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1)]
+    lines = ["| " + " | ".join(titles) + " |", "|---|" + column * (len(titles) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
@@ -246,13 +250,38 @@ def sources_section() -> str:
     return "## Sources\n\n" + "\n".join([*lines, limit]) + "\n"
 
 
-# the readme -------------------------------------------------------------------
+# the readme, and tables in pages -------------------------------------------------------------------
 
 
 def accuracy() -> str:
     """Return the table of the readme: how far off the predictions are, by device and family."""
     lines = [[what, f"{said:.1f}", span(low, high), error] for what, said, low, high, error in summary()]
     return table(("", "published", "predicted", "error"), lines)
+
+
+def constants() -> str:
+    """Return the table of a runtime's constants, as they are declared."""
+    head = ("key", "unit", "left out", "what it is", "fitted between", "told by")
+    rows = [
+        [
+            f"`{c.place}`",
+            "yes or no" if c.switch else c.unit or "",
+            "refused" if c.required else {None: "see there", False: "no"}.get(c.default, c.default),
+            c.what,
+            "; ".join(ranges_of(c)),
+            c.told_by or "",
+        ]
+        for c in runtime_constants
+    ]
+    return table(head, rows, "---|")
+
+
+def ranges_of(c: Constant) -> Iterator[str]:
+    """Yield between which values a constant is fitted, and why, by kind of device."""
+    if c.fitted is not None:
+        yield f"{c.fitted.low:g} to {c.fitted.high:g} on {' and '.join(c.fitted.kinds)}: {c.fitted.why}"
+    if c.on_host is not None:
+        yield f"{c.on_host.low:g} to {c.on_host.high:g} on cpu: {c.on_host.why}"
 
 
 def command(language: str, code: str) -> list[str]:
@@ -273,7 +302,7 @@ def output(language: str, code: str, folder: Path = ROOT) -> str:
 
 
 def readme(text: str, folder: Path = ROOT) -> str:
-    """Return the readme, or another page, with its accuracy table and the output of its blocks as they are now."""
+    """Return the readme, or another page, with its tables and the output of its blocks as they are now."""
 
     def fill(match: re.Match[str]) -> str:
         language, code, shown = match.groups()
@@ -282,6 +311,7 @@ def readme(text: str, folder: Path = ROOT) -> str:
         return f"```{language}\n{code}```\n\n```text\n{output(language, code, folder).strip(chr(10))}\n```\n"
 
     text = ACCURACY.sub(lambda match: f"{match.group(1)}\n{accuracy()}\n\n{match.group(2)}", text)
+    text = CONSTANTS.sub(lambda match: f"{match.group(1)}\n{constants()}\n\n{match.group(2)}", text)
     return BLOCK.sub(fill, text)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,14 +11,10 @@ from roofline.calibration.measured.graphs import GraphSource
 from roofline.calibration.offsets import with_offsets
 from roofline.calibration.predict import Prepared, prepare
 from roofline.numeric import Array
-from roofline.runtime.spec import Runtime
+from roofline.runtime.constant import CHIPS, GPU, TPU, Constant
+from roofline.runtime.spec import CONSTANTS, Runtime
 from roofline.simulate.machine import Machine
 from roofline.stats import Accuracy, accuracy
-
-#: a rate so high that the work it stands for costs nothing
-FREE = 1e9
-#: a share so small that nothing stays on chip
-NOTHING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +35,7 @@ class Effect:
 
     name: str
     without: str
-    kinds: tuple[str, ...] = ("gpu", "tpu")
+    kinds: tuple[str, ...] = CHIPS
     runtime: dict[str, Any] | None = None
     machine: Callable[[Machine], Machine] | None = None
     fuses: bool = False
@@ -70,57 +66,57 @@ def _whole_products(machine: Machine) -> Machine:
     return replace(machine, splits=(1,))
 
 
-GPU, TPU, BOTH = ("gpu",), ("tpu",), ("gpu", "tpu")
-
-
-def _constant(name: str, without: str, kinds: tuple[str, ...] = BOTH, **values: Any) -> Effect:
-    """Return an effect that constants of the runtime take out."""
-    return Effect(name=name, without=without, kinds=kinds, runtime=values)
-
-
-def _fusion(name: str, without: str, kinds: tuple[str, ...] = BOTH, **values: Any) -> Effect:
+def _fusion(name: str, without: str, kinds: tuple[str, ...] = CHIPS, **values: Any) -> Effect:
     """Return an effect that another fusion policy takes out."""
     return Effect(name=name, without=without, kinds=kinds, runtime=values, fuses=True)
 
 
-EFFECTS: tuple[Effect, ...] = (
+def _of_constants(constants: Iterable[Constant]) -> dict[str, Effect]:
+    """Return what constants take out by a value of their own, by name: each, and those that are part of it."""
+    known = [(c, c.without) for c in constants if c.without is not None]
+    return {
+        w.effect: Effect(
+            name=w.effect,
+            without=w.says,
+            kinds=w.kinds,
+            runtime={c.field: w.value} | {c.field: p.value for c, p in known if p.part_of == w.effect},
+        )
+        for c, w in known
+        if w.effect is not None
+    }
+
+
+def effects_of(constants: Iterable[Constant]) -> tuple[Effect, ...]:
+    """Return every effect, in the order of `LISTED`; those of constants that it does not name follow."""
+    own = _of_constants(constants)
+    listed = [own.pop(effect) if isinstance(effect, str) else effect for effect in LISTED]
+    return (*listed, *own.values())
+
+
+#: effects that no single constant stands for, and the place of the others in the list
+LISTED: tuple[Effect | str, ...] = (
     _fusion("fusion", "every op is a kernel of its own", epilogue=(), prologue=()),
     _fusion("fused attention", "attention as separate products and softmax", GPU, attention="decomposed"),
     Effect(name="saved activations", without="inference, which saves nothing", kinds=TPU, mode="inference"),
-    _constant("achieved matrix rate", "matrix units at their peak", matrix_fraction=1.0),
+    "achieved matrix rate",
     Effect(name="CTA tile choice", without="only tiles of 128 x 128", kinds=GPU, machine=_one_tile),
     Effect(name="split-K", without="no cut of K", kinds=GPU, machine=_whole_products),
-    _constant("operand fetch", "operands of a tile are free", GPU, tile_reuse_elements=0.0, lane_reuse_elements=0.0),
-    _constant("K loop", "loops start and end at no cost", GPU, k_loop_elements=0.0),
-    _constant("channel alignment", "no padding of channels", GPU, alignment_elements=1.0),
-    _constant("channels-first cost", "both memory formats equal", GPU, nchw_fraction=1.0),
-    _constant("grouped kernels", "groups as fast as one product", GPU, grouped_fraction=1.0),
-    _constant("weight load", "tiles of weights load at no cost", TPU, weight_load_rows=0.0),
-    _constant("tap folding", "every kernel tap is a pass", TPU, tap_folding=0.0),
-    _constant("partial sums", "passes over K are added for nothing", TPU, partial_sum_ops=0.0),
-    _constant("vector work", "the vector unit is infinitely fast", vector_fraction=FREE),
-    _constant("sums of own results", "kernels stream what they add up and write", GPU, sum_wait=0.0),
+    *("operand fetch", "K loop", "channel alignment", "channels-first cost", "grouped kernels", "weight load"),
+    *("tap folding", "partial sums", "vector work", "sums of own results"),
     Effect(name="transcendental rate", without="as fast as additions", machine=_fast_transcendentals),
-    _constant("window loads", "elements of sliding windows load at no cost", window_ops=0.0),
-    _constant("element loads", "elements of tensors load at no cost", access_ops=0.0, broadcast_ops=0.0),
-    _constant("operands of other shapes", "elements beside smaller operands load like others", broadcast_ops=0.0),
-    _constant("Winograd", "convolutions on vector lanes by their definition", winograd=False),
-    _constant("dtype conversion", "conversions are free", conversion_ops=0.0, emulated_conversion_ops=0.0),
-    _constant("achieved bandwidth", "memory at its nominal bandwidth", bandwidth_fraction=1.0),
-    _constant("strided copies", "copies in another order as fast as plain ones", movement_fraction=1.0),
+    *("window loads", "element loads", "operands of other shapes", "Winograd", "dtype conversion"),
+    *("achieved bandwidth", "strided copies"),
     Effect(
         name="second fetches", without="borders of blocks and long rows are read once", kinds=GPU, machine=_one_fetch
     ),
-    _constant("memory ramp", "the first byte comes at once", memory_latency_s=0.0),
+    "memory ramp",
     Effect(name="layout padding", without="tensors are stored dense", kinds=TPU, machine=_dense_layout),
-    _constant("residency", "nothing stays on chip", residency_share=NOTHING),
-    _constant("order of results", "results stay in the compiler's order", TPU, result_padding=0.0),
-    _constant("tracing", "a program is traced once", TPU, trace_s=0.0),
-    _constant("imperfect overlap", "engines overlap fully", overlap=1.0),
-    _constant("any overlap", "engines take turns", overlap=0.0),
-    _constant("kernel floor", "kernels start at no cost", floor_s=0.0),
-    _constant("host queue", "the host is never late", GPU, host_s=0.0),
+    *("residency", "order of results", "tracing", "imperfect overlap"),
+    Effect(name="any overlap", without="engines take turns", runtime={"overlap": 0.0}),
+    *("kernel floor", "host queue"),
 )
+
+EFFECTS = effects_of(CONSTANTS)
 
 
 @dataclass(frozen=True, kw_only=True)

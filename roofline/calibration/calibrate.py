@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roofline.calibration.constant import Constant
-from roofline.calibration.constants import CONSTANTS, fitted_constants
+from roofline.calibration.constants import Fitted, fitted_constants, fitted_on
 from roofline.calibration.fit import Fit, bare_devices, check_rows, fit, own_fractions
 from roofline.calibration.measured import Measurement, Options, Rejected, load
 from roofline.calibration.measured.graphs import GraphSource
@@ -64,7 +63,7 @@ class Calibration:
     """
 
     runtime: Runtime
-    constants: tuple[Constant, ...]
+    constants: tuple[Fitted, ...]
     prepared: Prepared
     fit: Fit
     before: dict[str, Accuracy]
@@ -181,7 +180,7 @@ def labels(prepared: Prepared, by: str) -> list[str | None]:
     raise InputError(f"rows cannot be left out by {by!r}{nearest(by, ('family', 'device', 'fifth', 'largest'))}")
 
 
-def hold_out(prepared: Prepared, runtime: Runtime, constants: Sequence[Constant], by: str) -> list[HeldOut]:
+def hold_out(prepared: Prepared, runtime: Runtime, constants: Sequence[Fitted], by: str) -> list[HeldOut]:
     """Fit without each label's rows in turn, and predict them."""
     names = labels(prepared, by)
     distinct = [name for name in dict.fromkeys(names) if name is not None]
@@ -260,11 +259,10 @@ def calibrate(
     for by in folds:
         held_out += hold_out(prepared, start, constants, by)
         report(f"held out by {by}")
-    usual = {c.field: c for c in CONSTANTS}
     return Calibration(
         runtime=start, constants=constants, prepared=prepared, fit=fitted, before=before,
         after=by_condition(prepared, fitted.predict(prepared)), held_out=tuple(held_out),
-        own=own_fractions(prepared, fitted, usual) if own else {},
+        own=own_fractions(prepared, fitted, fitted_on("gpu")) if own else {},
         rejected={name: bad for name, bad in rejected.items() if bad},
     )  # fmt: skip
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from roofline.calibration.host import HOST_RUNTIME
 from roofline.calibration.measured.folders import own_name
 from roofline.device.spec import LOCAL_BYTES_PER_CLOCK
 from roofline.errors import InputError
@@ -20,6 +19,9 @@ from roofline.measure.facts import PIPES, Facts
 from roofline.paths import data_files
 from roofline.work import count
 
+#: the runtime file from which every fit on a host processor starts; none of a framework on a CPU is shipped, for what
+#: `roofline calibrate` writes on a machine is good for that machine
+HOST_RUNTIME = Path(__file__).with_name("host_runtime.toml")
 #: what runs on a host -> the shipped runtime whose fusion it has
 HOST_FUSION = {"pytorch_eager": "pytorch_eager", "pytorch_compile": "pytorch_compile", "xla": "xla_gpu"}
 #: fp32 lanes of a multiprocessor by major compute capability (CUDA C++ Programming Guide, arithmetic throughput)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from roofline.calibration.constant import Constant
+from roofline.calibration.constants import Fitted
 from roofline.calibration.measured.types import Measurement
 from roofline.calibration.offsets import SOFT, Call, best_call, group_codes, largest_offset_s, robust_cost, with_offsets
 from roofline.calibration.predict import Prepared
@@ -114,7 +114,7 @@ class _Problem:
         self,
         prepared: Prepared,
         runtime: Runtime,
-        constants: Sequence[Constant],
+        constants: Sequence[Fitted],
         devices: Mapping[str, Device] | None,
     ) -> None:
         self.prepared, self.runtime, self.constants, self.devices = prepared, runtime, constants, devices
@@ -194,7 +194,7 @@ class _Problem:
         return np.concatenate([data, prior])
 
 
-def check_rows(prepared: Prepared, constants: Sequence[Constant]) -> None:
+def check_rows(prepared: Prepared, constants: Sequence[Fitted]) -> None:
     """Raise unless there are enough rows for the constants.
 
     Raises
@@ -213,7 +213,7 @@ def check_rows(prepared: Prepared, constants: Sequence[Constant]) -> None:
 def fit(
     prepared: Prepared,
     runtime: Runtime,
-    constants: Sequence[Constant],
+    constants: Sequence[Fitted],
     devices: Mapping[str, Device] | None = None,
 ) -> Fit:
     """Return the values of `constants` under which the rows are predicted best, and what measuring programs add.
@@ -310,7 +310,7 @@ def own_everywhere(prepared: Prepared, fields: Sequence[str]) -> frozenset[str]:
     return frozenset(field for field in fields if own and all(field in values for values in own))
 
 
-def own_fractions(prepared: Prepared, shared: Fit, constants: Mapping[str, Constant]) -> dict[str, Fit]:
+def own_fractions(prepared: Prepared, shared: Fit, constants: Mapping[str, Fitted]) -> dict[str, Fit]:
     """Return, for each device with enough rows, its own two fractions on top of the shared values.
 
     The first may exceed 1, by as much as the clock of a graphics card exceeds the advertised one.

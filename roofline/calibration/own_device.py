@@ -22,6 +22,7 @@ from roofline.files import atomic
 from roofline.measure.facts import Facts
 from roofline.measure.store import NETWORKS, OPS, read_facts
 from roofline.runtime.load import runtime as load_runtime
+from roofline.runtime.spec import CONSTANTS
 
 #: everything about a calibration but its rows
 RESULT = "calibration.json"
@@ -31,27 +32,7 @@ OWN_GPU = (
     *("access_ops", "memory_latency_s", "movement_fraction", "residency_share"),
 )
 #: constant -> what would tell more of it
-TOLD_BY: dict[str, str] = {
-    "matrix_fraction": "large products and convolutions",
-    "product_fraction": "products beside convolutions of several taps",
-    "bandwidth_fraction": "streams larger than every cache",
-    "movement_fraction": "transposes and concatenations",
-    "vector_fraction": "sigmoid, GELU and exponentials on tensors that fit into a cache",
-    "overlap": "kernels that compute and move data alike: products with fused activations",
-    "floor_s": "networks of many small ops at batch 1",
-    "host_s": "networks of many small ops at batch 1, the device idle at the start",
-    "memory_latency_s": "streams of all sizes, from 4 KiB up",
-    "residency_share": "element-wise ops on tensors around the size of each cache",
-    "window_ops": "depthwise convolutions of several kernels",
-    "pool_ops": "pooling of several kernels",
-    "access_ops": "element-wise ops on half-precision tensors",
-    "k_loop_elements": "products with a short inner dimension",
-    "tile_reuse_elements": "products of many sizes in the fastest format",
-    "nchw_fraction": "convolutions in both memory formats",
-    "conversion_ops": "element-wise ops in half and in single precision",
-    "weight_load_rows": "products with few rows",
-    "partial_sum_ops": "products with a long inner dimension",
-}
+TOLD_BY = {c.field: c.told_by for c in CONSTANTS if c.told_by is not None}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

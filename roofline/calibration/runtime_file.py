@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from roofline.calibration.calibrate import Calibration
-from roofline.calibration.constant import Constant
+from roofline.calibration.constants import Fitted
 from roofline.errors import InputError
 from roofline.files import atomic
 from roofline.paths import data_files
@@ -46,7 +46,7 @@ def rewritten(text: str, found: Calibration, today: datetime.date) -> str:
     return "\n".join(_without_unused_sources(lines)) + "\n"
 
 
-def _with_value(lines: list[str], constant: Constant, value_si: float, edge: bool) -> list[str]:
+def _with_value(lines: list[str], constant: Fitted, value_si: float, edge: bool) -> list[str]:
     table, key = constant.place.split(".")
     section = ""
     for i, line in enumerate(lines):

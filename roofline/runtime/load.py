@@ -8,7 +8,8 @@ from pathlib import Path
 from roofline.errors import InputError
 from roofline.names import lookup
 from roofline.paths import data_files
-from roofline.runtime.spec import Runtime, RuntimeFile, runtime_of
+from roofline.runtime.file import RUNTIME_FILE, RuntimeFile, runtime_of
+from roofline.runtime.spec import Runtime
 from roofline.specfile import Stamp, load_spec, stamp
 
 #: a name that stands for another one on each kind of device
@@ -48,7 +49,7 @@ def runtime(name: str | Path | Runtime, device_kind: str | None = None) -> Runti
 
 def runtime_file(name: str | Path) -> RuntimeFile:
     """Return the file behind a runtime, with the source of every number."""
-    return load_spec(_path(str(name), "tpu"), RuntimeFile)
+    return load_spec(_path(str(name), "tpu"), RUNTIME_FILE)
 
 
 def _find(name: str, device_kind: str) -> Runtime:
@@ -69,4 +70,4 @@ def _path(name: str, device_kind: str) -> Path:
 
 @lru_cache(maxsize=64)
 def _load(path: Path, version: Stamp) -> Runtime:
-    return runtime_of(load_spec(path, RuntimeFile))
+    return runtime_of(load_spec(path, RUNTIME_FILE))

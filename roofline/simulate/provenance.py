@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from roofline.quantity import Quantity
+from roofline.runtime.file import runtime_of
 from roofline.runtime.load import runtime_file, runtimes
-from roofline.runtime.spec import Runtime, runtime_of
+from roofline.runtime.spec import Runtime
 from roofline.simulate.interval import known_intervals
 from roofline.specfile import quantities
 from roofline.text import percent
