@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from roofline.runtime.constant import Constant
-from roofline.runtime.spec import CONSTANTS as runtime_constants
+from roofline.runtime.spec import CONSTANTS
 from roofline.simulate.run import simulate
 from roofline.stats import geometric_mean
 from roofline.studies import published as figures
@@ -33,7 +33,7 @@ PAGES = [ROOT / "docs" / f"{name}.md" for name in ("gap-and-migration", "explain
 
 #: (language, text) of a fenced block, and of a ``text`` block right behind it
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
-ACCURACY, CONSTANTS = (
+ACCURACY, TABLE = (
     re.compile(rf"(<!-- {what}: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL) for what in ("accuracy", "constants")
 )
 NAMES = {"tpu-v2": "TPU v2", "tpu-v3": "TPU v3", "tpu-v4i": "TPU v4i", "v100": "V100"}
@@ -259,21 +259,28 @@ def accuracy() -> str:
     return table(("", "published", "predicted", "error"), lines)
 
 
-def constants() -> str:
+def constants(declared: Iterable[Constant] = CONSTANTS) -> str:
     """Return the table of a runtime's constants, as they are declared."""
     head = ("key", "unit", "left out", "what it is", "fitted between", "told by")
     rows = [
         [
             f"`{c.place}`",
             "yes or no" if c.switch else c.unit or "",
-            "refused" if c.required else {None: "see there", False: "no"}.get(c.default, c.default),
+            left_out(c),
             c.what,
             "; ".join(ranges_of(c)),
             c.told_by or "",
         ]
-        for c in runtime_constants
+        for c in declared
     ]
     return table(head, rows, "---|")
+
+
+def left_out(c: Constant) -> str:
+    """Return what holds where a file does not state a constant."""
+    if c.required:
+        return "refused"
+    return "no" if c.switch else "see there" if c.default is None else f"{c.default:g}"
 
 
 def ranges_of(c: Constant) -> Iterator[str]:
@@ -311,7 +318,7 @@ def readme(text: str, folder: Path = ROOT) -> str:
         return f"```{language}\n{code}```\n\n```text\n{output(language, code, folder).strip(chr(10))}\n```\n"
 
     text = ACCURACY.sub(lambda match: f"{match.group(1)}\n{accuracy()}\n\n{match.group(2)}", text)
-    text = CONSTANTS.sub(lambda match: f"{match.group(1)}\n{constants()}\n\n{match.group(2)}", text)
+    text = TABLE.sub(lambda match: f"{match.group(1)}\n{constants()}\n\n{match.group(2)}", text)
     return BLOCK.sub(fill, text)
 
 
