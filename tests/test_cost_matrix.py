@@ -20,6 +20,7 @@ from roofline.cost.matrix import (
     Product,
     SystolicArray,
     grouped_systolic_time_s,
+    patches_along,
     share_tiles,
     systolic_passes,
     systolic_time_s,
@@ -251,6 +252,13 @@ def test_batches_have_the_one_tile_that_is_offered() -> None:
     assert tensorcore(m=1, n=1, k=128, batch=2, **one) == 128 * 128 * 128  # a whole tile each, side by side
     assert tensorcore(m=1, n=1, k=128, batch=9, **one) == 2 * 128 * 128 * 128  # the ninth waits for eight units
     assert tensorcore(m=1, n=1, k=128, **one) == tensorcore(m=1, n=1, k=128, **free) < 128 * 128 * 128
+
+
+def test_patches_cover_the_outputs_of_three_taps_one_step_apart() -> None:
+    for results in range(1, 30):
+        assert patches_along(results=results, taps=3, stride=1) == len(range(0, results, 4))
+        assert patches_along(results=results, taps=3, stride=2) == 0
+        assert patches_along(results=results, taps=5, stride=1) == 0
 
 
 def test_winograd_by_hand() -> None:

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roofline.cost.combine import attainable_flops_per_s, kernel_time_s
-from roofline.cost.fold import latency_s, peak_memory_bytes, segment_max, segment_sum
+from roofline.cost.fold import latency_s, peak_memory_bytes, segment_max, segment_product, segment_sum
 from roofline.cost.memory import (
+    border_fetches,
     move_slowdown,
     padding_ratio,
     resident_fraction,
+    row_fetches,
     row_major_padding,
     split_by_level,
     transfer_time_s,
@@ -75,6 +77,24 @@ def test_rows_in_the_lanes_by_hand() -> None:
     assert float(row_major_padding(**tile, limit=1.26)) == 5 / 4
     assert float(row_major_padding(**tile, limit=1.25)) == 0, "the limit itself is too much"
     assert float(row_major_padding(**tile | {"height": 6.0}, limit=1.5)) == pytest.approx(5 / 4 * 7 / 6, rel=1e-12)
+
+
+# what is fetched again ------------------------------------------------------------------------------------------------
+
+
+@given(results=st.integers(1, 95), taps=st.integers(1, 9), stride=st.integers(1, 4))
+def test_borders_by_listing_what_each_block_reads(results: int, taps: int, stride: int) -> None:
+    """Blocks of ten results; where windows leave elements between them out, a block reads what lies between too."""
+    elements = (results - 1) * stride + max(taps, stride)
+    blocks = [range(first, min(first + 10, results)) for first in range(0, results, 10)]
+    read = sum((len(block) - 1) * stride + max(taps, stride) for block in blocks)
+    found = border_fetches(elements=elements, results=results, taps=taps, stride=stride)
+    assert float(found) == pytest.approx(read / elements, rel=1e-12)
+
+
+def test_rows_are_fetched_again_beyond_what_waits_beside_the_processor() -> None:
+    norms, softmaxes = np.array([0.0, 16384.0, 16385.0, np.inf]), np.array([[0.0], [1024.0], [1025.0]])
+    assert row_fetches(norms, softmaxes).tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [2, 2, 2, 2]]
 
 
 # what stays on chip --------------------------------------------------------------------------------------------------
@@ -217,12 +237,13 @@ def test_segments_by_loops(data: st.DataObject, length: int, count: int) -> None
     owners = data.draw(st.lists(st.integers(0, count - 1), min_size=length, max_size=length))
     column, index = np.array(values, dtype=np.float64), np.array(owners, dtype=np.int64)
     for segment in range(count):
-        total, largest = 0.0, 0.0
+        total, largest, times = 0.0, 0.0, 1.0
         for value, owner in zip(values, owners, strict=True):
             if owner == segment:
-                total, largest = total + value, max(largest, value)
+                total, largest, times = total + value, max(largest, value), times * value
         assert segment_sum(column, index, count)[segment] == total, "added in order, to the last bit"
         assert segment_max(column, index, count)[segment] == largest
+        assert segment_product(column, index, count)[segment] == times
 
 
 def test_latency_is_that_of_the_slower_queue() -> None:

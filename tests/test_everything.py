@@ -21,7 +21,7 @@ from roofline.dtypes import PRECISIONS, Precision
 from roofline.numeric import Array
 from roofline.passes.pipeline import Policy, policy
 from roofline.runtime.spec import Runtime
-from roofline.simulate.evaluate import block_costs, kernel_costs
+from roofline.simulate.evaluate import block_costs, kernel_costs, winograd_patches
 from roofline.simulate.lowering import lower_blocks, steps_of
 from roofline.simulate.machine import Machine, machine_for
 from roofline.simulate.table import DTYPE_CODES, KernelTable
@@ -101,7 +101,7 @@ def check_roofs(table: KernelTable, time_s: Array, machine: Machine) -> None:
     """
     assert np.isfinite(time_s).all() and (time_s > 0).all()
     c, v, device = table.contractions, table.vectors, machine.device
-    fewer = np.where(machine.runtime.winograd & (machine.on_lanes[c.dtype] * c.patches > 0), 4.0, 1.0)
+    fewer = np.where(machine.runtime.winograd & (machine.on_lanes[c.dtype] * winograd_patches(table) > 0), 4.0, 1.0)
     ideal_s = c.batch * c.m * c.n * c.k * c.taps / fewer / (machine.unit_macs_per_s * machine.units)[c.dtype]
     assert (time_s >= fold.segment_sum(ideal_s, c.kernel, len(time_s)) * (1 - ROUNDING)).all()
     share = 1.0 / device.cores

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,18 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import roofline as rf
+from roofline.dtypes import precision
 from roofline.frontends.torch.value import shared_run
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.indexing import Fill, Update
 from roofline.graph.movement import Concat, Slice
 from roofline.graph.op import Layout
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import BatchNorm, Conv, Norm, Pool
+from roofline.graph.ops import BatchNorm, Norm, Softmax
 from roofline.graph.resampling import Pad
 from roofline.graph.tensor import Tensor
 from roofline.passes.composites import split_pads
 from roofline.passes.kernels import make_kernels
 from roofline.passes.layout import follow_layout
+from roofline.passes.pipeline import policy
+from roofline.simulate.evaluate import kernel_costs
+from roofline.simulate.lowering import lower_graph
+from roofline.simulate.machine import machine_for
 
 
 def longest_common_run(shape: tuple[int, ...], order: tuple[int, ...], other: tuple[int, ...]) -> int:
@@ -74,26 +81,56 @@ def test_eager_pads_fill_a_tensor_and_copy_into_it() -> None:
     assert split_pads(padded(), ()).ops.keys() == padded().ops.keys()
 
 
-def test_windows_fetch_the_borders_of_their_blocks_again() -> None:
-    x, same, half = (
-        Tensor(id=n, shape=s) for n, s in (("x", (2, 40, 20, 8)), ("y", (2, 40, 20, 8)), ("z", (2, 20, 10, 8)))
-    )
-    conv = Conv(inputs=("x", "w"), outputs=("y",), kernel=(3, 3), stride=(1, 1), groups=8, form="depthwise")
-    assert conv.halo((x,), (same,)) == (40 + 3 * 2) * (20 + 1 * 2) / (40 * 20)  # 4 x 2 blocks: three borders, one
-    pool = Pool(inputs=("x",), outputs=("z",), kernel=(3, 3), stride=(2, 2))
-    assert pool.halo((x,), (half,)) == (40 + 1 * 1) * 20 / (40 * 20)
-    disjoint = Pool(inputs=("x",), outputs=("z",), kernel=(2, 2), stride=(2, 2))
-    assert disjoint.halo((x,), (half,)) == 1
+def moved_bytes(graph: OpGraph) -> float:
+    """Return the bytes that the last kernel moves on a GPU under eager PyTorch, in fp32."""
+    device, stack, fp32 = rf.device("a100-40gb"), rf.runtime("pytorch_eager"), precision("fp32")
+    table = lower_graph(graph, policy(stack, fp32, "nhwc")).table
+    return float(kernel_costs(table, machine_for(device, stack, fp32, "nhwc", 1)).padded_bytes[-1])
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "depthwise", "halo"),
+    [
+        (3, 1, True, (40 + 3 * 2) * (20 + 1 * 2) / (40 * 20)),  # 4 x 2 blocks: three borders, one
+        (3, 1, False, 1.0),  # products take their operands through tiles
+        (3, 2, True, (40 + 1 * 1) * 20 / (40 * 20)),  # 2 x 1 blocks of 20 x 10 results
+        (2, 2, True, 1.0),  # windows that share nothing
+    ],
+)
+def test_windows_fetch_the_borders_of_their_blocks_again(
+    kernel: int, stride: int, depthwise: bool, halo: float
+) -> None:
+    b = GraphBuilder()
+    x = b.input("x", (2, 40, 20, 8))
+    slide = b.depthwise if depthwise else partial(b.conv, channels=8)
+    graph = b.graph([slide(x, kernel=kernel, stride=stride)])
+    (weight,) = (t for t in graph.tensors.values() if t.stored)
+    read, written = 2 * 40 * 20 * 8 * 4, 2 * (40 // stride) * (20 // stride) * 8 * 4
+    assert moved_bytes(graph) == pytest.approx(read * halo + written + weight.bytes, rel=1e-12)
+    pool = b.graph([b.pool(x, "max", kernel=kernel, stride=stride)])
+    if depthwise:
+        assert moved_bytes(pool) == pytest.approx(read * halo + written, rel=1e-12)
 
 
 def test_group_norm_reads_its_maps_twice_and_layer_norm_once() -> None:
-    for form, times in (("group", 2), ("layer", 1)):
+    for form, row_bytes, times in (("group", np.inf, 2), ("layer", 16 * 4, 1)):
         b = GraphBuilder()
         x = b.relu(b.input("x", (2, 8, 8, 16)))
         graph = b.graph([b.add_op("norm", Norm, x, form=form)])
         apart, fused = make_kernels(graph, [("relu",), ("norm",)]), make_kernels(graph, [("relu", "norm")])
         for kernel in (apart[1], fused[0]):  # where the activation is fused, its operand is read again
-            assert [a.fetches for a in kernel.accesses if a.role == "read"] == [times]
+            assert [a.norm_row_bytes for a in kernel.accesses if a.role == "read"] == [row_bytes]
+        one = 2 * 8 * 8 * 16 * 4
+        assert moved_bytes(graph) == (1 + times) * one
+
+
+@pytest.mark.parametrize(("columns", "norm", "softmax"), [(1024, 1, 1), (1025, 1, 2), (4096, 1, 2), (4097, 2, 2)])
+def test_long_rows_are_read_twice(columns: int, norm: int, softmax: int) -> None:
+    """A norm keeps rows of 16 KiB beside the processor, a softmax 1,024 elements in registers."""
+    for op, times in ((Norm, norm), (Softmax, softmax)):
+        b = GraphBuilder()
+        graph = b.graph([b.add_op("op", op, b.input("x", (64, columns)))])
+        assert moved_bytes(graph) == (1 + times) * 64 * columns * 4
 
 
 def test_channels_first_batch_norms_need_no_index() -> None:

@@ -34,6 +34,7 @@ def _keep_kernels(table: KernelTable, kept: Index) -> KernelTable:
     return replace(
         table,
         contractions=owned(table.contractions),
+        windows=owned(table.windows),
         vectors=owned(table.vectors),
         accesses=owned(table.accesses),
         kernels=_pick(table.kernels, kept),
@@ -52,7 +53,7 @@ def merge_equal_kernels(table: KernelTable) -> KernelTable:
     """
     kinds = {kind: i for i, kind in enumerate(sorted({label.kind for label in table.labels}))}
     kind = np.array([kinds[label.kind] for label in table.labels])[table.kernels.label]
-    parts = (table.contractions, table.vectors, table.accesses)
+    parts = (table.contractions, table.windows, table.vectors, table.accesses)
     whole = (kind, table.kernels.ops, table.kernels.run_bytes, table.kernels.sums_own)
     of_kernels = (column.astype(np.float64).view(np.uint64) for column in whole)
     keys = np.stack([*of_kernels, *(_digest(part, table.kernel_count) for part in parts)], axis=1)

@@ -20,6 +20,13 @@ def segment_max(values: Array, segments: NDArray[np.int64], count: int) -> Array
     return found
 
 
+def segment_product(values: Array, segments: NDArray[np.int64], count: int) -> Array:
+    """Return the product of the values of each segment, multiplied in order; 1 where it has none."""
+    found = np.ones(count)
+    np.multiply.at(found, segments, values)
+    return found
+
+
 def latency_s(device_s: Numeric, host_s: Numeric, *, program_s: float) -> Array:
     """Program + max(device queue, host queue): a runtime that dispatches kernel by kernel cannot outrun its host."""
     return np.asarray(program_s + np.maximum(device_s, host_s))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from roofline.numeric import Array, Numeric
-from roofline.winograd import POINTS, WINDOW
 
 #: rows of the streamed operand that a systolic array takes together: the sublanes of a vector register
 #: (jax docs, Pallas TPU details: bf16[8,128] @ bf16[128,128] every 8 cycles)
@@ -31,6 +30,11 @@ GROUP_COLUMNS = 32
 K_STEP = 32
 #: ways to cut K over thread blocks (CUTLASS, split-K)
 SPLITS: tuple[int, ...] = (1, 2, 4, 8, 16)
+#: Winograd's algorithm F(4 x 4, 3 x 3): outputs of a patch, and elements of the window, along a side (the variant whose
+#: transforms are kernels of their own in cuDNN, CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED)
+PATCH, WINDOW = 4, 3
+#: numbers that stand for a patch, and for a window, between the transforms: one product each
+POINTS = (PATCH + WINDOW - 1) ** 2
 #: kernels that Winograd's algorithm adds: transforms of input, kernel and output
 TRANSFORMS = 3
 #: bytes that one partial sum moves: written once and read once in fp32
@@ -182,6 +186,14 @@ def tensorcore_time_s(product: Product, processors: Processors, *, divisible: Nu
     partial_s = (split - 1.0) * (batch * m * n) * (PARTIAL_SUM_BYTES / p.partial_sum_bytes_per_s)
     time_s = waves * (height * width) * steps / (p.unit_macs_per_s * busy) + partial_s
     return np.asarray(np.where(offered, time_s, np.inf).min(axis=(0, 1)))
+
+
+def patches_along(*, results: Numeric, taps: Numeric, stride: Numeric) -> Array:
+    """Return how many patches cover a side of the outputs; 0 where Winograd's algorithm has no such window.
+
+    It is 3 taps long and moves by one.
+    """
+    return np.asarray((taps == WINDOW) * (stride == 1) * np.ceil(results / PATCH))
 
 
 def winograd_time_s(

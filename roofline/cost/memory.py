@@ -83,6 +83,23 @@ def transfer_time_s(
     return np.asarray(total + latency_s * total / np.maximum(total + latency_s, SHORTEST_S))
 
 
+def row_fetches(norm_row_bytes: Numeric, softmax_row: Numeric) -> Array:
+    """Return how often rows are fetched that norms [bytes] or softmaxes [elements] must know before their first result.
+
+    Once if they can wait for their statistics beside the processor, once more if they are too long.
+    """
+    return np.asarray(1.0 + ((norm_row_bytes > NORM_ROW_BYTES) | (softmax_row > SOFTMAX_ROW)))
+
+
+def border_fetches(*, elements: Numeric, results: Numeric, taps: Numeric, stride: Numeric) -> Array:
+    """Return how often the elements along a side are fetched under a window that slides over each channel by itself.
+
+    Blocks of `WINDOW_BLOCK` results read the borders of their neighbours again.
+    """
+    borders = np.ceil(results / WINDOW_BLOCK) - 1.0
+    return np.asarray(1.0 + borders * np.maximum(taps - stride, 0.0) / elements)
+
+
 def move_slowdown(run_bytes: Numeric, *, fraction: float) -> Array:
     """Return how much longer a copy takes when its neighbours part: runs of `run_bytes` stay side by side.
 
@@ -92,6 +109,13 @@ def move_slowdown(run_bytes: Numeric, *, fraction: float) -> Array:
     return np.asarray(1.0 + (1.0 / fraction - 1.0) * LINE_BYTES / (LINE_BYTES + run_bytes))
 
 
+#: longest row that a norm keeps beside the processor, and that a softmax keeps in its registers (ATen,
+#: softmax_warp_forward): layer norms on an A100 (LLMCompass) take 1.0 times the time of one reading and writing up to
+#: 16 KiB and 2.0 times that from 32 KiB on, its softmax 1.0 times up to 1,024 elements and 1.5 to 1.8 times beyond
+NORM_ROW_BYTES, SOFTMAX_ROW = 16 * 1024, 1024
+#: results on each side of the block that a processor computes of a sliding window over single channels: what timm's
+#: networks show of 3 x 3 and 5 x 5 windows on two GPUs, at strides of 1 and 2
+WINDOW_BLOCK = 10
 #: what caches of GPUs fetch at a time (CUDA C++ Programming Guide, device memory accesses)
 LINE_BYTES = 128.0
 #: no transfer is shorter: keeps the ramp of nothing at zero

@@ -6,6 +6,10 @@ import numpy as np
 
 from roofline.numeric import Array, Numeric
 
+#: additions that one special function takes as long as, from its operand to its result: some 30 clocks against 4
+#: (microbenchmarks of Volta and Turing, Jia et al., recalled)
+TRANSCENDENTAL_WAIT = 8.0
+
 
 def vector_time_s(
     *,
@@ -27,6 +31,11 @@ def vector_time_s(
     """
     slots = simple_ops / simple_ops_per_s + transcendental_ops / transcendental_ops_per_s + load_ops / load_ops_per_s
     return np.asarray(slots / fraction)
+
+
+def waiting_ops(simple_ops: Numeric, transcendental_ops: Numeric) -> Array:
+    """Return how many additions the operations take as long as where each result is waited for."""
+    return np.asarray(simple_ops + TRANSCENDENTAL_WAIT * transcendental_ops)
 
 
 def partial_sum_ops(*, m: Numeric, n: Numeric, batch: Numeric, passes: Numeric, ops_per_sum: float) -> Numeric:

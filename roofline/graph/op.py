@@ -20,11 +20,7 @@ Layout: TypeAlias = Literal["nhwc", "nchw"]
 
 @dataclass(frozen=True, kw_only=True)
 class Contraction:
-    """`batch` matrix products (m, k x taps) x (k x taps, n); a grouped convolution has one product per group.
-
-    `patches` counts the squares of outputs that Winograd's algorithm computes at a time, where it applies (3 x 3
-    windows, one step apart); else 0.
-    """
+    """`batch` matrix products (m, k x taps) x (k x taps, n); a grouped convolution has one product per group."""
 
     m: Numeric
     n: Numeric
@@ -32,7 +28,6 @@ class Contraction:
     batch: Numeric = 1
     taps: Numeric = 1
     form: ContractionForm = "dense"
-    patches: Numeric = 0
 
     @property
     def macs(self) -> Numeric:
@@ -70,10 +65,6 @@ class Op(ABC):
             return 0
         return (y.elements < x.elements) * (x.shape[-1] == y.shape[-1]) * (y.shape[-1] > 1)
 
-    def passes(self, x: Tensor) -> Numeric:
-        """Return how often the op reads its operands: once, or once more when it knows their statistics."""
-        return 1
-
     @property
     def in_place(self) -> bool:
         """Whether the first output takes the memory of the first input."""
@@ -107,10 +98,6 @@ class Op(ABC):
         if self.layout == "nchw" and len(shape) > 1:
             order.insert(1, order.pop())
         return product(shape[d] for d in order[order.index(axis % len(shape)) :])
-
-    def halo(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
-        """Return how often the elements of the first input are fetched, if blocks of a window's results share some."""
-        return 1
 
     def fail(self, why: str) -> ShapeError:
         """Return the error for shapes that do not fit."""

@@ -12,13 +12,7 @@ from roofline.families import Family
 from roofline.graph.op import Contraction, ContractionForm, Op
 from roofline.graph.sliding import SlidingOp
 from roofline.graph.tensor import Shape, Tensor
-from roofline.numeric import Numeric, ceil_div, floor_div, product
-from roofline.winograd import PATCH, WINDOW
-
-#: longest row that a norm keeps beside the processor, and that a softmax keeps in its registers (ATen,
-#: softmax_warp_forward): layer norms on an A100 (LLMCompass) take 1.0 times the time of one reading and writing up to
-#: 16 KiB and 2.0 times that from 32 KiB on, its softmax 1.0 times up to 1,024 elements and 1.5 to 1.8 times beyond
-NORM_ROW_BYTES, SOFTMAX_ROW = 16 * 1024, 1024
+from roofline.numeric import Numeric, floor_div, product
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,17 +47,8 @@ class Conv(SlidingOp):
                 k=weight[-2],
                 taps=product(self.kernel),
                 form=self.form,
-                patches=self._patches(out),
             ),
         )
-
-    def _patches(self, out: Shape) -> Numeric:
-        if self.form != "dense" or len(self.kernel) != 2:
-            return 0
-        fits: Numeric = 1
-        for kernel, stride in zip(self.kernel, self.stride, strict=True):
-            fits = fits * (kernel == WINDOW) * (stride == 1)
-        return fits * product((out[0], *(ceil_div(size, PATCH) for size in out[1:-1])))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -201,10 +186,6 @@ class Norm(Op):
         """Needs all elements of a row before the first result."""
         return "reduction"
 
-    def passes(self, x: Tensor) -> Numeric:
-        """A row waits beside the processor for its statistics, unless it is too long, as a group of whole maps is."""
-        return 2 if self.form == "group" else 1 + (x.shape[-1] * x.dtype.bytes > NORM_ROW_BYTES)
-
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the input's shape."""
         for shape in shapes[1:]:
@@ -217,10 +198,6 @@ class Softmax(Op):
     """Softmax over the last dimension."""
 
     kind: ClassVar[str] = "softmax"
-
-    def passes(self, x: Tensor) -> Numeric:
-        """Short rows stay in registers."""
-        return 1 + (x.shape[-1] > SOFTMAX_ROW)
 
     @property
     def family(self) -> Family:

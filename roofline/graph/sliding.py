@@ -5,16 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from roofline.graph.op import Op
-from roofline.graph.tensor import Shape, Tensor
+from roofline.graph.tensor import Shape
 from roofline.numeric import Numeric, ceil_div, floor_div, positive
 
 Padding = Literal["same"] | tuple[Numeric, ...]
-#: results on each side of the block that a processor computes of a sliding window over single channels: what timm's
-#: networks show of 3 x 3 and 5 x 5 windows on two GPUs, at strides of 1 and 2
-WINDOW_BLOCK = 10
 
 
 def window_size(size: Numeric, kernel: Numeric, stride: Numeric, pad: Numeric | str) -> Numeric:
@@ -50,12 +45,3 @@ class SlidingOp(Op):
         if not all(positive(size) for size in out):
             raise self.fail(f"kernel {self.kernel!r} does not fit into {spatial!r}")
         return out
-
-    def halo(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
-        """Blocks of `WINDOW_BLOCK` results on each side read the borders of their neighbours again."""
-        fetched: Numeric = 1.0
-        sides = zip(inputs[0].shape[1:-1], outputs[0].shape[1:-1], self.kernel, self.stride, strict=True)
-        for size, out, kernel, stride in sides:
-            borders = ceil_div(out, WINDOW_BLOCK) - 1.0
-            fetched = fetched * (1.0 + borders * np.maximum(kernel - stride, 0.0) / size)
-        return fetched

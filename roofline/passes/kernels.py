@@ -15,7 +15,8 @@ import numpy as np
 from roofline.graph.gradients import ConvInputGrad, ConvWeightGrad
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import BatchNorm, Conv
+from roofline.graph.ops import BatchNorm, Conv, Norm, Softmax
+from roofline.graph.sliding import SlidingOp
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
 from roofline.passes.results import channels_second
@@ -52,9 +53,11 @@ class Access:
         The vector unit reads or writes it.
     by_index
         1 where the kernel meets its elements one by one, beside smaller operands or channel by channel; else 0.
-    fetches
-        How often the elements are fetched: more than once where blocks of a window's results share some, or where an
-        op reads them again when it knows their statistics.
+    norm_row_bytes, softmax_row
+        Longest row that a norm [bytes] or a softmax [elements] of the kernel must know whole before its first result of
+        these elements; a group norm's is a group of whole maps: infinite. 0 where there is none.
+    slides
+        A window slides over the tensor, over each channel by itself.
     result
         Writes: an image map that the program returns in channels-first order.
     """
@@ -65,7 +68,9 @@ class Access:
     distance_bytes: Numeric = 0.0
     by_vector_unit: bool = False
     by_index: Numeric = 0
-    fetches: Numeric = 1
+    norm_row_bytes: Numeric = 0
+    softmax_row: Numeric = 0
+    slides: bool = False
     result: bool = False
 
     @property
@@ -127,8 +132,9 @@ def _accesses(
     by_index = _by_index(graph, group)
     touched: dict[str, Numeric] = {}
     vector_reads: set[str] = set()
-    fetches: dict[str, Numeric] = {}
-    passes = _passes(graph, group)
+    slid_over: set[str] = set()
+    rows = _rows(graph, group)
+    row_of: dict[str, tuple[Numeric, Numeric]] = {}
     for op_id in group:
         op = graph.op(op_id)
         arguments = graph.arguments(op)
@@ -139,8 +145,9 @@ def _accesses(
                 continue
             if op.family in VECTOR_FAMILIES:
                 vector_reads.add(root)
-            halo = op.halo(*arguments) if op.family in WINDOWS and tensor.id == op.inputs[0] else 1
-            fetches[root] = np.maximum(fetches.get(root, 1), passes[op_id] * halo)
+            if op.family in WINDOWS and isinstance(op, SlidingOp) and tensor.id == op.inputs[0]:
+                slid_over.add(root)
+            row_of.setdefault(root, rows[op_id])  # an earlier op waits for all that a later one does
             amount = narrowed.get(tensor.id, tensor.elements)
             whole = graph.tensors[root].elements
             touched[root] = np.minimum(touched.get(root, 0.0) + amount, whole)
@@ -149,7 +156,7 @@ def _accesses(
         if graph.tensors[t].stored
         else Access(
             tensor=graph.tensors[t], role="read", elements=elements, by_vector_unit=t in vector_reads,
-            by_index=by_index, fetches=fetches[t],
+            by_index=by_index, norm_row_bytes=row_of[t][0], softmax_row=row_of[t][1], slides=t in slid_over,
         )
         for t, elements in touched.items()
     ]  # fmt: skip
@@ -170,15 +177,20 @@ def _accesses(
     return accesses
 
 
-def _passes(graph: OpGraph, group: tuple[str, ...]) -> dict[str, Numeric]:
-    """Return how often each op of a group reads what it reads: as often as a later one needs its results again."""
-    found: dict[str, Numeric] = {}
-    most: Numeric = 1
+def _rows(graph: OpGraph, group: tuple[str, ...]) -> dict[str, tuple[Numeric, Numeric]]:
+    """Return the longest rows, of norms [bytes] and of softmaxes [elements], that each op or a later one waits for."""
+    found: dict[str, tuple[Numeric, Numeric]] = {}
+    norm_row_bytes: Numeric = 0
+    softmax_row: Numeric = 0
     for op_id in reversed(group):
         op = graph.op(op_id)
-        if op.inputs:
-            most = np.maximum(most, op.passes(graph.tensors[op.inputs[0]]))
-        found[op_id] = most
+        if isinstance(op, Norm):
+            x = graph.tensors[op.inputs[0]]
+            row_bytes = np.inf if op.form == "group" else x.shape[-1] * x.dtype.bytes
+            norm_row_bytes = np.maximum(norm_row_bytes, row_bytes)
+        elif isinstance(op, Softmax):
+            softmax_row = np.maximum(softmax_row, graph.tensors[op.inputs[0]].shape[-1])
+        found[op_id] = norm_row_bytes, softmax_row
     return found
 
 

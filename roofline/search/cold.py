@@ -97,6 +97,7 @@ def spread(table: KernelTable, picks: Index) -> KernelTable:
 
     return KernelTable(
         contractions=picked(table.contractions),
+        windows=picked(table.windows),
         vectors=picked(table.vectors),
         accesses=picked(table.accesses),
         kernels=picked(table.kernels),

@@ -11,6 +11,7 @@ from roofline.graph.op import Contraction, Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Conv, Reduce
 from roofline.graph.resampling import ConvTranspose
+from roofline.graph.sliding import SlidingOp
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
 from roofline.passes.kernels import Access, Kernel
@@ -27,12 +28,9 @@ from roofline.simulate.table import (
     KernelTable,
     Label,
     VectorColumns,
+    WindowColumns,
 )
 from roofline.work import work_of
-
-#: additions that one special function takes as long as, from its operand to its result: some 30 clocks against 4
-#: (microbenchmarks of Volta and Turing, Jia et al., recalled)
-TRANSCENDENTAL_WAIT = 8.0
 
 
 class _Collector:
@@ -70,11 +68,12 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     """
     rows = np.arange(count)
     contractions, vectors = _Collector(ContractionColumns, count), _Collector(VectorColumns, count)
+    windows = _Collector(WindowColumns, count)
     accesses, kernel_rows = _Collector(AccessColumns, count), _Collector(KernelColumns, count)
     labels: list[Label] = []
     for graph, kernel in ((phase.graph, kernel) for phase in program.phases for kernel in phase.kernels):
         owner = len(labels) * count + rows
-        macs, vector_ops, waits = _add_ops(graph, kernel, owner, contractions, vectors)
+        macs, vector_ops = _add_ops(graph, kernel, owner, contractions, windows, vectors)
         for access in kernel.accesses:
             _add_access(accesses, access, owner)
         kernel_rows.add(
@@ -84,7 +83,7 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
             ops=len(kernel.ops),
             copies_only=float(kernel.kind == "movement"),
             run_bytes=_run_bytes(graph, kernel),
-            sums_own=waits * _sums_own(graph, kernel),
+            sums_own=_sums_own(graph, kernel),
             macs=macs,
             vector_ops=vector_ops,
             traffic_bytes=kernel.traffic_bytes,
@@ -100,6 +99,7 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     )
     return KernelTable(
         contractions=contractions.columns(),
+        windows=windows.columns(),
         vectors=vectors.columns(),
         accesses=accesses.columns(),
         kernels=kernel_rows.columns(),
@@ -119,12 +119,11 @@ def _weight_bytes(program: Program) -> Numeric:
 
 
 def _add_ops(
-    graph: OpGraph, kernel: Kernel, owner: Index, contractions: _Collector, vectors: _Collector
-) -> tuple[Numeric, Numeric, Numeric]:
-    """Add the rows of a kernel's ops; return its MACs, its vector operations, and how many additions these last."""
+    graph: OpGraph, kernel: Kernel, owner: Index, contractions: _Collector, windows: _Collector, vectors: _Collector
+) -> tuple[Numeric, Numeric]:
+    """Add the rows of a kernel's ops; return its MACs and its vector operations."""
     macs: Numeric = 0.0
     vector_ops: Numeric = 0.0
-    waits: Numeric = 0.0
     for op_id in kernel.ops:
         op = graph.op(op_id)
         inputs, outputs = graph.arguments(op)
@@ -135,7 +134,6 @@ def _add_ops(
             if contraction.form != "depthwise":
                 _add_contraction(contractions, contraction, owner, inputs[0], op, channels_first)
         vector_ops = vector_ops + work.vector_ops
-        waits = waits + work.simple_ops + TRANSCENDENTAL_WAIT * work.transcendental_ops
         largest = inputs[0] if op.reduces and not inputs[0].stored else outputs[0]
         if op.family != "movement":
             vectors.add(
@@ -147,7 +145,11 @@ def _add_ops(
                 gradient_loads=work.gradient_loads,
                 **_tile(largest),
             )
-    return macs, vector_ops, waits
+        if isinstance(op, SlidingOp):
+            sides = zip(inputs[0].shape[1:-1], outputs[0].shape[1:-1], op.kernel, op.stride, strict=True)
+            for elements, results, taps, stride in sides:
+                windows.add(kernel=owner, elements=elements, results=results, taps=taps, stride=stride)
+    return macs, vector_ops
 
 
 def _add_contraction(
@@ -155,7 +157,7 @@ def _add_contraction(
 ) -> None:
     contractions.add(
         kernel=owner, batch=c.batch, m=c.m, n=c.n, k=c.k, taps=c.taps, grouped=float(c.form == "grouped"),
-        windowed=float(isinstance(op, Conv | ConvTranspose)), patches=c.patches, dtype=DTYPE_CODES[operand.dtype.name],
+        windowed=float(isinstance(op, Conv | ConvTranspose)), dtype=DTYPE_CODES[operand.dtype.name],
         channels_first=channels_first,
     )  # fmt: skip
 
@@ -169,7 +171,9 @@ def _add_access(accesses: _Collector, access: Access, owner: Index) -> None:
         dtype=DTYPE_CODES[access.tensor.dtype.name],
         by_vector_unit=float(access.by_vector_unit),
         by_index=access.by_index,
-        fetches=access.fetches,
+        norm_row_bytes=access.norm_row_bytes,
+        softmax_row=access.softmax_row,
+        slides=float(access.slides),
         distance_bytes=access.distance_bytes,
         result=float(access.result),
         height=access.tensor.shape[-3] if len(access.tensor.shape) > 3 else 1,

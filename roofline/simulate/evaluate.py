@@ -10,7 +10,7 @@ from roofline.cost import combine, fold, matrix, memory, vector
 from roofline.cost.combine import ENGINES
 from roofline.numeric import Array
 from roofline.simulate.machine import Machine
-from roofline.simulate.table import READ, WEIGHT, WRITE, AccessColumns, ContractionColumns, KernelTable
+from roofline.simulate.table import READ, WEIGHT, WRITE, AccessColumns, KernelTable
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +68,7 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
     """
     count, runtime = table.kernel_count, machine.runtime
     machine.check_dtype(table.contractions.dtype)
-    contraction_s, partial_ops = _contractions(table.contractions, machine)
+    contraction_s, partial_ops = _contractions(table, machine)
     memory_s, padded_bytes, ideal_memory_s = _memory(table, machine)
     busy_s = {
         "matrix": fold.segment_sum(contraction_s, table.contractions.kernel, count),
@@ -89,9 +89,9 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
     )
 
 
-def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array]:
+def _contractions(table: KernelTable, machine: Machine) -> tuple[Array, Array]:
     """Return matrix time [s] and partial-sum vector operations of every product."""
-    runtime = machine.runtime
+    c, runtime = table.contractions, machine.runtime
     product = matrix.Product(m=c.m, n=c.n, k=c.k, taps=c.taps, batch=c.batch)
     on_lanes, one_tap = machine.on_lanes[c.dtype], 1.0 * (c.taps <= 1.0)
     fraction = machine.matrix_fraction + on_lanes * (machine.lane_fraction - machine.matrix_fraction)
@@ -121,13 +121,23 @@ def _contractions(c: ContractionColumns, machine: Machine) -> tuple[Array, Array
     )
     shared, divisible = matrix.share_tiles(product, shared=narrow), (1.0 - c.windowed) * (c.batch <= 1.0)
     time_s = matrix.tensorcore_time_s(shared, processors, divisible=divisible)
-    if runtime.winograd and (on_lanes * c.patches).any():
+    if runtime.winograd and on_lanes.any() and (patches := on_lanes * winograd_patches(table)).any():
         fast_s = matrix.winograd_time_s(
-            product, processors, patches=c.patches, element_bytes=machine.element_bytes[c.dtype],
+            product, processors, patches=patches, element_bytes=machine.element_bytes[c.dtype],
             bytes_per_s=machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction, floor_s=runtime.floor_s,
         )  # fmt: skip
-        time_s = np.where(on_lanes * c.patches > 0, np.minimum(time_s, fast_s), time_s)
+        time_s = np.where(patches > 0, np.minimum(time_s, fast_s), time_s)
     return time_s, np.zeros_like(time_s)
+
+
+def winograd_patches(table: KernelTable) -> Array:
+    """Return how many patches each product has that Winograd's algorithm can take: dense convolutions of images."""
+    c, w, count = table.contractions, table.windows, table.kernel_count
+    along = matrix.patches_along(results=w.results, taps=w.taps, stride=w.stride)
+    sides = fold.segment_sum(np.ones_like(along), w.kernel, count)
+    of_image, positions = (fold.segment_product(x, w.kernel, count)[c.kernel] for x in (along, w.results))
+    takes = c.windowed * (1.0 - c.grouped) * (sides[c.kernel] == 2.0)
+    return np.asarray(takes * c.m / positions * of_image)
 
 
 def _conversions(table: KernelTable, machine: Machine) -> Array:
@@ -179,7 +189,7 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
     stored = useful * memory.padding_ratio(
         batch=a.batch, inner=a.inner, channels=a.channels, lanes=machine.lanes, sublanes=machine.sublanes
     )
-    stored = stored * (1.0 + machine.fetches_again * (a.fetches - 1.0))
+    stored = stored * _fetches(table, machine)
     padded_bytes = fold.segment_sum(stored, a.kernel, count)
     working_set = padded_bytes[a.kernel]
     # reuse distances are counted in useful bytes: take the kernel's own padding for that of its neighbours
@@ -194,7 +204,7 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
         latency_s=machine.runtime.memory_latency_s,
     )
     time_s = time_s * memory.move_slowdown(table.kernels.run_bytes, fraction=machine.runtime.movement_fraction)
-    time_s = time_s * (1.0 + machine.runtime.sum_wait * table.kernels.sums_own)
+    time_s = time_s * (1.0 + machine.runtime.sum_wait * _waits(table))
     copied = _result_copies(a, stored, useful, machine)
     time_s = time_s + fold.segment_sum(copied, a.kernel, count) / (
         machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction * machine.runtime.movement_fraction
@@ -207,6 +217,22 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
         latency_s=0.0,
     )
     return time_s, padded_bytes, ideal_s
+
+
+def _fetches(table: KernelTable, machine: Machine) -> Array:
+    """Return how often each access fetches its elements."""
+    a, w = table.accesses, table.windows
+    along = memory.border_fetches(elements=w.elements, results=w.results, taps=w.taps, stride=w.stride)
+    under_window = fold.segment_product(along, w.kernel, table.kernel_count)[a.kernel]
+    fetches = memory.row_fetches(a.norm_row_bytes, a.softmax_row) * np.where(a.slides > 0, under_window, 1.0)
+    return np.asarray(1.0 + machine.fetches_again * (fetches - 1.0))
+
+
+def _waits(table: KernelTable) -> Array:
+    """Return how many additions each element of a map waits for, in kernels that add up what they also write."""
+    v = table.vectors
+    lasting = vector.waiting_ops(v.simple_ops, v.transcendental_ops)
+    return fold.segment_sum(lasting, v.kernel, table.kernel_count) * table.kernels.sums_own
 
 
 def _result_copies(a: AccessColumns, stored: Array, useful: Array, machine: Machine) -> Array:

@@ -46,9 +46,19 @@ class ContractionColumns(Columns):
     taps: Array
     grouped: Array
     windowed: Array
-    patches: Array
     dtype: Index
     channels_first: Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WindowColumns(Columns):
+    """One row per side of an image that a window slides along: elements, results, and the window's taps and stride."""
+
+    kernel: Index
+    elements: Array
+    results: Array
+    taps: Array
+    stride: Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,7 +87,9 @@ class AccessColumns(Columns):
     dtype: Index
     by_vector_unit: Array
     by_index: Array
-    fetches: Array
+    norm_row_bytes: Array
+    softmax_row: Array
+    slides: Array
     distance_bytes: Array
     result: Array
     height: Array
@@ -90,8 +102,8 @@ class AccessColumns(Columns):
 class KernelColumns(Columns):
     """One row per kernel: the block it belongs to, its label in reports, how often it runs, and counts of one run.
 
-    `run_bytes` stay side by side when the kernel moves them; `sums_own` is the arithmetic on each element, in
-    additions, where it adds up over positions what it also writes.
+    `run_bytes` stay side by side when the kernel moves them; `sums_own` is 1 / elements of a map that it adds up over
+    positions and also writes, 0 where there is none.
     """
 
     block: Index
@@ -131,6 +143,7 @@ class KernelTable:
     """All columns of some blocks. Kernels of a block are in execution order."""
 
     contractions: ContractionColumns
+    windows: WindowColumns
     vectors: VectorColumns
     accesses: AccessColumns
     kernels: KernelColumns
@@ -159,6 +172,7 @@ def concat_tables(tables: Sequence[KernelTable]) -> KernelTable:
     label = np.concatenate([t.kernels.label + offset for t, offset in zip(tables, label_offsets, strict=True)])
     return KernelTable(
         contractions=ContractionColumns.concat([t.contractions for t in tables], kernel_offsets),
+        windows=WindowColumns.concat([t.windows for t in tables], kernel_offsets),
         vectors=VectorColumns.concat([t.vectors for t in tables], kernel_offsets),
         accesses=AccessColumns.concat([t.accesses for t in tables], kernel_offsets),
         kernels=KernelColumns(**{f.name: getattr(kernels, f.name) for f in fields(kernels)} | {"label": label}),
