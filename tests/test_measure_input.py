@@ -9,7 +9,7 @@ import pytest
 
 from roofline.cli.app import main
 from roofline.errors import InputError
-from roofline.measure.backend import choose
+from roofline.measure.choose import choose
 from roofline.measure.facts import cpu_facts
 
 # what a processor says of itself ------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def test_what_cannot_be_measured_is_one_line(
 def test_a_missing_framework_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    for name, module in (("torch", "roofline.measure.torch_backend"), ("jax", "roofline.measure.jax_backend")):
+    for name, module in (("torch", "torch"), ("jax", "roofline.measure.jax_backend")):
         monkeypatch.setitem(sys.modules, module, None)  # importing it raises ImportError
         with pytest.raises(InputError, match=rf"pip install 'roofline\[{name}\]'"):
             choose(name, 0)

@@ -20,7 +20,8 @@ import pytest
 import roofline as rf
 from roofline.cli import main
 from roofline.cluster import run as running
-from roofline.cluster.plan import Plan, Unit, load_plan, units_of
+from roofline.cluster.networks import Unit
+from roofline.cluster.plan import Plan, load_plan, units_of
 from roofline.cluster.run import run_plan
 from roofline.cluster.store import open_store
 from roofline.cluster.work import columns_of, rows

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roofline.cli import output
+from roofline.cli.progress import progress_bar, report
 from roofline.errors import InputError
 from roofline.text import percent, significant
 
@@ -25,7 +26,6 @@ def check_left_out(backend: Backend, folder: Path, dtypes: list[str], *, small: 
 
     from roofline.calibration.own_device import RESULT
     from roofline.calibration.validate import validate
-    from roofline.cli.measure import progress_bar, report
     from roofline.measure.run import measure
     from roofline.measure.store import LEFT_OUT
     from roofline.measure.timm_networks import SMALL_PIXELS, import_timm, left_out

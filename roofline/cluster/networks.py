@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
@@ -15,12 +16,24 @@ from roofline.graph.serial import load_graph
 from roofline.measure.timm_graphs import TimmNetwork, trace
 from roofline.measure.timm_networks import import_timm
 
-if TYPE_CHECKING:
-    from roofline.cluster.plan import Unit
-
+Kind = Literal["model", "file", "timm", "transformers"]
 SUFFIXES = (".toml", ".json", ".onnx")
 #: tokens of a sequence whose length a plan leaves open
 TOKENS = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One network at one input size, with all its runs: what a worker does in one go."""
+
+    kind: Kind
+    name: str
+    image_size: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What names the unit in the results."""
+        return f"{self.kind}:{self.name}" + (f"@{self.image_size}" if self.image_size else "")
 
 
 def network_of(unit: Unit, batch: int = 1) -> Arch | OpGraph:

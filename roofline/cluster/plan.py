@@ -5,21 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from roofline.arch.load import models as shipped
 from roofline.cluster import networks
+from roofline.cluster.networks import Kind, Unit
 from roofline.errors import InputError, nearest
 from roofline.paths import data_files
 from roofline.quantity import SpecFile
 from roofline.specfile import load_spec
 
-Kind = Literal["model", "file", "timm", "transformers"]
 #: characters that make a name a pattern
 WILD = frozenset("*?[")
 
@@ -77,20 +76,6 @@ class Plan(SpecFile):
             if path.is_file():
                 text.update(hashlib.sha256(path.read_bytes()).digest())
         return text.hexdigest()[:16]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """One network at one input size, with all its runs: what a worker does in one go."""
-
-    kind: Kind
-    name: str
-    image_size: int | None = None
-
-    @property
-    def key(self) -> str:
-        """What names the unit in the results."""
-        return f"{self.kind}:{self.name}" + (f"@{self.image_size}" if self.image_size else "")
 
 
 def load_plan(path: str | Path) -> Plan:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from roofline.cluster.executors import executor as opened
 from roofline.cluster.executors import lost
-from roofline.cluster.plan import Plan, Unit, load_plan, units_of
+from roofline.cluster.networks import Unit
+from roofline.cluster.plan import Plan, load_plan, units_of
 from roofline.cluster.store import Store, open_store
 from roofline.cluster.work import Row, failed, rows
 from roofline.errors import RooflineError

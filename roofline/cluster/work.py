@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from roofline.cluster.networks import network_of
-from roofline.cluster.plan import Plan, Unit
+from roofline.cluster.networks import Unit, network_of
+from roofline.cluster.plan import Plan
 from roofline.errors import InputError, RooflineError
 from roofline.graph.opgraph import OpGraph
 from roofline.studies.compare import COLUMNS

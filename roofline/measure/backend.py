@@ -1,4 +1,4 @@
-"""What the runner asks of a backend, and how one is chosen."""
+"""What the runner asks of a backend."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from roofline.errors import InputError, nearest
+from roofline.errors import InputError
 from roofline.graph.opgraph import OpGraph
 from roofline.measure.facts import Facts
 from roofline.measure.plan import Case
 from roofline.measure.timing import Sample
-
-BACKENDS = ("torch", "jax")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,26 +64,3 @@ def require_dtype(dtype: str, good: Collection[str], facts: Facts) -> None:
     """Raise InputError unless a format is among the `good` ones, which the message names."""
     if dtype not in good:
         raise InputError(f"{facts.name} does not compute in {dtype!r}; it does in {', '.join(map(repr, good))}")
-
-
-def choose(name: str, device_index: int, threads: int = 1) -> Backend:
-    """Return a backend by name.
-
-    Raises
-    ------
-    InputError
-        No such backend, its package is not installed, or it has no such device.
-    """
-    if name == "torch":
-        try:
-            from roofline.measure.torch_backend import torch_backend
-        except ImportError:
-            raise InputError("measuring with torch needs PyTorch: pip install 'roofline[torch]'") from None
-        return torch_backend(device_index, threads)
-    if name == "jax":
-        try:
-            from roofline.measure.jax_backend import JaxBackend
-        except ImportError:
-            raise InputError("measuring with jax needs JAX: pip install 'roofline[jax]'") from None
-        return JaxBackend(device_index)
-    raise InputError(f"no backend {name!r}{nearest(name, BACKENDS)}")

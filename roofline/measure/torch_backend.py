@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from roofline.errors import InputError
 from roofline.graph.opgraph import OpGraph
 from roofline.measure.backend import Program, State, require_dtype
 from roofline.measure.facts import Facts
@@ -135,22 +134,3 @@ def lowered(module: nn.Module, inputs: list[torch.Tensor], name: str) -> OpGraph
 
     shapes = tuple(x if not x.is_floating_point() else torch.empty_like(x, device="meta") for x in inputs)
     return from_torch(module, shapes, name=name)
-
-
-def torch_backend(device_index: int, threads: int) -> TorchBackend:
-    """Return PyTorch on the GPU of that index, or on the CPU where there is none.
-
-    Raises
-    ------
-    InputError
-        There is no such GPU.
-    """
-    if torch.cuda.is_available():
-        from roofline.measure.torch_cuda import CudaBackend
-
-        return CudaBackend(device_index)
-    if device_index != 0:
-        raise InputError(f"no device {device_index}: PyTorch finds no GPU here, and the CPU is device 0")
-    from roofline.measure.torch_cpu import CpuBackend
-
-    return CpuBackend(threads)
