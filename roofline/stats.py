@@ -1,4 +1,4 @@
-"""How well predictions fit measurements: relative errors, order, calibrated intervals; fronts; on plain arrays."""
+"""How well predictions agree with measurements: errors, order, calibrated intervals; fronts; on plain arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roofline.numeric import Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accuracy:
+class Agreement:
     """Predictions beside measurements. Errors are shares of the measurement: 0.1 is 10 %.
 
     Attributes
@@ -43,7 +43,7 @@ class Accuracy:
     within_20: float
 
 
-def accuracy(predicted: ArrayLike, measured: ArrayLike) -> Accuracy:
+def agreement(predicted: ArrayLike, measured: ArrayLike) -> Agreement:
     """Return every statistic of predictions against measurements.
 
     Raises
@@ -53,14 +53,14 @@ def accuracy(predicted: ArrayLike, measured: ArrayLike) -> Accuracy:
 
     Examples
     --------
-    >>> found = accuracy([1.1, 2.0, 2.7], [1.0, 2.0, 3.0])
+    >>> found = agreement([1.1, 2.0, 2.7], [1.0, 2.0, 3.0])
     >>> round(found.mape, 3), found.median, found.tau, found.within_20
     (0.067, 0.1, 1.0, 1.0)
     """
     p, m = _pair(predicted, measured)
     error = p / m - 1.0
     size = np.round(np.abs(error), 12)
-    return Accuracy(
+    return Agreement(
         count=len(p),
         mape=float(size.mean()),
         median=float(np.median(size)),

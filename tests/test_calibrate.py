@@ -185,8 +185,8 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
 def test_what_is_left_out_is_predicted_by_a_fit_without_it(calibration: Calibration) -> None:
     assert {h.name for h in calibration.held_out} == {"fp32", "fp16"}
     for held_out in calibration.held_out:
-        assert held_out.accuracy.count == 36
-        assert held_out.accuracy.median < 0.03
+        assert held_out.agreement.count == 36
+        assert held_out.agreement.median < 0.03
         assert held_out.values["matrix_fraction"] == pytest.approx(0.7, rel=0.05)
         names = {calibration.prepared.measurements[i].family for i in held_out.rows}
         assert names == {held_out.name}
@@ -245,7 +245,7 @@ def test_the_h100_table_is_fitted_better_than_it_was_before() -> None:
     found = calibrate([real("h100_matmul.csv.gz")], "xla_gpu", rows, folds=["largest"])
     medians = [sum(a.median for a in part.values()) / len(part) for part in (found.before, found.after)]
     assert medians[1] <= medians[0] + 0.02
-    assert found.held_out[0].accuracy.count == pytest.approx(40, abs=3)
+    assert found.held_out[0].agreement.count == pytest.approx(40, abs=3)
 
 
 def test_the_documented_calibrations_name_what_exists(checkout: Path) -> None:

@@ -23,7 +23,7 @@ from roofline.calibration.ablate import EFFECTS, effects_of
 from roofline.calibration.constants import fitted_constants
 from roofline.calibration.fit import bare_devices, fit
 from roofline.calibration.measured import load
-from roofline.calibration.predict import Adapt, Change, Prepared, prepare
+from roofline.calibration.predict import AdaptMachine, AdaptRuntime, Prepared, prepare
 from roofline.calibration.runtime_file import rewritten
 from roofline.device.schema import OverrideTable
 from roofline.device.spec import Device
@@ -91,12 +91,15 @@ class Warps(Prepared):
     """Rows under a formula that uses the new constant: 1 us for each."""
 
     def predict(
-        self, runtimes: Adapt | None = None, devices: Mapping[str, Device] | None = None, change: Change | None = None
+        self,
+        runtimes: AdaptRuntime | None = None,
+        devices: Mapping[str, Device] | None = None,
+        machines: AdaptMachine | None = None,
     ) -> Array:
         """Return the time of each row [s]."""
         assert runtimes is not None
         runtime: Any = runtimes(self.groups[0].runtime)
-        return np.asarray(super().predict(runtimes, devices, change) + 1e-6 * runtime.warp_ops)
+        return np.asarray(super().predict(runtimes, devices, machines) + 1e-6 * runtime.warp_ops)
 
 
 def test_a_new_constant_is_fitted_and_written(tmp_path: Path) -> None:

@@ -131,11 +131,11 @@ def test_constants_of_a_shipped_device_are_found_again(tmp_path: Path) -> None:
     (path, fit) = found.runtimes["pytorch_eager"]
     assert found.device == "v100" and not found.drafted and path.name == "pytorch_eager_own.toml"
     assert fit.fit.values == pytest.approx(truth, rel=0.02)
-    assert {h.accuracy.median < 0.02 for h in fit.held_out} == {True}
+    assert {h.agreement.median < 0.02 for h in fit.held_out} == {True}
     own = rf.runtime(path)
     assert own.name == "pytorch_eager_own" and own.matrix_fraction == pytest.approx(0.62, rel=0.05)
     (comparison,) = validate([tmp_path / NETWORKS]).comparisons  # under the fitted file, not the shipped one
-    assert comparison.accuracy().median < 0.02
+    assert comparison.agreement().median < 0.02
 
 
 # drafts --------------------------------------------------------------------------------------------------------------

@@ -51,8 +51,8 @@ def test_scipy_agrees_where_it_is_installed() -> None:
     assert stats.spearman(a, b) == pytest.approx(scipy_stats.spearmanr(a, b).statistic, abs=1e-12)
 
 
-def test_accuracy_by_hand() -> None:
-    found = stats.accuracy([1.05, 0.7, 3.0, 8.8], [1.0, 1.0, 2.0, 8.0])  # errors +5 %, -30 %, +50 %, +10 %
+def test_agreement_by_hand() -> None:
+    found = stats.agreement([1.05, 0.7, 3.0, 8.8], [1.0, 1.0, 2.0, 8.0])  # errors +5 %, -30 %, +50 %, +10 %
     assert found.count == 4
     assert found.mape == pytest.approx((0.05 + 0.3 + 0.5 + 0.1) / 4)
     assert found.median == pytest.approx((0.1 + 0.3) / 2)
@@ -64,7 +64,7 @@ def test_accuracy_by_hand() -> None:
 
 
 def test_a_constant_has_no_rank_correlation() -> None:
-    found = stats.accuracy([1.0, 1.0], [1.0, 2.0])
+    found = stats.agreement([1.0, 1.0], [1.0, 2.0])
     assert math.isnan(found.tau) and math.isnan(found.spearman)
 
 
@@ -86,7 +86,7 @@ def test_conformal_quantile_covers_as_promised() -> None:
 )
 def test_what_cannot_be_compared_is_refused(predicted: list[float], measured: list[float], text: str) -> None:
     with pytest.raises(InputError, match=text):
-        stats.accuracy(predicted, measured)
+        stats.agreement(predicted, measured)
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, 90])

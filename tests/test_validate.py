@@ -50,7 +50,7 @@ def test_a_simulated_network_is_what_simulate_says(tmp_path: Path) -> None:
 
 
 def test_errors_are_those_that_were_put_in(tmp_path: Path) -> None:
-    found = validate([products(tmp_path, ratio=1 / 1.25)]).comparisons[0].accuracy()
+    found = validate([products(tmp_path, ratio=1 / 1.25)]).comparisons[0].agreement()
     assert found.count == len(SIZES)
     assert (found.mape, found.median, found.bias) == pytest.approx((0.25, 0.25, 0.25))
     assert (found.tau, found.within_10, found.within_20) == (1.0, 0.0, 0.0)
@@ -94,7 +94,7 @@ def test_rows_apart_do_not_count(tmp_path: Path) -> None:
     )
     text += "".join(row.format(n, "WINOGRAD") for n in (8, 16, 32))
     (found,) = validate([write(tmp_path, "conv.csv", text)]).comparisons
-    assert found.accuracy().count == 3
+    assert found.agreement().count == 3
     assert list(found.families()) == ["fp32", "winograd (apart)"]
 
 
@@ -211,8 +211,8 @@ def test_mistakes_are_one_line(
 def test_nasbench_beats_macs_and_activations() -> None:
     """The order of networks on an A100 is predicted better than a regression that is fitted to the very rows."""
     found = validate([real("accel_nasbench.csv.gz")], Options(device="a100-40gb", limit=300)).comparisons[0]
-    bars = found.baseline_accuracy()
-    assert found.accuracy().tau > bars["MACs"].tau > 0.5
+    bars = found.baseline_agreement()
+    assert found.agreement().tau > bars["MACs"].tau > 0.5
     assert bars["MACs"].tau == pytest.approx(0.69, abs=0.06)  # 4,612 rows: 0.69
 
 

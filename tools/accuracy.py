@@ -28,7 +28,7 @@ from roofline.calibration.measured.graphs import GraphSource
 from roofline.calibration.predict import prepare
 from roofline.calibration.validate import Comparison, compare
 from roofline.errors import InputError
-from roofline.stats import Accuracy
+from roofline.stats import Agreement
 from roofline.version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,7 +46,7 @@ ALSO = (
 NETWORK_ROWS, OP_ROWS = 700, 3000
 #: rows per set of the ablation
 ABLATION_ROWS = 200
-#: what is ablated: title -> words that tell one condition
+#: what is ablated: title -> words that tell one setup
 ABLATED = {
     "timm, 3090 eager": {"rtx-3090", "nhwc"},
     "timm, 3090 eager, nchw": {"rtx-3090", "nchw"},
@@ -113,12 +113,12 @@ def rank(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:.3f}"
 
 
-def both(a: Accuracy) -> str:
+def both(a: Agreement) -> str:
     """Return the mean error and the order."""
     return f"{percent(a.mape)}, {rank(a.tau)}"
 
 
-def cells(a: Accuracy) -> list[str]:
+def cells(a: Agreement) -> list[str]:
     """Return the statistics of a row."""
     errors = [percent(a.median), percent(a.mape), percent(a.scaled), f"{100 * a.bias:+.1f} %"]
     return [f"{a.count:,}", *errors, rank(a.tau), percent(a.within_10), percent(a.within_20)]
@@ -128,13 +128,13 @@ COLUMNS = ("rows", "median error", "MAPE", "MAPE scaled", "bias", "tau", "within
 
 
 def shipped(comparisons: Sequence[Comparison]) -> str:
-    """Return the errors under the shipped constants, by file and condition, with the baselines."""
+    """Return the errors under the shipped constants, by file and setup, with the baselines."""
     rows, bars = [], []
     names = ("MACs", "activations", "MACs + activations", "plain roofline")
     for c in comparisons:
-        what, found = [c.dataset, c.device, c.runtime, c.dtype], c.baseline_accuracy()
-        rows.append([*what, *cells(c.accuracy())])
-        bars.append([*what, both(c.accuracy()), *(both(found[name]) if name in found else "–" for name in names)])
+        what, found = [c.dataset, c.device, c.runtime, c.dtype], c.baseline_agreement()
+        rows.append([*what, *cells(c.agreement())])
+        bars.append([*what, both(c.agreement()), *(both(found[name]) if name in found else "–" for name in names)])
     head = ("file", "device", "runtime", "precision")
     calls = sorted((name, str(call), percent(c.by_host(name))) for c in comparisons for name, call in c.calls.items())
     parts = [
@@ -165,7 +165,7 @@ def families(comparisons: Sequence[Comparison]) -> str:
 def left_out(found: Calibration) -> str:
     """Return what fits say of rows they had not seen."""
     rows = [[f"in the fit: {name}", *cells(a)] for name, a in found.after.items()]
-    rows += [[f"{h.by} {h.name}", *cells(h.accuracy)] for h in found.held_out]
+    rows += [[f"{h.by} {h.name}", *cells(h.agreement)] for h in found.held_out]
     values = ", ".join(
         f"{c.place} {found.fit.values[c.field] / c.si:.3g} (shipped {getattr(found.runtime, c.field) / c.si:.3g})"
         for c in found.constants
@@ -255,7 +255,7 @@ def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
 
 
 def ablation_sets(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, list[Measurement]]]:
-    """Yield the conditions that are ablated, with evenly spread rows."""
+    """Yield the setups that are ablated, with evenly spread rows."""
     for title, key in ABLATED.items():
         for c in comparisons:
             if key <= {c.dataset, c.device, c.runtime, c.dtype, c.layout}:

@@ -14,7 +14,7 @@ from roofline.numeric import Array
 from roofline.runtime.constant import CHIPS, GPU, TPU, Constant
 from roofline.runtime.spec import CONSTANTS, Runtime
 from roofline.simulate.machine import Machine
-from roofline.stats import Accuracy, accuracy
+from roofline.stats import Agreement, agreement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +124,8 @@ class Ablation:
     """Statistics of one set of rows with an effect and without it."""
 
     effect: Effect
-    whole: Accuracy
-    without: Accuracy
+    whole: Agreement
+    without: Agreement
 
     @property
     def moved(self) -> bool:
@@ -136,7 +136,7 @@ class Ablation:
 def ablate(
     measurements: Sequence[Measurement], *, graphs: GraphSource | None = None, effects: Sequence[Effect] = EFFECTS
 ) -> list[Ablation]:
-    """Return the accuracy with and without each effect, for rows of one kind of device.
+    """Return the agreement with and without each effect, for rows of one kind of device.
 
     Constants stay as they are: an effect that others could make up for after a new fit shows its whole worth here, and
     its share that a single factor cannot make up for in the scaled error.
@@ -144,11 +144,11 @@ def ablate(
     rows = [m for m in measurements if m.apart is None]
     prepared = prepare(rows, graphs=graphs)
     kinds = {group.device.kind for group in prepared.groups}
-    whole = _accuracy(prepared, prepared.predict())
+    whole = _agreement(prepared, prepared.predict())
     found = []
     for effect in effects:
         if kinds & set(effect.kinds):
-            without = _accuracy(*_without(effect, prepared, rows, graphs))
+            without = _agreement(*_without(effect, prepared, rows, graphs))
             found.append(Ablation(effect=effect, whole=whole, without=without))
     return found
 
@@ -160,9 +160,9 @@ def _without(
         prepared = prepare([replace(m, mode=effect.mode) for m in rows], graphs=graphs)
     elif effect.fuses:
         prepared = prepare(rows, graphs=graphs, adapt=effect.adapt)
-    return prepared, prepared.predict(effect.adapt, change=effect.machine)
+    return prepared, prepared.predict(effect.adapt, machines=effect.machine)
 
 
-def _accuracy(prepared: Prepared, predicted_s: Array) -> Accuracy:
+def _agreement(prepared: Prepared, predicted_s: Array) -> Agreement:
     measured_s = prepared.measured_s
-    return accuracy(with_offsets(prepared.measurements, predicted_s, measured_s)[0], measured_s)
+    return agreement(with_offsets(prepared.measurements, predicted_s, measured_s)[0], measured_s)

@@ -14,14 +14,14 @@ from roofline.calibration.fit import Fit, bare_devices, check_rows, fit, own_fra
 from roofline.calibration.measured import Measurement, Options, Rejected, load
 from roofline.calibration.measured.graphs import GraphSource
 from roofline.calibration.offsets import calls_us
-from roofline.calibration.predict import Prepared, accuracy_per_example, prepare
+from roofline.calibration.predict import Prepared, agreement_per_example, prepare
 from roofline.device.load import device as load_device
 from roofline.errors import InputError, nearest
 from roofline.numeric import Array
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.spec import Runtime
 from roofline.simulate.table import Index
-from roofline.stats import Accuracy
+from roofline.stats import Agreement
 
 #: random parts for data of a single family
 FIFTHS = 5
@@ -44,7 +44,7 @@ class HeldOut:
     name: str
     rows: Index
     predicted_s: Array
-    accuracy: Accuracy
+    agreement: Agreement
     values: dict[str, float]
 
 
@@ -66,8 +66,8 @@ class Calibration:
     constants: tuple[Fitted, ...]
     prepared: Prepared
     fit: Fit
-    before: dict[str, Accuracy]
-    after: dict[str, Accuracy]
+    before: dict[str, Agreement]
+    after: dict[str, Agreement]
     held_out: tuple[HeldOut, ...] = ()
     own: dict[str, Fit] = field(default_factory=dict)
     rejected: dict[str, tuple[Rejected, ...]] = field(default_factory=dict)
@@ -86,8 +86,13 @@ class Calibration:
             "residual": self.fit.residual,
             "constants": [
                 {
-                    "field": c.field, "place": c.place, "unit": c.unit, "low": c.low, "high": c.high,
-                    "before": getattr(self.runtime, c.field) / c.si, "after": self.fit.values[c.field] / c.si,
+                    "field": c.field,
+                    "place": c.place,
+                    "unit": c.unit,
+                    "low": c.low,
+                    "high": c.high,
+                    "before": getattr(self.runtime, c.field) / c.si,
+                    "after": self.fit.values[c.field] / c.si,
                     "at_edge": c.field in self.fit.edges,
                 }
                 for c in self.constants
@@ -97,11 +102,11 @@ class Calibration:
             "before": {name: asdict(a) for name, a in self.before.items()},
             "after": {name: asdict(a) for name, a in self.after.items()},
             "held_out": [
-                {"by": h.by, "name": h.name, **asdict(h.accuracy), "values": h.values} for h in self.held_out
+                {"by": h.by, "name": h.name, **asdict(h.agreement), "values": h.values} for h in self.held_out
             ],
             "own": {name: own.values for name, own in self.own.items()},
             "rejected": {name: [asdict(r) for r in rows] for name, rows in self.rejected.items()},
-        }  # fmt: skip
+        }
 
 
 def gather_rows(
@@ -132,19 +137,14 @@ def gather_rows(
     return good, rejected
 
 
-def condition(m: Measurement) -> str:
-    """Return the name of the group of rows that counts as one data set."""
-    return " ".join(word for word in (m.dataset, m.device, m.dtype, m.layout) if word)
-
-
-def by_condition(prepared: Prepared, predicted_s: Array) -> dict[str, Accuracy]:
+def by_condition(prepared: Prepared, predicted_s: Array) -> dict[str, Agreement]:
     """Return the statistics of each condition, rows apart left out."""
-    names = [condition(m) if m.apart is None else "" for m in prepared.measurements]
+    names = [m.condition if m.apart is None else "" for m in prepared.measurements]
     found = {}
     for name in dict.fromkeys(name for name in names if name):
         rows = np.array([n == name for n in names])
         measured = [m for m, n in zip(prepared.measurements, names, strict=True) if n == name]
-        found[name] = accuracy_per_example(measured, predicted_s[rows])
+        found[name] = agreement_per_example(measured, predicted_s[rows])
     return found
 
 
@@ -171,7 +171,7 @@ def labels(prepared: Prepared, by: str) -> list[str | None]:
             f"{i + 1}" if m.network == networks and m.apart is None else None for i, m in zip(drawn, rows, strict=True)
         ]
     if by == "largest":
-        measured_s, names = prepared.measured_s, [condition(m) for m in rows]
+        measured_s, names = prepared.measured_s, [m.condition for m in rows]
         limit = {name: np.quantile(measured_s[[n == name for n in names]], 1 - 1 / FIFTHS) for name in set(names)}
         return [
             "fifth" if t > limit[n] and m.apart is None else None
@@ -200,10 +200,14 @@ def hold_out(prepared: Prepared, runtime: Runtime, constants: Sequence[Fitted], 
         predicted_s = fitted.predict(left_out, bare_devices(left_out) if by == "device" else None)
         found.append(
             HeldOut(
-                by=by, name=name, rows=np.flatnonzero(out), predicted_s=predicted_s,
-                accuracy=accuracy_per_example(left_out.measurements, predicted_s), values=fitted.values,
+                by=by,
+                name=name,
+                rows=np.flatnonzero(out),
+                predicted_s=predicted_s,
+                agreement=agreement_per_example(left_out.measurements, predicted_s),
+                values=fitted.values,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -260,11 +264,16 @@ def calibrate(
         held_out += hold_out(prepared, start, constants, by)
         report(f"held out by {by}")
     return Calibration(
-        runtime=start, constants=constants, prepared=prepared, fit=fitted, before=before,
-        after=by_condition(prepared, fitted.predict(prepared)), held_out=tuple(held_out),
+        runtime=start,
+        constants=constants,
+        prepared=prepared,
+        fit=fitted,
+        before=before,
+        after=by_condition(prepared, fitted.predict(prepared)),
+        held_out=tuple(held_out),
         own=own_fractions(prepared, fitted, fitted_on("gpu")) if own else {},
         rejected={name: bad for name, bad in rejected.items() if bad},
-    )  # fmt: skip
+    )
 
 
 def own_tables(own: Mapping[str, Fit], runtime: str, source: str) -> str:

@@ -93,18 +93,14 @@ class Fit:
 def row_weights(measurements: Sequence[Measurement]) -> Array:
     """Return the weight of each row: files count equally, and so do the conditions in a file; rows apart not at all."""
     counted = [m for m in measurements if m.apart is None]
-    rows = Counter(_condition(m) for m in counted)
-    conditions = Counter(dataset for dataset, *_ in rows)
+    rows = Counter((m.dataset, m.condition) for m in counted)
+    conditions = Counter(dataset for dataset, _ in rows)
     return np.array(
         [
-            ROWS_PER_FILE / (rows[_condition(m)] * conditions[m.dataset]) if m.apart is None else 0.0
+            ROWS_PER_FILE / (rows[m.dataset, m.condition] * conditions[m.dataset]) if m.apart is None else 0.0
             for m in measurements
         ]
     )
-
-
-def _condition(m: Measurement) -> tuple[str, ...]:
-    return (m.dataset, m.device, m.dtype, str(m.layout))
 
 
 class _Problem:

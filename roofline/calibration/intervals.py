@@ -27,7 +27,7 @@ DIGITS = 3
 
 
 def runtime_interval(
-    found: Calibration, coverage: float = COVERAGE, today: datetime.date | None = None
+    calibration: Calibration, coverage: float = COVERAGE, today: datetime.date | None = None
 ) -> RuntimeInterval:
     """Return the widths that a calibration's left-out networks give.
 
@@ -36,14 +36,14 @@ def runtime_interval(
     InputError
         The calibration left out no networks by family (or fifth), or too few for the coverage.
     """
-    families = _log_errors(found, ("family", "fifth"))
+    families = _log_errors(calibration, ("family", "fifth"))
     scores = np.concatenate(list(families.values())) if families else np.zeros(0)
     half_width = conformal_quantile(scores, coverage)
     if not np.isfinite(half_width):
         raise InputError(f"{len(scores)} networks left out are too few for an interval at {coverage:.0%}")
-    devices = _log_errors(found, ("device",))
+    devices = _log_errors(calibration, ("device",))
     spread = conformal_quantile(np.concatenate(list(devices.values())), coverage) if devices else np.inf
-    networks = [m for m in found.prepared.measurements if m.network]
+    networks = [m for m in calibration.prepared.measurements if m.network]
     when = (today or datetime.date.today()).isoformat()
     return RuntimeInterval(
         coverage=coverage,
@@ -54,15 +54,15 @@ def runtime_interval(
         families=tuple(families),
         devices=tuple(sorted({m.device for m in networks})),
         dtypes=tuple(sorted({m.dtype for m in networks})),
-        kinds=calibrated_kinds(found),
+        kinds=calibrated_kinds(calibration),
         source=f"roofline calibrate, {when}: networks left out by family, then predicted",
     )
 
 
-def _log_errors(found: Calibration, ways: tuple[str, ...]) -> dict[str, Array]:
+def _log_errors(calibration: Calibration, ways: tuple[str, ...]) -> dict[str, Array]:
     """Return |log(predicted / measured)| of the networks that were left out, by what they were left out with."""
-    rows, errors = found.prepared.measurements, {}
-    for held_out in found.held_out:
+    rows, errors = calibration.prepared.measurements, {}
+    for held_out in calibration.held_out:
         networks = np.array([rows[i].network for i in held_out.rows])
         if held_out.by in ways and networks.any():
             measured_s = np.array([rows[i].latency_s for i in held_out.rows])
@@ -82,10 +82,10 @@ def covered(groups: Iterable[Array], coverage: float) -> float | None:
     return round(float(np.mean(np.concatenate(inside))), DIGITS)
 
 
-def calibrated_kinds(found: Calibration) -> tuple[str, ...]:
+def calibrated_kinds(calibration: Calibration) -> tuple[str, ...]:
     """Return the kinds of kernels that enough fitted rows spend enough time in."""
     rows: dict[str, int] = {}
-    for group in found.prepared.groups:
+    for group in calibration.prepared.groups:
         for kind, share in kind_shares(group).items():
             rows[kind] = rows.get(kind, 0) + int((share >= ENOUGH_SHARE).sum())
     return tuple(sorted(kind for kind, count in rows.items() if count >= ENOUGH_ROWS))

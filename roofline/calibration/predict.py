@@ -26,17 +26,17 @@ from roofline.simulate.lowering import Step, lower_blocks, steps_of
 from roofline.simulate.machine import Machine, machine_for
 from roofline.simulate.setting import Setting, resolve
 from roofline.simulate.table import Index, KernelTable, concat_tables
-from roofline.stats import Accuracy, accuracy
+from roofline.stats import Agreement, agreement
 
-Adapt = Callable[[Runtime], Runtime]
-Change = Callable[[Machine], Machine]
+AdaptRuntime = Callable[[Runtime], Runtime]
+AdaptMachine = Callable[[Machine], Machine]
 
 
-def accuracy_per_example(measurements: Sequence[Measurement], predicted_s: Array) -> Accuracy:
+def agreement_per_example(measurements: Sequence[Measurement], predicted_s: Array) -> Agreement:
     """Return how predictions [s] compare with rows, per example: large networks run with smaller batches."""
     examples = np.array([1.0 * m.batch for m in measurements])
     measured_s = np.array([m.latency_s for m in measurements])
-    return accuracy(predicted_s / examples, measured_s / examples)
+    return agreement(predicted_s / examples, measured_s / examples)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,8 +74,8 @@ class Group:
 
     def machine(self, runtime: Runtime, device: Device) -> Machine:
         """Return one core of the device under another set of constants."""
-        rules = self.setting.policy
-        return machine_for(device, runtime, rules.precision, rules.layout, self.setting.cores)
+        kernel_policy = self.setting.policy
+        return machine_for(device, runtime, kernel_policy.precision, kernel_policy.layout, self.setting.cores)
 
     def total(self, per_block: Array) -> Array:
         """Return a column of blocks summed over the blocks of each row."""
@@ -85,10 +85,10 @@ class Group:
         """Return a column of kernels summed over the kernels of each row."""
         return self.total(fold.segment_sum(per_kernel, self.table.kernels.block, self.table.block_count))
 
-    def latency_s(self, runtime: Runtime, device: Device, change: Change | None = None) -> Array:
+    def latency_s(self, runtime: Runtime, device: Device, machines: AdaptMachine | None = None) -> Array:
         """Return the predicted time of each row [s]."""
         machine = self.machine(runtime, device)
-        blocks = block_costs(self.table, kernel_costs(self.table, change(machine) if change else machine))
+        blocks = block_costs(self.table, kernel_costs(self.table, machines(machine) if machines else machine))
         device_s, host_s = self.total(blocks.device_s), self.total(blocks.host_s)
         whole = fold.latency_s(device_s, host_s, program_s=runtime.program_s)
         return np.where(self.networks > 0, whole, device_s)
@@ -120,9 +120,9 @@ class Prepared:
 
     def predict(
         self,
-        runtimes: Adapt | None = None,
+        runtimes: AdaptRuntime | None = None,
         devices: Mapping[str, Device] | None = None,
-        change: Change | None = None,
+        machines: AdaptMachine | None = None,
     ) -> Array:
         """Return the predicted time of each row [s], without what the measuring program adds.
 
@@ -132,13 +132,14 @@ class Prepared:
             Gives the runtime to use in place of each row's own; it must have the same fusion policy.
         devices
             Devices to use in place of those of the same name.
-        change
+        machines
             Gives the machine to use in place of the one that device and runtime make.
         """
         found = np.empty(len(self.measurements))
         for group in self.groups:
             runtime = runtimes(group.runtime) if runtimes else group.runtime
-            found[group.places] = group.latency_s(runtime, (devices or {}).get(group.device.name, group.device), change)
+            device = (devices or {}).get(group.device.name, group.device)
+            found[group.places] = group.latency_s(runtime, device, machines)
         return found
 
     def gather(self, column: Callable[[Group], Array]) -> Array:
@@ -162,16 +163,20 @@ class Prepared:
                 owner = (np.cumsum(inside) - 1)[group.owner[steps]]
                 groups.append(
                     replace(
-                        group, places=new_place[group.places[inside]], step_row=step_row, owner=owner, table=table,
+                        group,
+                        places=new_place[group.places[inside]],
+                        step_row=step_row,
+                        owner=owner,
+                        table=table,
                         networks=group.networks[inside],
                     )
-                )  # fmt: skip
+                )
         kept = tuple(m for m, wanted in zip(self.measurements, mask, strict=True) if wanted)
         return Prepared(measurements=kept, groups=tuple(groups), rejected=self.rejected)
 
 
 def prepare(
-    measurements: Sequence[Measurement], *, graphs: GraphSource | None = None, adapt: Adapt | None = None
+    measurements: Sequence[Measurement], *, graphs: GraphSource | None = None, adapt: AdaptRuntime | None = None
 ) -> Prepared:
     """Return the rows as columns; those that cannot be built are rejected one by one.
 
@@ -204,49 +209,58 @@ def prepare(
 
 
 def _group(
-    rows: list[Measurement], graphs: GraphSource, adapt: Adapt | None, rejected: list[Rejected]
+    rows: list[Measurement], graphs: GraphSource, adapt: AdaptRuntime | None, rejected: list[Rejected]
 ) -> tuple[Group, list[Measurement]]:
     first = rows[0]
     device = load_device(first.device)
     runtime = load_runtime(first.runtime, device.kind)
     single = isinstance(first.workload, SingleOp | TimmNetwork | SavedGraph)
     setting = resolve(
-        device, dtype=first.dtype, runtime=adapt(runtime) if adapt else runtime, layout=first.layout,
-        cores=first.cores or (1 if single else None), mode=first.mode, optimizer=first.optimizer,
-    )  # fmt: skip
-    rules = setting.policy
+        device,
+        dtype=first.dtype,
+        runtime=adapt(runtime) if adapt else runtime,
+        layout=first.layout,
+        cores=first.cores or (1 if single else None),
+        mode=first.mode,
+        optimizer=first.optimizer,
+    )
+    kernel_policy = setting.policy
     good: list[Measurement] = []
     tables: list[KernelTable] = []
     steps: list[list[Step]] = []
     for m in rows:
         try:
             if isinstance(m.workload, TimmNetwork | SavedGraph):
-                tables.append(graphs.table(m.workload, m.batch, rules))
+                tables.append(graphs.table(m.workload, m.batch, kernel_policy))
             elif isinstance(m.workload, SingleOp):
                 steps.append([(m.workload.block, m.workload.ports)])
             else:
-                steps.append(steps_of(m.workload, replace(setting, batch=m.batch).core_batch, rules))
+                steps.append(steps_of(m.workload, replace(setting, batch=m.batch).core_batch, kernel_policy))
             good.append(m)
         except RooflineError as error:
             rejected.append(Rejected(row=m.row, reason=str(error)))
     if tables:
         table, step_row, owner = concat_tables(tables), np.arange(len(tables)), np.arange(len(tables))
     else:
-        good, table, step_row, owner = _lower(good, steps, rules, rejected)
+        good, table, step_row, owner = _lower(good, steps, kernel_policy, rejected)
     group = Group(
-        setting=setting, table=table, places=np.arange(len(good)), step_row=step_row, owner=owner,
+        setting=setting,
+        table=table,
+        places=np.arange(len(good)),
+        step_row=step_row,
+        owner=owner,
         networks=np.array([1.0 * m.network for m in good]),
-    )  # fmt: skip
+    )
     return group, good
 
 
 def _lower(
-    rows: list[Measurement], steps: list[list[Step]], rules: Policy, rejected: list[Rejected]
+    rows: list[Measurement], steps: list[list[Step]], kernel_policy: Policy, rejected: list[Rejected]
 ) -> tuple[list[Measurement], KernelTable, Index, Index]:
     """Return the rows that build, the table of their blocks, and the block and row of every step."""
     flat = [step for of_row in steps for step in of_row]
     try:
-        table, row_of = lower_blocks(flat, rules)
+        table, row_of = lower_blocks(flat, kernel_policy)
     except RooflineError as error:  # a whole template failed: find the rows that are to blame
         good = []
         for m, of_row in zip(rows, steps, strict=True):
@@ -258,6 +272,6 @@ def _lower(
                 rejected.append(Rejected(row=m.row, reason=str(reason)))
         if not good or len(good) == len(rows):
             raise error
-        return _lower([m for m, _ in good], [of_row for _, of_row in good], rules, rejected)
+        return _lower([m for m, _ in good], [of_row for _, of_row in good], kernel_policy, rejected)
     step_row = np.array([row_of[step] for step in flat], dtype=np.int64)
     return rows, table, step_row, np.repeat(np.arange(len(steps)), [len(of_row) for of_row in steps])

@@ -20,16 +20,16 @@ SOURCE = "fit"
 DIGITS = 4
 
 
-def source_text(found: Calibration, today: datetime.date) -> str:
+def source_text(calibration: Calibration, today: datetime.date) -> str:
     """Return where fitted values come from: date, data sets with their rows, residual."""
-    rows = ", ".join(f"{name} ({count:,} rows)" for name, count in found.datasets.items())
+    rows = ", ".join(f"{name} ({count:,} rows)" for name, count in calibration.datasets.items())
     return (
-        f"roofline calibrate, {today.isoformat()}, on {rows}; root mean square log error {found.fit.residual:.3f} "
-        f"with every file counting equally and large errors damped"
+        f"roofline calibrate, {today.isoformat()}, on {rows}; root mean square log error "
+        f"{calibration.fit.residual:.3f} with every file counting equally and large errors damped"
     )
 
 
-def rewritten(text: str, found: Calibration, today: datetime.date) -> str:
+def rewritten(text: str, calibration: Calibration, today: datetime.date) -> str:
     """Return the text of a runtime file with the fitted values; everything else stays as it is written.
 
     Raises
@@ -38,11 +38,13 @@ def rewritten(text: str, found: Calibration, today: datetime.date) -> str:
         The file does not write a constant on one line of its table.
     """
     lines = text.splitlines()
-    for constant in found.constants:
-        lines = _with_value(lines, constant, found.fit.values[constant.field], constant.field in found.fit.edges)
+    for constant in calibration.constants:
+        lines = _with_value(
+            lines, constant, calibration.fit.values[constant.field], constant.field in calibration.fit.edges
+        )
     lines = [line for line in lines if not re.match(rf"{SOURCE}\s*=", line)]
     at = lines.index("[sources]") + 1
-    lines.insert(at, f"{SOURCE} = {json.dumps(source_text(found, today), ensure_ascii=False)}")
+    lines.insert(at, f"{SOURCE} = {json.dumps(source_text(calibration, today), ensure_ascii=False)}")
     return "\n".join(_without_unused_sources(lines)) + "\n"
 
 
@@ -74,7 +76,7 @@ def _without_unused_sources(lines: list[str]) -> list[str]:
 
 
 def write_runtime(
-    found: Calibration, path: Path, today: datetime.date | None = None, *, start: Path | None = None
+    calibration: Calibration, path: Path, today: datetime.date | None = None, *, start: Path | None = None
 ) -> None:
     """Write the fitted runtime as a file that loads: the starting file with other values.
 
@@ -89,12 +91,12 @@ def write_runtime(
         The starting runtime has no file, or the new one cannot be written.
     """
     files = data_files("runtimes")
-    start = start or files.get(found.runtime.name)
+    start = start or files.get(calibration.runtime.name)
     if start is None:
-        raise InputError(f"runtime {found.runtime.name!r} is not one of the shipped files; nothing to rewrite")
-    text = rewritten(start.read_text(encoding="utf-8"), found, today or datetime.date.today())
+        raise InputError(f"runtime {calibration.runtime.name!r} is not one of the shipped files; nothing to rewrite")
+    text = rewritten(start.read_text(encoding="utf-8"), calibration, today or datetime.date.today())
     with tempfile.TemporaryDirectory() as folder:  # what is written must load
-        draft = Path(folder) / f"{found.runtime.name}.toml"
+        draft = Path(folder) / f"{calibration.runtime.name}.toml"
         draft.write_text(text, encoding="utf-8")
         load_runtime(draft)
     with atomic(path) as temporary:

@@ -14,10 +14,10 @@ from roofline.calibration.baselines import baselines
 from roofline.calibration.measured import Dataset, Measurement, Options, Rejected, load
 from roofline.calibration.measured.graphs import GraphSource
 from roofline.calibration.offsets import Call, calls_us, with_offsets
-from roofline.calibration.predict import Adapt, Prepared, accuracy_per_example, prepare
+from roofline.calibration.predict import AdaptRuntime, Prepared, agreement_per_example, prepare
 from roofline.errors import InputError
 from roofline.numeric import Array
-from roofline.stats import Accuracy
+from roofline.stats import Agreement
 
 #: fewer rows than this say nothing about an order or a family
 FEWEST = 3
@@ -25,7 +25,7 @@ FEWEST = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """The rows of one file that ran under the same conditions.
+    """The rows of one file that ran in the same setup.
 
     Attributes
     ----------
@@ -52,8 +52,8 @@ class Comparison:
         """Measured time of each row."""
         return np.array([m.latency_s for m in self.measurements])
 
-    def _accuracy(self, rows: NDArray[np.bool_], predicted_s: Array) -> Accuracy:
-        return accuracy_per_example([m for m, r in zip(self.measurements, rows, strict=True) if r], predicted_s)
+    def _agreement(self, rows: NDArray[np.bool_], predicted_s: Array) -> Agreement:
+        return agreement_per_example([m for m, r in zip(self.measurements, rows, strict=True) if r], predicted_s)
 
     @property
     def counted(self) -> NDArray[np.bool_]:
@@ -70,26 +70,26 @@ class Comparison:
         """File, device, runtime and precision."""
         return f"{self.dataset}: {self.device}, {self.runtime}, {self.dtype}, {self.layout}"
 
-    def accuracy(self) -> Accuracy:
+    def agreement(self) -> Agreement:
         """Return the statistics of the rows that are not apart (of all, where every row is)."""
         rows = self.counted if self.counted.any() else ~self.counted
-        return self._accuracy(rows, self.predicted_s[rows])
+        return self._agreement(rows, self.predicted_s[rows])
 
-    def families(self) -> dict[str, Accuracy]:
+    def families(self) -> dict[str, Agreement]:
         """Return the statistics of each family with enough rows, largest first; those apart come last."""
         names = np.array([m.family for m in self.measurements])
-        found: dict[str, Accuracy] = {}
+        found: dict[str, Agreement] = {}
         for wanted, mark in ((self.counted, ""), (~self.counted, " (apart)")):
             values, counts = np.unique(names[wanted], return_counts=True)
             for name in values[np.argsort(-counts, kind="stable")]:
                 rows = wanted & (names == name)
                 if rows.sum() >= FEWEST:
-                    found[f"{name}{mark}"] = self._accuracy(rows, self.predicted_s[rows])
+                    found[f"{name}{mark}"] = self._agreement(rows, self.predicted_s[rows])
         return found
 
-    def baseline_accuracy(self) -> dict[str, Accuracy]:
+    def baseline_agreement(self) -> dict[str, Agreement]:
         """Return the statistics of each baseline."""
-        return {name: self._accuracy(self.counted, predicted) for name, predicted in self.baselines.items()}
+        return {name: self._agreement(self.counted, predicted) for name, predicted in self.baselines.items()}
 
     def rows(self) -> list[dict[str, Any]]:
         """Return every row with its prediction, worst first."""
@@ -145,14 +145,14 @@ def _as_dict(c: Comparison, worst: int) -> dict[str, Any]:
         "dtype": c.dtype,
         "layout": c.layout,
         "calls_us": calls_us(c.calls),
-        "accuracy": _plain(c.accuracy()),
+        "accuracy": _plain(c.agreement()),
         "families": {name: _plain(a) for name, a in c.families().items()},
-        "baselines": {name: _plain(a) for name, a in c.baseline_accuracy().items()},
+        "baselines": {name: _plain(a) for name, a in c.baseline_agreement().items()},
         "worst": c.rows()[:worst],
     }
 
 
-def _plain(found: Accuracy) -> dict[str, float | None]:
+def _plain(found: Agreement) -> dict[str, float | None]:
     """Return the fields, None for what is not a number (JSON has no NaN)."""
     return {name: None if value != value else value for name, value in asdict(found).items()}
 
@@ -161,7 +161,7 @@ def validate(
     paths: Iterable[str | Path],
     options: Options | None = None,
     *,
-    adapt: Adapt | None = None,
+    adapt: AdaptRuntime | None = None,
     graphs: GraphSource | None = None,
 ) -> Validation:
     """Predict every row of some files and compare.
@@ -200,14 +200,14 @@ def validate(
 
 
 def compare(dataset: Dataset, prepared: Prepared, predicted_s: Array | None = None) -> list[Comparison]:
-    """Return one comparison for each condition (device, runtime, precision, layout) in a file."""
+    """Return one comparison for each setup in a file."""
     device_s = prepared.predict() if predicted_s is None else predicted_s
     fitted_s, calls = with_offsets(prepared.measurements, device_s, prepared.measured_s)
-    keys = [condition(m) for m in prepared.measurements]
+    keys = [setup(m) for m in prepared.measurements]
     return [_comparison(dataset, prepared.subset(rows), fitted_s[rows], calls, key) for key, rows in _by_key(keys)]
 
 
-def condition(m: Measurement) -> tuple[str, str, str, str]:
+def setup(m: Measurement) -> tuple[str, str, str, str]:
     """Return device, runtime, precision and layout of a row."""
     return (m.device, m.runtime, m.dtype, m.layout or "default layout")
 

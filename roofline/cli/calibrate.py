@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from roofline.calibration.calibrate import Calibration
-    from roofline.stats import Accuracy
+    from roofline.stats import Agreement
 
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What is printed: table or json.")]
 
@@ -137,14 +137,14 @@ def _flat(found: Calibration) -> list[str]:
 
 def _accuracies(found: Calibration) -> list[Table]:
     tables = [_table("fitted rows, before the fit", found.before), _table("fitted rows, after the fit", found.after)]
-    held_out = {f"{h.by} {h.name}": h.accuracy for h in found.held_out}
+    held_out = {f"{h.by} {h.name}": h.agreement for h in found.held_out}
     return [*tables, _table("left out of the fit, then predicted", held_out)] if held_out else tables
 
 
-def _table(title: str, rows: dict[str, Accuracy]) -> Table:
+def _table(title: str, rows: dict[str, Agreement]) -> Table:
     table = output.table(title, ("", *COLUMNS), COLUMNS)
-    for name, accuracy in rows.items():
-        table.add_row(name, *cells(accuracy))
+    for name, agreement in rows.items():
+        table.add_row(name, *cells(agreement))
     return table
 
 

@@ -44,7 +44,7 @@ def check_left_out(backend: Backend, folder: Path, dtypes: list[str], *, small: 
         for row in comparison.rows():
             times = (significant(row["measured_ms"]), significant(row["predicted_ms"]))
             table.add_row(row["family"], str(row["batch"]), *times, f"{row['ratio']:.2f}")
-        found = comparison.accuracy()
+        found = comparison.agreement()
         output.show(
             table, f"{Path(comparison.runtime).stem}, {comparison.dtype}, {found.count} runs: median error "
             f"{percent(found.median)}, Kendall tau {found.tau:.3f}, mean error {percent(found.mape)}",

@@ -14,7 +14,7 @@ from roofline.cli.options import Format
 from roofline.cli.validate import COLUMNS, cells
 from roofline.errors import InputError
 from roofline.files import json_text
-from roofline.stats import accuracy
+from roofline.stats import agreement
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def _errors(found: Calibration) -> list[Table | str]:
         return [fitted]
     table = output.table("left out of the fit, then predicted", ("", *COLUMNS), COLUMNS)
     for held_out in found.held_out:
-        table.add_row(f"{held_out.by} {held_out.name}", *cells(held_out.accuracy))
+        table.add_row(f"{held_out.by} {held_out.name}", *cells(held_out.agreement))
     measured_s, predicted_s = _left_out(found)
-    whole = accuracy(predicted_s, measured_s)
+    whole = agreement(predicted_s, measured_s)
     table.add_section()
     table.add_row("all of them", *cells(whole))
     line = f"networks that no fit saw: median error {percent(whole.median)}, Kendall tau {whole.tau:.3f}"

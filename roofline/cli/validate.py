@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from roofline.calibration.validate import Comparison, Validation
-    from roofline.stats import Accuracy
+    from roofline.stats import Agreement
 
 COLUMNS = ("rows", "MAPE", "scaled", "median", "bias", "tau", "Spearman", "within 10 %", "within 20 %")
 #: reasons shown before the rest is counted
@@ -101,18 +101,18 @@ def command(
 
 def _table(comparison: Comparison) -> Table:
     table = output.table(comparison.title, ("", *COLUMNS), COLUMNS)
-    table.add_row("roofline", *cells(comparison.accuracy()))
+    table.add_row("roofline", *cells(comparison.agreement()))
     families = comparison.families()
     if len(families) > 1:
         for name, found in families.items():
             table.add_row(f"  {name}", *cells(found))
     table.add_section()
-    for name, found in comparison.baseline_accuracy().items():
+    for name, found in comparison.baseline_agreement().items():
         table.add_row(name, *cells(found))
     return table
 
 
-def cells(found: Accuracy) -> list[str]:
+def cells(found: Agreement) -> list[str]:
     """Return the statistics as people read them."""
     ranks = [f"{value:.3f}" if value == value else "–" for value in (found.tau, found.spearman)]
     errors = [percent(found.mape), percent(found.scaled), percent(found.median), f"{100 * found.bias:+.1f} %"]

@@ -120,9 +120,13 @@ def _runs(run: Request, runtime: Runtime, precision: Precision) -> bool:
     """Return whether a runtime does what the run does in a precision: not all of them train."""
     try:
         resolve(
-            run.device, runtime=runtime, dtype=precision, mode=run.mode, optimizer=run.optimizer,
+            run.device,
+            runtime=runtime,
+            dtype=precision,
+            mode=run.mode,
+            optimizer=run.optimizer,
             recompute=run.recompute,
-        )  # fmt: skip
+        )
     except InputError:
         return False
     return True

@@ -61,7 +61,7 @@ class GraphSource:
             raise found
         return found
 
-    def table(self, network: TimmNetwork | SavedGraph, batch: int, rules: Policy) -> KernelTable:
+    def table(self, network: TimmNetwork | SavedGraph, batch: int, kernel_policy: Policy) -> KernelTable:
         """Return the kernels of a network under a runtime's policy, equal ones merged; a saved graph has its own batch.
 
         Raises
@@ -70,12 +70,12 @@ class GraphSource:
             It cannot be built or lowered, or PyTorch or timm is not installed.
         """
         if isinstance(network, SavedGraph):
-            return merge_equal_kernels(lower_graph(load_graph(network.path), rules).table)
+            return merge_equal_kernels(lower_graph(load_graph(network.path), kernel_policy).table)
         return self._kept(
-            (network, batch, rules),
+            (network, batch, kernel_policy),
             __name__,
             KernelTable,
-            lambda: merge_equal_kernels(lower_graph(self.graph(network, batch), rules).table),
+            lambda: merge_equal_kernels(lower_graph(self.graph(network, batch), kernel_policy).table),
         )
 
     def _kept(self, what: tuple[Any, ...], module: str, kind: type[T], make: Callable[[], T]) -> T:

@@ -84,6 +84,11 @@ class Measurement:
         """Whether a whole network ran."""
         return self.workload.whole if isinstance(self.workload, SavedGraph) else not isinstance(self.workload, SingleOp)
 
+    @property
+    def condition(self) -> str:
+        """What it counts as one data set with: the rows of its file, device, precision and layout."""
+        return " ".join(word for word in (self.dataset, self.device, self.dtype, self.layout) if word)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
