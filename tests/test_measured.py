@@ -23,19 +23,14 @@ from measured_files import (
 from roofline.arch.build import op_graph
 from roofline.arch.spec import Arch
 from roofline.calibration.baselines import macs
-from roofline.calibration.columns import merge_equal_kernels
 from roofline.calibration.measured import FORMATS, Options, load
 from roofline.calibration.measured.graphs import GraphSource
 from roofline.calibration.predict import prepare
-from roofline.device.load import device
 from roofline.dtypes import precision
 from roofline.errors import InputError
 from roofline.measure.timm_graphs import TimmNetwork
 from roofline.passes.pipeline import policy
 from roofline.runtime.load import runtime
-from roofline.simulate.evaluate import block_costs, kernel_costs
-from roofline.simulate.lowering import lower_graph
-from roofline.simulate.machine import machine_for
 from roofline.studies import published
 
 
@@ -211,19 +206,6 @@ def test_a_subset_predicts_what_the_whole_predicted(tmp_path: Path) -> None:
     part = prepared.subset(keep)
     assert part.predict().tolist() == whole[keep].tolist()
     assert [m.row for m in part.measurements] == [m.row for m, k in zip(prepared.measurements, keep, strict=True) if k]
-
-
-def test_equal_kernels_are_merged_and_cost_the_same() -> None:
-    whole = lower_graph(
-        op_graph("resnet-50", batch=4), policy(runtime("pytorch_eager", "gpu"), precision("fp16"))
-    ).table
-    merged = merge_equal_kernels(whole)
-    assert merged.kernel_count < 0.6 * whole.kernel_count
-    assert merged.kernels.times.sum() == whole.kernel_count
-    machine = machine_for(device("v100"), runtime("pytorch_eager", "gpu"), precision("fp16"), "nhwc", 1)
-    costs = [block_costs(table, kernel_costs(table, machine)) for table in (whole, merged)]
-    assert costs[1].device_s == pytest.approx(costs[0].device_s, rel=1e-12)
-    assert costs[1].traffic_bytes == pytest.approx(costs[0].traffic_bytes, rel=1e-12)
 
 
 def test_networks_of_timm_are_traced_once_and_kept(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
@@ -26,6 +26,11 @@ class Port:
     shape: Shape
     dtype: DType = DTYPES["fp32"]
     data: bool = False
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """How many dimensions there are, and every field but their sizes."""
+        return (len(self.shape), *(getattr(self, f.name) for f in fields(self) if f.name != "shape"))
 
 
 Ports: TypeAlias = tuple[Port, ...]
@@ -51,6 +56,11 @@ class Block(ABC):
         return (type(self), *(getattr(self, f.name) for f in fields(self) if f.name not in sizes))
 
 
+def template_key(block: Block, ports: Ports) -> tuple[Any, ...]:
+    """Return what blocks of one template have in common: all but the sizes, their own and those of their inputs."""
+    return block.structure(), tuple(port.structure for port in ports)
+
+
 B = TypeVar("B", bound=Block)
 
 
@@ -66,10 +76,9 @@ def stack(blocks: Sequence[B]) -> B:
 def stack_ports(rows: Sequence[Ports]) -> Ports:
     """Return ports whose dimensions are columns with a row per block."""
     return tuple(
-        Port(
+        replace(
+            ports[0],
             shape=tuple(np.array(column, dtype=np.float64) for column in zip(*(p.shape for p in ports), strict=True)),
-            dtype=ports[0].dtype,
-            data=ports[0].data,
         )
         for ports in zip(*rows, strict=True)
     )

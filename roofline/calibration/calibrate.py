@@ -20,7 +20,7 @@ from roofline.errors import InputError, nearest
 from roofline.numeric import Array
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.spec import Runtime
-from roofline.simulate.table import Index
+from roofline.simulate.columns import Index
 from roofline.stats import Agreement
 
 #: random parts for data of a single family

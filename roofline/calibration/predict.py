@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from roofline.arch.block import out_ports
-from roofline.calibration.columns import take_blocks
 from roofline.calibration.measured.graphs import GraphSource
 from roofline.calibration.measured.types import Measurement, Rejected, SavedGraph, SingleOp
 from roofline.cost import fold
@@ -21,11 +20,12 @@ from roofline.numeric import Array
 from roofline.passes.pipeline import Policy
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.spec import Runtime
+from roofline.simulate.columns import Index
 from roofline.simulate.evaluate import block_costs, kernel_costs
 from roofline.simulate.lowering import Step, lower_blocks, steps_of
 from roofline.simulate.machine import Machine, machine_for
 from roofline.simulate.setting import Setting, resolve
-from roofline.simulate.table import Index, KernelTable, concat_tables
+from roofline.simulate.table import KernelTable, concat_tables, take_blocks
 from roofline.stats import Agreement, agreement
 
 AdaptRuntime = Callable[[Runtime], Runtime]

@@ -6,7 +6,7 @@ equal are costed once for all candidates (``distinct=True``) or each time.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,12 @@ from roofline.numeric import Array
 from roofline.search.oracle import Oracle
 from roofline.search.segments import Layout, lay_out
 from roofline.search.steps import Index
+from roofline.simulate.columns import Columns
 from roofline.simulate.evaluate import block_costs, kernel_costs
 from roofline.simulate.table import KernelTable
 
 #: candidates costed together, with equal uses costed once and each time
 CHUNKS = {True: 1 << 17, False: 1 << 11}
-#: columns whose values number kernels or blocks, and so are counted anew
-OWNERS = ("kernel", "block")
 
 
 class ColdOracle:
@@ -85,22 +84,16 @@ def spread(table: KernelTable, picks: Index) -> KernelTable:
     """Return a template's table with one row per pick, repeated ones too."""
     count, wanted = table.block_count, len(picks)
 
-    def picked(columns: Any) -> Any:
+    def picked(columns: Columns) -> Columns:
         values = {}
+        owners = columns.pointers()
         for f in fields(columns):
             column = getattr(columns, f.name).reshape(-1, count)
-            if f.name in OWNERS:  # owner = position x count + row
+            if owners.get(f.name) in ("kernels", "blocks"):  # owner = position x count + row
                 values[f.name] = (column[:, :1] // count * wanted + np.arange(wanted)).ravel()
             else:
                 values[f.name] = column[:, picks].ravel()
         return type(columns)(**values)
 
-    return KernelTable(
-        contractions=picked(table.contractions),
-        windows=picked(table.windows),
-        vectors=picked(table.vectors),
-        accesses=picked(table.accesses),
-        kernels=picked(table.kernels),
-        blocks=picked(table.blocks),
-        labels=table.labels,
-    )
+    spread_parts: dict[str, Any] = {name: picked(part) for name, part in table.parts.items()}
+    return replace(table, **spread_parts)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline.arch.block import Block, Port, Ports, build_block, stack, stack_ports, wanted
+from roofline.arch.block import Block, Port, Ports, build_block, stack, stack_ports, template_key, wanted
 from roofline.arch.build import input_port
 from roofline.arch.spec import Arch
 from roofline.dtypes import DType
@@ -47,17 +47,16 @@ class Steps:
         self.ports: list[Ports] = []
         self.blocks: list[tuple[Block, int]] = []
         self.out: list[int] = []
-        self._port_ids: dict[Any, int] = {}
+        self._port_ids: dict[Ports, int] = {}
         self._rows: dict[tuple[Block, int], int] = {}
         self._dtypes: dict[Any, tuple[DType, ...]] = {}
 
     def port_id(self, ports: Ports) -> int:
         """Return the number of what flows between two blocks."""
-        key = tuple((p.shape, p.dtype.name) for p in ports)
-        if key not in self._port_ids:
-            self._port_ids[key] = len(self.ports)
+        if ports not in self._port_ids:
+            self._port_ids[ports] = len(self.ports)
             self.ports.append(ports)
-        return self._port_ids[key]
+        return self._port_ids[ports]
 
     def input_id(self, arch: Arch) -> int:
         """Return the number of what enters a network."""
@@ -81,7 +80,7 @@ class Steps:
 
     def _template_key(self, step: tuple[Block, int]) -> Any:
         block, port = step
-        return block.structure(), tuple((len(p.shape), p.dtype.name, p.data) for p in self.ports[port])
+        return template_key(block, self.ports[port])
 
     def _propagate(self, rows: list[int]) -> None:
         """Find what leaves each of some blocks of one template; a block that does not fit its inputs keeps `NONE`."""

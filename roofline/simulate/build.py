@@ -16,14 +16,13 @@ from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
 from roofline.passes.kernels import Access, Kernel
 from roofline.passes.pipeline import Program
+from roofline.simulate.columns import Columns, Index
 from roofline.simulate.table import (
     DTYPE_CODES,
     ROLE_CODES,
     AccessColumns,
     BlockColumns,
-    Columns,
     ContractionColumns,
-    Index,
     KernelColumns,
     KernelTable,
     Label,
@@ -45,11 +44,9 @@ class _Collector:
             column.append(values[name])
 
     def columns(self) -> Any:
-        integers = ("kernel", "block", "label", "role", "dtype")
-        joined = {}
+        joined, dtypes = {}, self.cls.dtypes()
         for name, column in self.rows.items():
-            kind = np.int64 if name in integers else np.float64
-            table = np.empty((len(column), self.count), dtype=kind)
+            table = np.empty((len(column), self.count), dtype=dtypes[name])
             for i, value in enumerate(column):
                 table[i] = value
             joined[name] = table.ravel()

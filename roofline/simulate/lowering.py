@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from roofline.arch.block import Block, Ports, build_block, stack, stack_ports, wanted
+from roofline.arch.block import Block, Ports, build_block, stack, stack_ports, template_key, wanted
 from roofline.arch.build import instances
 from roofline.arch.spec import Arch
 from roofline.dtypes import DType
@@ -18,7 +18,8 @@ from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
 from roofline.passes.pipeline import Policy, program, rewrite
 from roofline.simulate.build import build_table
-from roofline.simulate.table import Index, KernelTable, concat_tables
+from roofline.simulate.columns import Index
+from roofline.simulate.table import KernelTable, concat_tables
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,9 +85,7 @@ def lower_blocks(steps: Sequence[Step], policy: Policy) -> tuple[KernelTable, di
     """
     templates: dict[Any, list[Step]] = {}
     for step in dict.fromkeys(steps):
-        block, ports = step
-        key = (block.structure(), tuple((len(p.shape), p.dtype.name, p.data) for p in ports))
-        templates.setdefault(key, []).append(step)
+        templates.setdefault(template_key(*step), []).append(step)
     tables: list[KernelTable] = []
     row_of: dict[Step, int] = {}
     for rows in templates.values():
@@ -107,7 +106,7 @@ _DTYPES: dict[Any, tuple[DType, ...]] = {}
 
 def _out_dtypes(block: Block, ports: Ports, policy: Policy) -> tuple[DType, ...]:
     """Return the formats in which a block leaves its outputs; they depend on structure alone."""
-    key = (block.structure(), tuple(p.dtype.name for p in ports), policy)
+    key = (template_key(block, ports), policy)
     if key not in _DTYPES:
         b = GraphBuilder()
         graph = rewrite(b.graph(list(build_block(block, ports, b))), policy)

@@ -11,7 +11,7 @@ import numpy as np
 
 from roofline.cost.combine import BOUNDS
 from roofline.files import json_head
-from roofline.simulate.table import Index
+from roofline.simulate.columns import Index
 from roofline.simulate.totals import Totals
 
 if TYPE_CHECKING:

@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from roofline.cost.fold import segment_sum
 from roofline.dtypes import DTYPES
 from roofline.numeric import Array
+from roofline.simulate.columns import Columns, Index, merged_by, rows_of
 
-Index = NDArray[np.int64]
 DTYPE_CODES = {name: code for code, name in enumerate(DTYPES)}
 ROLE_CODES = {"weight": 0, "read": 1, "write": 2}
 WEIGHT, READ, WRITE = 0, 1, 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Columns:
-    """Equally long arrays; the field ``kernel`` (or ``block``) says which kernel (block) a row belongs to."""
+class KernelParts(Columns):
+    """Rows that belong to kernels."""
 
-    @classmethod
-    def concat(cls, parts: Sequence[Any], offsets: Sequence[int]) -> Any:
-        """Return the parts one after another, with the owner's index moved by each part's offset."""
-        joined: dict[str, Any] = {}
-        for f in fields(cls):
-            columns = [getattr(part, f.name) for part in parts]
-            if f.name in ("kernel", "block"):
-                columns = [column + offset for column, offset in zip(columns, offsets, strict=True)]
-            joined[f.name] = np.concatenate(columns)
-        return cls(**joined)
+    kernel: Index = field(metadata=rows_of("kernels"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ContractionColumns(Columns):
+class ContractionColumns(KernelParts):
     """One row per dense or grouped product."""
 
-    kernel: Index
     batch: Array
     m: Array
     n: Array
@@ -51,10 +42,9 @@ class ContractionColumns(Columns):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class WindowColumns(Columns):
+class WindowColumns(KernelParts):
     """One row per side of an image that a window slides along: elements, results, and the window's taps and stride."""
 
-    kernel: Index
     elements: Array
     results: Array
     taps: Array
@@ -62,10 +52,9 @@ class WindowColumns(Columns):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class VectorColumns(Columns):
+class VectorColumns(KernelParts):
     """One row per op with vector work; batch, inner and channels are the shape that its layout is chosen for."""
 
-    kernel: Index
     simple_ops: Array
     transcendental_ops: Array
     window_loads: Array
@@ -77,10 +66,9 @@ class VectorColumns(Columns):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AccessColumns(Columns):
+class AccessColumns(KernelParts):
     """One row per tensor that crosses a kernel's boundary."""
 
-    kernel: Index
     role: Index
     elements: Array
     element_bytes: Array
@@ -98,6 +86,11 @@ class AccessColumns(Columns):
     channels: Array
 
 
+def _untold(values: Array, groups: Index, count: int) -> Array:
+    """Return zeros: what kernels leave alive is told by their order."""
+    return np.zeros(count)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KernelColumns(Columns):
     """One row per kernel: the block it belongs to, its label in reports, how often it runs, and counts of one run.
@@ -106,9 +99,9 @@ class KernelColumns(Columns):
     positions and also writes, 0 where there is none.
     """
 
-    block: Index
-    label: Index
-    times: Array
+    block: Index = field(metadata=rows_of("blocks"))
+    label: Index = field(metadata=rows_of("labels"))
+    times: Array = field(metadata=merged_by(segment_sum))
     ops: Array
     copies_only: Array
     run_bytes: Array
@@ -116,7 +109,7 @@ class KernelColumns(Columns):
     macs: Array
     vector_ops: Array
     traffic_bytes: Array
-    live_bytes: Array
+    live_bytes: Array = field(metadata=merged_by(_untold))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,31 +144,84 @@ class KernelTable:
     labels: tuple[Label, ...]
 
     @property
+    def parts(self) -> dict[str, Columns]:
+        """The columns, by what they are rows of."""
+        return {f.name: part for f in fields(self) if isinstance(part := getattr(self, f.name), Columns)}
+
+    @property
     def kernel_count(self) -> int:
         """Number of kernel rows."""
-        return len(self.kernels.block)
+        return len(self.kernels)
 
     @property
     def block_count(self) -> int:
         """Number of blocks."""
-        return len(self.blocks.params)
+        return len(self.blocks)
 
 
 def concat_tables(tables: Sequence[KernelTable]) -> KernelTable:
     """Return one table with the blocks of all, in order."""
     if len(tables) == 1:
         return tables[0]
-    kernel_offsets = np.cumsum([0] + [t.kernel_count for t in tables[:-1]]).tolist()
-    block_offsets = np.cumsum([0] + [t.block_count for t in tables[:-1]]).tolist()
-    label_offsets = np.cumsum([0] + [len(t.labels) for t in tables[:-1]]).tolist()
-    kernels: KernelColumns = KernelColumns.concat([t.kernels for t in tables], block_offsets)
-    label = np.concatenate([t.kernels.label + offset for t, offset in zip(tables, label_offsets, strict=True)])
-    return KernelTable(
-        contractions=ContractionColumns.concat([t.contractions for t in tables], kernel_offsets),
-        windows=WindowColumns.concat([t.windows for t in tables], kernel_offsets),
-        vectors=VectorColumns.concat([t.vectors for t in tables], kernel_offsets),
-        accesses=AccessColumns.concat([t.accesses for t in tables], kernel_offsets),
-        kernels=KernelColumns(**{f.name: getattr(kernels, f.name) for f in fields(kernels)} | {"label": label}),
-        blocks=BlockColumns.concat([t.blocks for t in tables], block_offsets),
-        labels=tuple(label for t in tables for label in t.labels),
-    )
+    lengths = {f.name: [len(getattr(table, f.name)) for table in tables] for f in fields(KernelTable)}
+    offsets = {name: np.cumsum([0, *counts[:-1]]).tolist() for name, counts in lengths.items()}
+    labels = tuple(label for table in tables for label in table.labels)
+    parts = {
+        name: type(part).concat([table.parts[name] for table in tables], offsets)
+        for name, part in tables[0].parts.items()
+    }
+    return KernelTable(labels=labels, **parts)  # type: ignore[arg-type]
+
+
+def take_blocks(table: KernelTable, blocks: Index) -> KernelTable:
+    """Return the table of some of its blocks, in the order given."""
+    chosen = _places(blocks, table.block_count)[table.kernels.block] >= 0
+    return _take(table, kernels=np.flatnonzero(chosen), blocks=blocks)
+
+
+def merge_equal_kernels(table: KernelTable) -> KernelTable:
+    """Return a table in which kernels of a block that cost the same stand once, with the sum of their runs.
+
+    Kernels are equal where their kind and every value in every part of the table are, but for columns that say how they
+    are merged. Networks repeat their blocks: a tenth of the rows says the same.
+    """
+    kernels, count = table.kernels, table.kernel_count
+    kind = np.unique([label.kind for label in table.labels], return_inverse=True)[1][kernels.label]
+    told = (column.astype(np.float64).view(np.uint64) for column in (kernels.block, kind, *kernels.values))
+    digests = (_digest(part, count) for part in table.parts.values() if isinstance(part, KernelParts))
+    _, first, group = np.unique(np.stack([*told, *digests], axis=1), axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    found = _take(table, kernels=first[order], blocks=np.arange(table.block_count))
+    merged: dict[str, Any] = {
+        name: merge(getattr(kernels, name), group.ravel(), len(first))[order]
+        for name, merge in kernels.merges().items()
+    }
+    return replace(found, kernels=replace(found.kernels, **merged))
+
+
+def _take(table: KernelTable, *, kernels: Index, blocks: Index) -> KernelTable:
+    """Return the table of some of its kernels and blocks, in the orders given, with all that belongs to them."""
+    chosen = {"kernels": kernels, "blocks": blocks}
+    places = {name: _places(rows, len(table.parts[name])) for name, rows in chosen.items()}
+    for name, part in table.parts.items():
+        if isinstance(part, KernelParts):
+            chosen[name] = np.flatnonzero(places["kernels"][part.kernel] >= 0)
+    taken: dict[str, Any] = {name: part.take(chosen[name], places) for name, part in table.parts.items()}
+    return replace(table, **taken)
+
+
+def _places(rows: Index, count: int) -> Index:
+    """Return the position of each of `count` rows among those that are chosen, -1 where it is not."""
+    places = np.full(count, -1, dtype=np.int64)
+    places[rows] = np.arange(len(rows))
+    return places
+
+
+def _digest(part: KernelParts, kernels: int) -> NDArray[np.uint64]:
+    """Return a number for each kernel that is equal where its rows are, in any order."""
+    digests = np.zeros(kernels, dtype=np.uint64)
+    if len(part):
+        _, kind_of_row = np.unique(np.stack(part.values, axis=1), axis=0, return_inverse=True)
+        drawn = np.random.default_rng(0).integers(1, 2**63, size=len(part), dtype=np.uint64)
+        np.add.at(digests, part.kernel, drawn[kind_of_row.ravel()])
+    return digests

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from roofline.calibration.columns import merge_equal_kernels
 from roofline.calibration.measured.types import SavedGraph
 from roofline.errors import RooflineError
 from roofline.files import atomic
@@ -19,7 +18,7 @@ from roofline.graph.serial import load_graph
 from roofline.measure.timm_graphs import TimmNetwork, trace
 from roofline.passes.pipeline import Policy
 from roofline.simulate.lowering import lower_graph
-from roofline.simulate.table import KernelTable
+from roofline.simulate.table import KernelTable, merge_equal_kernels
 
 #: whose versions decide how a traced graph looks, beside our own code
 LIBRARIES = ("torch", "timm")
