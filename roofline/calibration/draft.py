@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from roofline.calibration.measured.folders import own_name
-from roofline.device.spec import LOCAL_BYTES_PER_CLOCK
+from roofline.device.silicon import LOCAL_BYTES_PER_CLOCK
 from roofline.errors import InputError
 from roofline.graph.serial import load_graph
 from roofline.measure.facts import PIPES, Facts

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any, TypeVar
 
-from roofline.device.spec import Device, MatrixRate, MemoryLevel
+from roofline.device.silicon import MatrixRate, MemoryLevel, Silicon
 from roofline.errors import InputError
 
+D = TypeVar("D", bound=Silicon)
 
-def set_field(device: Device, name: str, value: float, factor: float) -> Device:
+
+def set_field(device: D, name: str, value: float, factor: float) -> D:
     """Return the device with one field of `device_fields` set, `factor` times what it was, and all that follows.
 
     Raises
@@ -22,7 +25,8 @@ def set_field(device: Device, name: str, value: float, factor: float) -> Device:
     if part.startswith("matrix.rates."):
         return _rates(device, factor, factor, only=part.removeprefix("matrix.rates."))
     if name in STEPS:
-        return STEPS[name](device, value, factor)
+        stepped: D = STEPS[name](device, value, factor)
+        return stepped
     if not part:
         return replace(device, **{attribute: value})  # type: ignore[arg-type]
     return _memory(device, part, attribute, value)
@@ -40,7 +44,7 @@ def label_of(level: MemoryLevel) -> str:
     return level.name.lower().replace(" ", "-")
 
 
-def _rates(device: Device, peak: float, macs: float, *, engine: str | None = None, only: str | None = None) -> Device:
+def _rates(device: D, peak: float, macs: float, *, engine: str | None = None, only: str | None = None) -> D:
     """Scale the rates of one engine, or of one dtype."""
 
     def scaled(rate: MatrixRate) -> MatrixRate:
@@ -54,14 +58,14 @@ def _rates(device: Device, peak: float, macs: float, *, engine: str | None = Non
     return replace(device, matrix=replace(device.matrix, rates=rates))
 
 
-def _matrix(field: str, device: Device, value: float, factor: float, *, macs: bool = False) -> Device:
+def _matrix(field: str, device: D, value: float, factor: float, *, macs: bool = False) -> D:
     """Set a field of the matrix units and the peak in proportion; with `macs` also what a unit does per clock."""
     kept: float = value if field == "clock_hz" else int(value)
     device = replace(device, matrix=replace(device.matrix, **{field: kept}))  # type: ignore[arg-type]
     return _rates(device, factor, factor if macs else 1.0, engine="matrix")
 
 
-def _vector(field: str, device: Device, value: float, factor: float, *, macs: bool = False) -> Device:
+def _vector(field: str, device: D, value: float, factor: float, *, macs: bool = False) -> D:
     """Set a field of the vector units and the peak in proportion; with `macs` also what a unit does per clock."""
     kept: float = int(value) if field == "units" else value
     peak = device.vector.peak_flops_per_s * factor
@@ -69,7 +73,7 @@ def _vector(field: str, device: Device, value: float, factor: float, *, macs: bo
     return _rates(device, factor, factor if macs else 1.0, engine="vector")
 
 
-def _levels(device: Device, factor: float, *scopes: str) -> Device:
+def _levels(device: D, factor: float, *scopes: str) -> D:
     """Scale what each core or unit has of its own."""
     memory = tuple(
         replace(
@@ -84,12 +88,12 @@ def _levels(device: Device, factor: float, *scopes: str) -> Device:
     return replace(device, memory=memory)
 
 
-def _cores(device: Device, value: float, factor: float) -> Device:
+def _cores(device: D, value: float, factor: float) -> D:
     vector = replace(device.vector, peak_flops_per_s=device.vector.peak_flops_per_s * factor)
     return _levels(_rates(replace(device, cores=int(value), vector=vector), factor, 1.0), factor, "core", "unit")
 
 
-def _clock(device: Device, value: float, factor: float) -> Device:
+def _clock(device: D, value: float, factor: float) -> D:
     """Set the clock of the chip, and of the engines and memories that run on it."""
     shared = [e for e in ("matrix", "vector") if getattr(device, e).clock_hz == device.clock_hz]
     per_clock = {q.path.split(".")[1] for q in device.quantities if q.unit == "B/clk"}
@@ -103,7 +107,7 @@ def _clock(device: Device, value: float, factor: float) -> Device:
     return replace(device, memory=memory)
 
 
-def _processors(device: Device, value: float, factor: float, *, engine: str) -> Device:
+def _processors(device: D, value: float, factor: float, *, engine: str) -> D:
     """Set the number of units of an engine: on a GPU or CPU the same processors hold both."""
     both = device.kind != "tpu" and device.matrix.units == device.vector.units
     if both or engine == "vector":
@@ -111,11 +115,11 @@ def _processors(device: Device, value: float, factor: float, *, engine: str) -> 
     return _matrix("units", device, value, factor) if both or engine == "matrix" else device
 
 
-def _transcendental(device: Device, value: float, factor: float) -> Device:
+def _transcendental(device: D, value: float, factor: float) -> D:
     return replace(device, vector=replace(device.vector, transcendental_per_clock=value))
 
 
-STEPS: dict[str, Callable[[Device, float, float], Device]] = {
+STEPS: dict[str, Callable[[Any, float, float], Any]] = {
     "cores": _cores,
     "clock_hz": _clock,
     "matrix.units": partial(_processors, engine="matrix"),
@@ -129,7 +133,7 @@ STEPS: dict[str, Callable[[Device, float, float], Device]] = {
 }
 
 
-def _memory(device: Device, label: str, attribute: str, value: float) -> Device:
+def _memory(device: D, label: str, attribute: str, value: float) -> D:
     level = next(level for level in device.memory if label_of(level) == label)
     if value == 0:
         if level.role == "main":

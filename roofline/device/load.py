@@ -10,7 +10,8 @@ from pathlib import Path
 from roofline import names
 from roofline.device.order import memory_mistakes
 from roofline.device.schema import DeviceFile, MemoryTable
-from roofline.device.spec import Device, MatrixRate, MatrixUnit, MemoryLevel, QuantityRecord, VectorUnit
+from roofline.device.silicon import MatrixRate, MatrixUnit, MemoryLevel, QuantityRecord, VectorUnit
+from roofline.device.spec import Device
 from roofline.errors import InputError, SpecError, nearest
 from roofline.paths import data_files
 from roofline.quantity import Quantity

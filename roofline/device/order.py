@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roofline.device.spec import Device, MemoryLevel
+from roofline.device.silicon import MemoryLevel, Silicon
 
 
-def instances(device: Device, level: MemoryLevel) -> int:
+def instances(device: Silicon, level: MemoryLevel) -> int:
     """Return how many memories of this scope the chip has; ``"unit"`` counts vector units (SMs, CUs)."""
     return {"chip": 1, "core": device.cores, "unit": device.cores * device.vector.units}[level.scope]
 
 
-def memory_mistakes(device: Device) -> Iterator[tuple[str, str]]:
+def memory_mistakes(device: Silicon) -> Iterator[tuple[str, str]]:
     """Yield (number, what is wrong with it) for every memory that is slower or larger than the one before it.
 
     Far to near: the whole chip's bandwidth grows, the capacity that one core or unit can address shrinks. The

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from roofline import quantity
-from roofline.device.spec import Engine, Kind, Role, Scope, Style
+from roofline.device.silicon import Engine, Kind, Role, Scope, Style
 from roofline.dtypes import DTYPES
 from roofline.errors import nearest
 from roofline.quantity import (

@@ -6,13 +6,15 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from roofline.device.derive import label_of, set_field
 from roofline.device.order import instances, memory_mistakes
-from roofline.device.spec import Device, QuantityRecord
+from roofline.device.silicon import QuantityRecord, Silicon
 from roofline.errors import InputError
 from roofline.names import lookup
 
+D = TypeVar("D", bound=Silicon)
 #: what a number may be at all, by the end of its name: wider than anything built or planned, so that only slips of a
 #: unit and sweeps gone astray fall outside
 RANGES = {
@@ -29,7 +31,7 @@ COUNTS = ("cores", "matrix.units", "matrix.rows", "matrix.cols", "vector.units")
 MOST_OF_A_COUNT = 1_000_000
 
 
-def device_fields(device: Device) -> dict[str, float]:
+def device_fields(device: Silicon) -> dict[str, float]:
     """Return every number of a device that can be changed, by dotted name, in SI units and totals of the chip.
 
     Memories go by their own names, in lower case: ``hbm.bandwidth_bytes_per_s``.
@@ -98,7 +100,7 @@ def parse_change(text: str) -> Change:
     return Change(device=match["device"], field=match["field"], operator=match["operator"], value=value)
 
 
-def changed(device: Device, changes: Iterable[Change]) -> Device:
+def changed(device: D, changes: Iterable[Change]) -> D:
     """Return the device with changes applied; those of one field build on each other."""
     fields, wanted = device_fields(device), dict[str, float]()
     for change in changes:
@@ -112,7 +114,7 @@ def changed(device: Device, changes: Iterable[Change]) -> Device:
     return with_overrides(device, wanted)
 
 
-def with_overrides(device: Device, overrides: Mapping[str, float]) -> Device:
+def with_overrides(device: D, overrides: Mapping[str, float]) -> D:
     """Return a hypothetical device: some numbers as given, derived ones following, provenance saying so.
 
     A peak follows from units, array and clock; a cache of each core or unit from their number; what is stated per
@@ -157,7 +159,7 @@ def with_overrides(device: Device, overrides: Mapping[str, float]) -> Device:
 MARK = ", hypothetical variant"
 
 
-def _field(device: Device, name: str) -> str:
+def _field(device: Silicon, name: str) -> str:
     known = {field: field for field in device_fields(device)}
     return lookup(name.removeprefix("memory."), known, f"field of {device.name!r}:")
 
@@ -175,7 +177,7 @@ def _checked(name: str, value: float) -> float:
     return float(value)
 
 
-def _provenance(old: Device, new: Device) -> tuple[QuantityRecord, ...]:
+def _provenance(old: Silicon, new: Silicon) -> tuple[QuantityRecord, ...]:
     """Return the records of a variant, as its file would state them: what changed says what it was, and why."""
     before, after, chosen = _stated(old), _stated(new), {_path(new, name) for name, _ in new.changes}
     records = []
@@ -192,7 +194,7 @@ def _provenance(old: Device, new: Device) -> tuple[QuantityRecord, ...]:
     return tuple(records)
 
 
-def _stated(device: Device) -> dict[str, float]:
+def _stated(device: Silicon) -> dict[str, float]:
     """Return the numbers of a device by their path in a file; those of a memory are of a single one."""
     found = {_path(device, name): value for name, value in device_fields(device).items()}
     found["vector.peak"] = device.vector.peak_flops_per_s
@@ -202,7 +204,7 @@ def _stated(device: Device) -> dict[str, float]:
     return found
 
 
-def _path(device: Device, name: str) -> str:
+def _path(device: Silicon, name: str) -> str:
     """Return where a file states a field."""
     part, _, attribute = name.rpartition(".")
     levels = {label_of(level): f"memory.{level.name}" for level in device.memory}

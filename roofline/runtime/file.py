@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, create_model
 
-from roofline.device.spec import Kind
+from roofline.device.silicon import Kind
 from roofline.families import Family
 from roofline.quantity import SpecFile
 from roofline.runtime.constant import constants_of, tables

@@ -16,7 +16,7 @@ from roofline.text import percent
 from roofline.version import __version__
 
 if TYPE_CHECKING:
-    from roofline.device.spec import QuantityRecord
+    from roofline.device.silicon import QuantityRecord
     from roofline.simulate.report import Report
 
 Rows = list[tuple[str, str, str]]
