@@ -11,9 +11,8 @@ import pytest
 import roofline as rf
 from roofline.errors import InputError
 from roofline.search.accuracy import pairwise, structural
-from roofline.search.accuracy.adapters import FromFunction, FromRegressor, FromTable, one_hot
+from roofline.search.accuracy.adapters import TARGET, FromFunction, FromRegressor, FromTable, one_hot, read_table
 from roofline.search.accuracy.choose import accuracy_oracle
-from roofline.search.accuracy.fit import TARGET, read_table
 from roofline.search.accuracy.linear import half_widths, ridge
 from roofline.search.accuracy.pairwise import PairwiseRidge
 from roofline.search.accuracy.protocol import AccuracyOracle, Prediction, checked, written

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import search_studies
 from pages import ROOT, blocks
+from search_studies import rules, same_twin
 
 import roofline as rf
 from roofline.errors import InputError
-from roofline.search import studies
 from roofline.search.oracle import Oracle
-from roofline.search.studies import BASE, best_of, gain_kept, rules, same_twin
+from roofline.search.studies import BASE, BATCH, best_of, gain_kept, transfer, transfer_matrix
 
 SPACE = rf.search_space("efficientnet-x").restricted(
     {"image_size": [224], **{f"s{i}_repeats": [2, 3] for i in range(3, 6)}}
@@ -79,11 +80,11 @@ def test_rules_by_hand() -> None:
 
 
 def test_what_the_studies_print_is_what_they_found(capsys: pytest.CaptureFixture[str]) -> None:
-    found = studies.rediscovery("tpu-v3", 1, evaluations=400)
+    found = search_studies.rediscovery("tpu-v3", 1, evaluations=400)
     (winner,) = found["winners"]
-    studies._print_rediscovery(found)
+    search_studies._print_rediscovery(found)
     said = capsys.readouterr().out
-    assert f"tpu-v3, xla_tpu, batch {studies.BATCH}, 1 seeds" in said
+    assert f"tpu-v3, xla_tpu, batch {BATCH}, 1 seeds" in said
     assert f"faster than EfficientNet-B0: {winner.speedup[0]:.2f}x to {winner.speedup[0]:.2f}x" in said
     assert f"MACs {winner.macs / winner.base_macs:.2f} x EfficientNet-B0's" in said
     assert all(f"- {rule}: {count} of 1" in said for rule, count in found["rules"].items())
@@ -93,14 +94,14 @@ def test_what_the_studies_print_is_what_they_found(capsys: pytest.CaptureFixture
 
 
 def test_winners_on_each_others_platforms() -> None:
-    names, speedup = studies.transfer(["tpu-v3", "v100"], evaluations=400)
+    names, speedup = transfer(["tpu-v3", "v100"], evaluations=400)
     assert names == ("tpu-v3", "v100", "few MACs") and speedup.shape == (3, 2)
-    assert np.diag(studies.gain_kept(speedup)).tolist() == [1.0, 1.0]
-    frame = studies.transfer_matrix(["tpu-v3", "v100"], evaluations=400)
+    assert np.diag(gain_kept(speedup)).tolist() == [1.0, 1.0]
+    frame = transfer_matrix(["tpu-v3", "v100"], evaluations=400)
     assert frame.to_numpy().tolist() == speedup.tolist() and list(frame.index) == list(names)
 
 
 def test_the_studies_as_a_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert studies.main(["many"]) == 2 and "usage" in capsys.readouterr().err
+    assert search_studies.main(["many"]) == 2 and "usage" in capsys.readouterr().err
     with pytest.raises(InputError, match="at least one seed"):
-        studies.main(["0"])
+        search_studies.main(["0"])

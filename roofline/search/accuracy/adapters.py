@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roofline.errors import InputError
 from roofline.numeric import Array
@@ -13,6 +17,9 @@ from roofline.search.accuracy.protocol import Prediction, as_genomes
 from roofline.search.genomes import Genomes
 from roofline.search.space import Space
 from roofline.stats import conformal_quantile
+
+#: column of Accel-NASBench's table that holds its accuracy
+TARGET = "val_top1"
 
 
 class FromFunction:
@@ -132,3 +139,32 @@ class FromTable:
             half_width=np.full(len(rows), self.half_width),
             in_domain=np.ones(len(rows), dtype=bool),
         )
+
+
+def read_table(path: str | Path, space: Space) -> tuple[NDArray[np.int8], dict[str, Array]]:
+    """Return the genomes of a table's rows, and its other columns; cells without a number are NaN.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or a row is no network of the space.
+    """
+    path = Path(path)
+    try:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, EOFError) as error:
+        raise InputError(f"cannot read {str(path)!r}: {error}") from None
+    if not rows:
+        raise InputError(f"{path.name} has no rows")
+    known = {name for choice in space.choices for name in (choice.name, *choice.aliases)}
+    genomes = np.stack([space.encode({k: v for k, v in row.items() if k in known}) for row in rows])
+    others = [name for name in rows[0] if name not in known]
+    return genomes, {name: np.array([_number(row[name]) for row in rows]) for name in others}
+
+
+def _number(text: Any) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return float("nan")

@@ -11,8 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from roofline.errors import InputError, nearest
-from roofline.search.accuracy.adapters import FromFunction, FromTable
-from roofline.search.accuracy.fit import TARGET, read_table
+from roofline.search.accuracy.adapters import TARGET, FromFunction, FromTable, read_table
 from roofline.search.accuracy.pairwise import PairwiseRidge
 from roofline.search.accuracy.protocol import AccuracyOracle
 from roofline.search.accuracy.scores import BASELINES, Score

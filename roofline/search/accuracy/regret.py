@@ -16,7 +16,7 @@ import numpy as np
 from roofline.errors import RooflineError
 from roofline.numeric import Array
 from roofline.search.accuracy import pairwise, structural
-from roofline.search.accuracy.fit import TARGET, read_table
+from roofline.search.accuracy.adapters import TARGET, read_table
 from roofline.search.accuracy.linear import folds, out_of_fold, ridge
 from roofline.search.oracle import Oracle
 from roofline.search.spacefile import search_space
