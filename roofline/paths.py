@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def data_folder(name: str) -> Path:
-    """Return the folder ``hardware_specs``, ``runtimes`` or ``models``.
+    """Return the folder ``hardware_specs``, ``runtimes``, ``models`` or ``spaces``.
 
     Raises
     ------

@@ -115,7 +115,7 @@ def test_the_cost_model_names_every_constant_of_a_runtime() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_name_files_that_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for name in re.findall(r"`((?:roofline|tests|docs|runtimes|models|hardware_specs)/[\w./-]*)`", text):
+    for name in re.findall(r"`((?:roofline|tests|docs|runtimes|models|spaces|hardware_specs)/[\w./-]*)`", text):
         assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 

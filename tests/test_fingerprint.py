@@ -90,7 +90,7 @@ def run(code: str, root: Path, folder: Path, *words: str) -> str:
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("copy")
-    for folder in ("roofline", "hardware_specs", "runtimes", "models"):
+    for folder in ("roofline", "hardware_specs", "runtimes", "models", "spaces"):
         shutil.copytree(ROOT / folder, root / folder)
     return root
 

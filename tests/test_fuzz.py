@@ -40,9 +40,6 @@ WILD = st.sampled_from(
 
 @lru_cache(maxsize=4)
 def texts(folder: str) -> list[str]:
-    if folder == "spaces":
-        home = Path(rf.__file__).parent / "search" / "spaces"
-        return [path.read_text(encoding="utf-8") for path in sorted(home.glob("*.toml"))]
     return [path.read_text(encoding="utf-8") for path in data_files(folder).values()]
 
 

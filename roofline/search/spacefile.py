@@ -9,14 +9,13 @@ from typing import Any
 from pydantic import Field
 
 from roofline.arch.load import model, stage_table
-from roofline.errors import RooflineError, SpecError, UnknownNameError, nearest
+from roofline.errors import RooflineError, SpecError, nearest
 from roofline.names import lookup
+from roofline.paths import data_files
 from roofline.quantity import SpecFile
 from roofline.search.genomes import Choice, Value
 from roofline.search.space import Space
 from roofline.specfile import Stamp, load_spec, stamp
-
-FOLDER = Path(__file__).resolve().parent / "spaces"
 
 
 class OptionEntry(SpecFile):
@@ -61,7 +60,7 @@ def search_spaces() -> list[str]:
     >>> search_spaces()
     ['accel-nasbench', 'efficientnet-x', 'resnet', 'vit']
     """
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return list(data_files("spaces"))
 
 
 def search_space(name: str | Path | Space) -> Space:
@@ -85,11 +84,7 @@ def search_space(name: str | Path | Space) -> Space:
     if text.endswith(".toml"):
         path = Path(text)
         return _load(path, stamp(path))
-    try:
-        known = lookup(text, {n: n for n in search_spaces()}, "search space")
-    except UnknownNameError:
-        raise UnknownNameError(f"unknown search space {text!r}{nearest(text, search_spaces())}") from None
-    path = FOLDER / f"{known}.toml"
+    path = lookup(text, data_files("spaces"), "search space")
     return _load(path, stamp(path))
 
 
