@@ -7,15 +7,15 @@ import sys
 import tempfile
 from typing import Literal
 
+from cold import ColdOracle
 from timer import least
 
 import roofline as rf
 from roofline.search.accuracy.choose import accuracy_oracle
-from roofline.search.cold import ColdOracle
-from roofline.search.evolve import evolve
-from roofline.search.nsga import pymoo_problem
-from roofline.search.objective import Objective
-from roofline.search.oracle import Oracle
+from roofline.search.evolution.evolve import evolve
+from roofline.search.evolution.nsga import pymoo_problem
+from roofline.search.evolution.objective import Objective
+from roofline.search.oracle.latency import Oracle
 
 WARM, COLD, EACH, LOOP = 1_000_000, 100_000, 10_000, 100
 #: candidates a second that are wanted

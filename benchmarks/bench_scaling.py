@@ -10,9 +10,9 @@ import time
 from timer import least
 
 from roofline.arch.load import model
-from roofline.search.scaling import compound_scale
-from roofline.search.scaling_grid import scaling_grid
-from roofline.search.scaling_space import Limits
+from roofline.search.scaling.compound import compound_scale
+from roofline.search.scaling.forms import Limits
+from roofline.search.scaling.grid import scaling_grid
 
 #: points a second, table and all, and seconds of a family B1 to B7
 WANTED_PER_S, WANTED_S = 50_000, 10.0

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from roofline.search.accuracy.pairwise import PairwiseRidge
-from roofline.search.objective import Evaluation, Objective
-from roofline.search.oracle import Oracle
-from roofline.search.result import SearchResult
+from roofline.search.evolution.objective import Evaluation, Objective
+from roofline.search.evolution.result import SearchResult
+from roofline.search.oracle.latency import Oracle
 
 ORACLE = Oracle("accel-nasbench", "tpu-v3", batch=128)
 SPACE = ORACLE.space

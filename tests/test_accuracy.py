@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from regret import main as regret_command
+from regret import random_regret, regrets, study
 
 import roofline as rf
 from roofline.errors import InputError
@@ -16,12 +18,10 @@ from roofline.search.accuracy.choose import accuracy_oracle
 from roofline.search.accuracy.linear import half_widths, ridge
 from roofline.search.accuracy.pairwise import PairwiseRidge
 from roofline.search.accuracy.protocol import AccuracyOracle, Prediction, checked, written
-from roofline.search.accuracy.regret import main as regret_command
-from roofline.search.accuracy.regret import random_regret, regrets, study
 from roofline.search.accuracy.scores import Score
 from roofline.search.accuracy.structural import Structural
-from roofline.search.objective import Objective
-from roofline.search.oracle import Oracle
+from roofline.search.evolution.objective import Objective
+from roofline.search.oracle.latency import Oracle
 from roofline.stats import kendall_tau
 
 SPACE = rf.search_space("accel-nasbench")

@@ -15,12 +15,12 @@ from searching import OBJECTIVE, ORACLE, RIDGE, SMALL, SPACE, same
 import roofline as rf
 from roofline.errors import InputError
 from roofline.search.accuracy.adapters import FromFunction
-from roofline.search.evolve import evolve
-from roofline.search.objective import INFEASIBLE, Evaluation, Objective
-from roofline.search.oracle import Oracle
-from roofline.search.pareto import hypervolume, objectives, tie_groups, update
-from roofline.search.result import winners
-from roofline.search.save import save
+from roofline.search.evolution.evolve import evolve
+from roofline.search.evolution.objective import INFEASIBLE, Evaluation, Objective
+from roofline.search.evolution.pareto import hypervolume, objectives, tie_groups, update
+from roofline.search.evolution.result import winners
+from roofline.search.evolution.save import save
+from roofline.search.oracle.latency import Oracle
 from roofline.stats import front
 
 # the algorithm ------------------------------------------------------------------------

@@ -18,9 +18,9 @@ import pytest
 from searching import OBJECTIVE, ORACLE, RIDGE, SMALL, SPACE, same
 
 from roofline.errors import InputError
-from roofline.search.evolve import evolve
-from roofline.search.history import History
-from roofline.search.objective import Objective
+from roofline.search.evolution.evolve import evolve
+from roofline.search.evolution.history import History
+from roofline.search.evolution.objective import Objective
 
 
 def test_a_history_goes_on_to_the_same_result(tmp_path: Path) -> None:

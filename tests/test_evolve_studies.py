@@ -12,8 +12,8 @@ from search_studies import rules, same_twin
 
 import roofline as rf
 from roofline.errors import InputError
-from roofline.search.oracle import Oracle
-from roofline.search.studies import BASE, BATCH, best_of, gain_kept, transfer, transfer_matrix
+from roofline.search.evolution.transfer import BASE, BATCH, best_of, gain_kept, transfer, transfer_matrix
+from roofline.search.oracle.latency import Oracle
 
 SPACE = rf.search_space("efficientnet-x").restricted(
     {"image_size": [224], **{f"s{i}_repeats": [2, 3] for i in range(3, 6)}}

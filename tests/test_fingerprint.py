@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from roofline.fingerprint import _data, _imported, closure, code_hash, code_of, versions
-from roofline.search.aging import Aging
+from roofline.search.evolution.aging import Aging
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "roofline"
@@ -30,7 +30,7 @@ from roofline.cli.programs import Source
 from roofline.cluster.plan import Plan
 from roofline.cluster.store import _about
 from roofline.measure.timm_graphs import TimmNetwork, trace
-from roofline.search.oracle import Oracle
+from roofline.search.oracle.latency import Oracle
 
 def kept(module):
     source = GraphSource(Path(module))
@@ -74,7 +74,7 @@ REFUSING = {
     "frontends/jax/control.py": {"jax"},
     "simulate/intervals.toml": {"sweep"},  # data
     "plot/bars.py": {"sweep"},  # reports can draw themselves
-    "search/pareto.py": set(),
+    "search/evolution/pareto.py": set(),
     "serve/app.py": set(),
 }
 
@@ -139,7 +139,7 @@ LOADED = "\nimport sys; print(*(name for name in sys.modules if name.startswith(
 @pytest.mark.parametrize(
     ("entry", "work"),
     [
-        ("roofline.search.oracle", "import roofline as rf; rf.Oracle('resnet', ['tpu-v3', 'v100']).build()"),
+        ("roofline.search.oracle.latency", "import roofline as rf; rf.Oracle('resnet', ['tpu-v3', 'v100']).build()"),
         ("roofline.frontends.torch", TORCH),
         ("roofline.frontends.jax", JAX),
         ("roofline.frontends.onnx", ONNX),
@@ -201,7 +201,7 @@ def test_code_of_values() -> None:
     class Own:
         """Somebody's own."""
 
-    assert code_of(Aging(), Own()) == code_of(Aging()) == code_hash("roofline.search.aging")
+    assert code_of(Aging(), Own()) == code_of(Aging()) == code_hash("roofline.search.evolution.aging")
 
 
 def test_versions_leave_out_what_is_not_installed() -> None:

@@ -18,8 +18,8 @@ from searching import OBJECTIVE, SMALL, SPACE
 
 import roofline as rf
 from roofline.paths import data_files
-from roofline.search.evolve import evolve
-from roofline.search.spacefile import search_space
+from roofline.search.evolution.evolve import evolve
+from roofline.search.space.load import search_space
 
 LOADERS: dict[str, Callable[[str], object]] = {
     "hardware_specs": lambda path: rf.simulate("resnet-18", rf.device(path)),

@@ -19,8 +19,8 @@ from searching import OBJECTIVE, SPACE, same
 
 from roofline.cluster.islands import evolve_islands, migrate
 from roofline.errors import InputError
-from roofline.search.aging import Aging
-from roofline.search.result import SearchResult
+from roofline.search.evolution.aging import Aging
+from roofline.search.evolution.result import SearchResult
 
 KNOBS: dict[str, Any] = {
     "islands": 3, "evaluations": 2000, "epoch": 200, "seed": 5, "population": 64, "batch": 16, "baselines": False,
@@ -42,7 +42,7 @@ def test_workers_change_nothing() -> None:
 
 
 def test_one_island_without_migration_is_the_plain_search() -> None:
-    from roofline.search.evolve import evolve
+    from roofline.search.evolution.evolve import evolve
 
     seed = int(np.random.SeedSequence(5).generate_state(1, dtype=np.uint64)[0])
     one = search(islands=1, migrants=0, epoch=1024)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cold import ColdOracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,11 +19,10 @@ import roofline as rf
 from roofline.arch.block import out_ports
 from roofline.arch.build import instances
 from roofline.errors import InputError, RooflineError
-from roofline.search import lut
-from roofline.search.cold import ColdOracle
-from roofline.search.oracle import Oracle
-from roofline.search.segments import lay_out
-from roofline.search.space import Space
+from roofline.search.oracle import lut
+from roofline.search.oracle.latency import Oracle
+from roofline.search.oracle.segments import lay_out
+from roofline.search.space.spec import Space
 
 #: device -> runtime, precision: one and two cores, systolic and not, fused and op by op, casts that follow the ops
 CASES: list[tuple[str, str | None, str | None]] = [
@@ -171,7 +171,7 @@ def test_tables_are_saved_and_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     oracle = Oracle("accel-nasbench", ["tpu-v3", "v100"], batch=8)
     path = oracle.save(tmp_path / "t.npz")
     other = Oracle("accel-nasbench", ["tpu-v3", "v100"], batch=8).load(path)
-    monkeypatch.setattr("roofline.search.oracle.lay_out", None)  # nothing is built again
+    monkeypatch.setattr("roofline.search.oracle.latency.lay_out", None)  # nothing is built again
     genomes = oracle.space.sample(100)
     np.testing.assert_array_equal(other.latency_s(genomes), oracle.latency_s(genomes))
     np.testing.assert_array_equal(other.peak_memory_bytes(genomes), oracle.peak_memory_bytes(genomes))
@@ -194,7 +194,7 @@ def test_stale_tables_are_refused(tmp_path: Path, space: str, device: str, optio
 
 def test_tables_of_another_version_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Oracle("accel-nasbench", "tpu-v3").save(tmp_path / "t.npz")
-    monkeypatch.setattr("roofline.search.oracle.code_hash", lambda *modules: "0.0.0")
+    monkeypatch.setattr("roofline.search.oracle.latency.code_hash", lambda *modules: "0.0.0")
     with pytest.raises(InputError, match="another version"):
         Oracle("accel-nasbench", "tpu-v3").load(path)
 

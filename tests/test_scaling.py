@@ -15,12 +15,12 @@ import pytest
 import roofline as rf
 from roofline.errors import InputError, UnknownNameError
 from roofline.numeric import Array
-from roofline.search.scaling import compound_scale
-from roofline.search.scaling_family import ScaledFamily
-from roofline.search.scaling_grid import Grid, scaling_grid
-from roofline.search.scaling_pick import Pick
-from roofline.search.scaling_space import Limits
-from roofline.search.scaling_targets import networks
+from roofline.search.scaling.compound import compound_scale
+from roofline.search.scaling.family import ScaledFamily
+from roofline.search.scaling.forms import Limits
+from roofline.search.scaling.grid import Grid, scaling_grid
+from roofline.search.scaling.pick import Pick
+from roofline.search.scaling.targets import networks
 
 NEAR = Limits(depth=(1, 2), width=(1, 1.5), resolution=(1, 1.5), width_step=0.1, resolution_step=16)
 TINY = Limits(depth=(1, 1.5), width=(1, 1.4), resolution=(1, 1.15), width_step=0.2, resolution_step=16)

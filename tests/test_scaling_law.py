@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import fit_scaling_law
 import numpy as np
 import pytest
 from measured_files import real
 
 import roofline as rf
 from roofline.errors import InputError
-from roofline.search.accuracy import fit_scaling
 from roofline.search.accuracy.scaling_law import ASSUMED_TOP1, LAWS, base_of, error, scaling_law, scaling_laws
 
 HEAD = "family,width,depth,res,top1,recipe,note\n"
@@ -62,9 +62,9 @@ def made_up(folder: Path) -> Path:
 
 
 def test_a_fit_finds_the_law_that_made_its_data(tmp_path: Path) -> None:
-    rows = fit_scaling.read_grids(made_up(tmp_path))
+    rows = fit_scaling_law.read_grids(made_up(tmp_path))
     assert len(rows.error) == 21  # three bases are known, one row is only quantised
-    found = fit_scaling.calibration(rows)
+    found = fit_scaling_law.calibration(rows)
     assert found["floor"] == pytest.approx(10, abs=0.05) and found["left_out_rmse"] < 0.05
     np.testing.assert_allclose(found["exponents"], 1, atol=0.02)
     np.testing.assert_allclose(found["shares"], 1 / 3, atol=0.01)
@@ -83,12 +83,12 @@ def test_files_that_are_no_grids(text: str, message: str, tmp_path: Path) -> Non
     path = tmp_path / "grids.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
-        fit_scaling.read_grids(path)
-    assert fit_scaling.main([str(path)]) == 2
+        fit_scaling_law.read_grids(path)
+    assert fit_scaling_law.main([str(path)]) == 2
 
 
 def test_the_command_fits_what_is_shipped(tmp_path: Path) -> None:
-    assert fit_scaling.main([str(real("accuracy/scaling_grids.csv")), str(tmp_path / "laws.json")]) == 0
+    assert fit_scaling_law.main([str(real("accuracy/scaling_grids.csv")), str(tmp_path / "laws.json")]) == 0
     shipped, found = json.loads(LAWS.read_text()), json.loads((tmp_path / "laws.json").read_text())
     assert set(found) == set(scaling_laws())
     for name, law in shipped.items():

@@ -20,8 +20,8 @@ from scaling_families import DEVICES, LACS, beside_flops, family, names, plain, 
 from roofline.cli import main as roofline
 from roofline.numeric import Array
 from roofline.search.accuracy.scaling_law import DIMENSIONS, scaling_laws
-from roofline.search.scaling_family import Answer, ScaledBy, ScaledFamily
-from roofline.search.scaling_pick import Triple, cheapest
+from roofline.search.scaling.family import Answer, ScaledBy, ScaledFamily
+from roofline.search.scaling.pick import Triple, cheapest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scaling.md"

@@ -9,11 +9,11 @@ from typing import Any
 from roofline.arch.load import model
 from roofline.arch.spec import Arch
 from roofline.numeric import Array
-from roofline.search.scaling import compound_scale
-from roofline.search.scaling_family import ScaledBy, ScaledFamily
-from roofline.search.scaling_pick import cheapest
-from roofline.search.scaling_series import Series
-from roofline.search.scaling_space import Limits
+from roofline.search.scaling.compound import compound_scale
+from roofline.search.scaling.family import ScaledBy, ScaledFamily
+from roofline.search.scaling.forms import Limits
+from roofline.search.scaling.pick import cheapest
+from roofline.search.scaling.series import Series
 
 DEVICES = {"tpu-v3": "TPU v3", "v100": "V100"}
 LACS = {"tpu-v3": "x-tpu", "v100": "x-gpu"}

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from roofline.arch.load import model
 from roofline.errors import InputError
-from roofline.search.oracle import Oracle
-from roofline.search.space import Space
-from roofline.search.spacefile import search_space
-from roofline.search.studies import BASE, BATCH, EVALUATIONS, Winner, best_of, gain_kept, transfer
+from roofline.search.evolution.transfer import BASE, BATCH, EVALUATIONS, Winner, best_of, gain_kept, transfer
+from roofline.search.oracle.latency import Oracle
+from roofline.search.space.load import search_space
+from roofline.search.space.spec import Space
 
 STAGES = ("s0", "s1", "s2", "s3", "s4", "s5", "s6")
 #: stages before the grid shrinks below 28 positions a side

@@ -43,8 +43,8 @@ def command(
     CSV and JSON have a row for each, YAML the keys of Once-for-All's tables; .npz is what the oracle loads.
     """
     output.check_suffix(file, SUFFIXES, force=force)
-    from roofline.search.lut import write
-    from roofline.search.oracle import Oracle
+    from roofline.search.oracle.latency import Oracle
+    from roofline.search.oracle.lut import write
 
     oracle = Oracle(
         space, device, batch=batch, dtype=dtype, runtime=runtime, image_size=image_size, cores=cores, layout=layout

@@ -28,7 +28,7 @@ from roofline.files import finite, json_text
 from roofline.text import significant
 
 if TYPE_CHECKING:
-    from roofline.search.scaling_family import Answer, ScaledFamily
+    from roofline.search.scaling.family import Answer, ScaledFamily
 
 
 class Objective(StrEnum):
@@ -81,8 +81,8 @@ def command(
     table, architecture files of the members, and plots.
     """
     from roofline.search.accuracy.choose import load_function
-    from roofline.search.scaling import TIE_PP, compound_scale
-    from roofline.search.scaling_space import Limits
+    from roofline.search.scaling.compound import TIE_PP, compound_scale
+    from roofline.search.scaling.forms import Limits
 
     devices = words(device)
     if not devices:
@@ -134,7 +134,7 @@ def _numbers(text: str, option: str) -> list[float]:
 
 
 def _print(family: ScaledFamily, form: Format) -> None:
-    from roofline.search.scaling_family import left_out
+    from roofline.search.scaling.family import left_out
 
     if form is Format.json:
         sys.stdout.write(json_text(finite(family.summary())))

@@ -17,7 +17,7 @@ from roofline.files import finite, json_text
 from roofline.text import significant
 
 if TYPE_CHECKING:
-    from roofline.search.result import SearchResult
+    from roofline.search.evolution.result import SearchResult
 
 INTERRUPTED = 130
 
@@ -97,9 +97,9 @@ def command(
     Pareto table, architecture files of the winners, and plots.
     """
     from roofline.search.accuracy.choose import accuracy_oracle
-    from roofline.search.evolve import evolve
-    from roofline.search.objective import Objective
-    from roofline.search.oracle import Oracle
+    from roofline.search.evolution.evolve import evolve
+    from roofline.search.evolution.objective import Objective
+    from roofline.search.oracle.latency import Oracle
 
     devices = words(device)
     if not devices:
@@ -136,7 +136,7 @@ def command(
                 progress=show and (lambda states, seconds: show(_together(states), seconds)), **common,
             )  # fmt: skip
     if folder is not None:
-        from roofline.search.save import save
+        from roofline.search.evolution.save import save
 
         save(result, folder)
     _print(result, form)
@@ -214,7 +214,7 @@ class _Bar:
 
 
 def _print(result: SearchResult, form: Format) -> None:
-    from roofline.search.result import figure, rows, summary, winners
+    from roofline.search.evolution.result import figure, rows, summary, winners
 
     if form is Format.json:
         sys.stdout.write(json_text(finite(summary(result))))

@@ -20,14 +20,14 @@ from roofline.cluster.executors import lost
 from roofline.errors import InputError, RooflineError
 from roofline.fingerprint import code_of
 from roofline.numeric import whole_number
-from roofline.search.aging import State
-from roofline.search.database import Database, clear, transaction
-from roofline.search.evolve import Method, check_start, engine_of, finished
-from roofline.search.objective import Evaluation, Objective
-from roofline.search.pareto import update
-from roofline.search.result import SearchResult
-from roofline.search.space import Space
-from roofline.search.states import COLUMNS, pack, unpack
+from roofline.search.evolution.aging import State
+from roofline.search.evolution.database import Database, clear, transaction
+from roofline.search.evolution.evolve import Method, check_start, engine_of, finished
+from roofline.search.evolution.objective import Evaluation, Objective
+from roofline.search.evolution.pareto import update
+from roofline.search.evolution.result import SearchResult
+from roofline.search.evolution.states import COLUMNS, pack, unpack
+from roofline.search.space.spec import Space
 
 FILE, FORMAT = "islands.sqlite", 1
 TABLES = f"""

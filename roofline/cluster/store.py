@@ -15,7 +15,7 @@ from roofline.cluster.work import Row, columns_of
 from roofline.errors import InputError
 from roofline.files import atomic
 from roofline.fingerprint import code_hash
-from roofline.search.database import exclusive, transaction
+from roofline.search.evolution.database import exclusive, transaction
 from roofline.version import __version__
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from roofline.numeric import Array
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.load import runtimes
 from roofline.runtime.spec import Runtime
-from roofline.search.oracle import Oracle
-from roofline.search.spacefile import search_space, search_spaces
+from roofline.search.oracle.latency import Oracle
+from roofline.search.space.load import search_space, search_spaces
 from roofline.serve.limits import Limits
 from roofline.serve.schemas import OracleOptions, Simulation
 from roofline.simulate.report import Report

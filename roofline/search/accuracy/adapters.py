@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from roofline.errors import InputError
 from roofline.numeric import Array
 from roofline.search.accuracy.protocol import Prediction, as_genomes
-from roofline.search.genomes import Genomes
-from roofline.search.space import Space
+from roofline.search.space.genomes import Genomes
+from roofline.search.space.spec import Space
 from roofline.stats import conformal_quantile
 
 #: column of Accel-NASBench's table that holds its accuracy
@@ -27,7 +27,7 @@ class FromFunction:
 
     Examples
     --------
-    >>> from roofline.search.spacefile import search_space
+    >>> from roofline.search.space.load import search_space
     >>> oracle = FromFunction(search_space("vit"), lambda genomes: genomes.sum(axis=1), name="mine")
     >>> oracle.predict(oracle.space.sample(2)).mean.shape
     (2,)

@@ -16,7 +16,7 @@ from roofline.search.accuracy.pairwise import PairwiseRidge
 from roofline.search.accuracy.protocol import AccuracyOracle
 from roofline.search.accuracy.scores import BASELINES, Score
 from roofline.search.accuracy.structural import Structural
-from roofline.search.oracle import Oracle
+from roofline.search.oracle.latency import Oracle
 
 WORDS = ("auto", "pairwise", "structural", *BASELINES)
 #: columns of a user's table that may hold the accuracy

@@ -19,10 +19,10 @@ from roofline.errors import InputError
 from roofline.numeric import Array
 from roofline.search.accuracy.linear import COVERAGES, folds, half_widths, out_of_fold, ridge
 from roofline.search.accuracy.protocol import Prediction, as_genomes
-from roofline.search.genomes import Genomes
-from roofline.search.space import Space
-from roofline.search.spacefile import search_space
-from roofline.search.tables import StageTable, gather
+from roofline.search.oracle.tables import StageTable, gather
+from roofline.search.space.genomes import Genomes
+from roofline.search.space.load import search_space
+from roofline.search.space.spec import Space
 from roofline.stats import kendall_tau
 
 DATA = Path(__file__).resolve().parent / "data"

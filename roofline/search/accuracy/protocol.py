@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from roofline.arch.spec import Arch
 from roofline.errors import InputError, RooflineError
 from roofline.numeric import Array
-from roofline.search.genomes import Genomes
-from roofline.search.space import Space
+from roofline.search.space.genomes import Genomes
+from roofline.search.space.spec import Space
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,7 +5,7 @@
 d, w and r are multiples of the base network's depth, width and resolution, errors are top-1 errors in percent, and e0
 is what no scaling takes away. A product of powers would not do: at a fixed cost its optimum lies in a corner.
 
-Some coefficients per calibration lie in ``data/scaling_laws.json``; `roofline.search.accuracy.fit_scaling` fits them.
+Some coefficients per calibration lie in ``data/scaling_laws.json``; ``tools/fit_scaling_law.py`` fits them.
 """
 
 from __future__ import annotations

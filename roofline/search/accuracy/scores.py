@@ -8,7 +8,7 @@ import numpy as np
 
 from roofline.errors import InputError, nearest
 from roofline.search.accuracy.protocol import Prediction, as_genomes
-from roofline.search.oracle import Oracle
+from roofline.search.oracle.latency import Oracle
 
 BASELINES = ("params", "macs", "entropy")
 

@@ -18,9 +18,9 @@ from roofline.errors import InputError
 from roofline.numeric import Array
 from roofline.search.accuracy.linear import COVERAGES, folds, half_widths, out_of_fold, ridge
 from roofline.search.accuracy.protocol import Prediction, as_genomes
-from roofline.search.genomes import Genomes
-from roofline.search.oracle import Oracle
-from roofline.search.space import Space
+from roofline.search.oracle.latency import Oracle
+from roofline.search.space.genomes import Genomes
+from roofline.search.space.spec import Space
 from roofline.stats import kendall_tau
 
 DATA = Path(__file__).resolve().parent / "data"

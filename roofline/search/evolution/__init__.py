@@ -1,0 +1,1 @@
+"""Searching a space: objectives, evolution and its history, fronts, results."""

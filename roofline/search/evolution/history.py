@@ -1,0 +1,102 @@
+"""The history of a search: SQLite, one transaction per generation, from which a killed search goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from roofline.errors import InputError
+from roofline.search.evolution.aging import State
+from roofline.search.evolution.database import Database, clear, transaction
+from roofline.search.evolution.objective import Evaluation
+from roofline.search.evolution.states import COLUMNS, pack, unpack
+from roofline.search.space.spec import Space
+
+FILE = "history.sqlite"
+FORMAT = 2
+TABLES = f"""
+create table if not exists generations (
+    generation integer primary key, evaluations integer, best_genome text, best_fitness real, best_accuracy real,
+    best_half_width real, best_latency_s real, archive_size integer);
+create table if not exists state (id integer primary key check (id = 0), {COLUMNS});
+create table if not exists evaluations (
+    generation integer, genome text, accuracy real, half_width real, in_domain integer, violation real, fitness real,
+    latency_s text);
+"""
+Keep = Literal["generations", "all"]
+
+
+class History(Database):
+    """A history in a folder; see `Database`.
+
+    Parameters
+    ----------
+    keep
+        ``generations``, or ``all``: every evaluation too.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written, another search runs in it, or its history is of another search.
+    """
+
+    def __init__(self, folder: Path, space: Space, about: Mapping[str, Any], keep: Keep = "generations") -> None:
+        if keep not in ("generations", "all"):
+            raise InputError(f"history keeps 'generations' or 'all', got {keep!r}")
+        self.space, self.keep = space, keep
+        super().__init__(folder, FILE, TABLES, {"format": FORMAT, **about})
+
+    def load(self) -> State | None:
+        """Return the state after the last complete generation; None in a new history.
+
+        Raises
+        ------
+        InputError
+            The file was damaged or changed since it was written.
+        """
+        with clear(self.folder, "read"):
+            row = self._db.execute("select numbers, arrays, digest from state").fetchone()
+        return None if row is None else unpack(row, self.space)
+
+    def curve(self) -> list[tuple[int, float]]:
+        """Return (evaluations, best fitness) whenever it rose, as far as the history goes."""
+        found: list[tuple[int, float]] = []
+        with clear(self.folder, "read"):
+            for spent, best in self._db.execute(
+                "select evaluations, best_fitness from generations order by generation"
+            ):
+                if not found or best > found[-1][1]:
+                    found.append((int(spent), float(best)))
+        return found
+
+    def record(self, state: State, children: Evaluation) -> None:
+        """Write one generation, all of it or nothing.
+
+        Raises
+        ------
+        InputError
+            The disk is full, say; what was written before is kept.
+        """
+        best = state.best
+        summary = (
+            state.generation, state.evaluations, self.space.text(best.genomes[0]), float(best.fitness[0]),
+            float(best.accuracy[0]), float(best.half_width[0]), float(best.latency_s[0, 0]),
+            0 if state.archive is None else len(state.archive),
+        )  # fmt: skip
+        with clear(self.folder), transaction(self._db):
+            self._db.execute("insert or replace into state values (0, ?, ?, ?)", pack(state))
+            self._db.execute("insert or replace into generations values (?, ?, ?, ?, ?, ?, ?, ?)", summary)
+            if self.keep == "all":
+                self._db.executemany(
+                    "insert into evaluations values (?, ?, ?, ?, ?, ?, ?, ?)", _rows(self.space, state, children)
+                )
+
+
+def _rows(space: Space, state: State, e: Evaluation) -> Iterator[tuple[Any, ...]]:
+    for i in range(len(e)):
+        yield (
+            state.generation, space.text(e.genomes[i]), float(e.accuracy[i]), float(e.half_width[i]),
+            int(e.in_domain[i]), float(e.violation[i]), float(e.fitness[i]), json.dumps(e.latency_s[i].tolist()),
+        )  # fmt: skip

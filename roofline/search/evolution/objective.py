@@ -1,0 +1,224 @@
+"""What a search wants: a reward, constraints, and how a population is judged by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roofline.errors import InputError, nearest
+from roofline.numeric import Array
+from roofline.search.accuracy.protocol import AccuracyOracle, checked
+from roofline.search.oracle.latency import Oracle
+from roofline.search.space.genomes import Genomes
+from roofline.search.space.spec import Space
+
+#: exponent of MnasNet's soft reward (Tan et al., arXiv 1807.11626; EfficientNet-X uses -0.07 to -0.09)
+EXPONENT = -0.07
+#: of its hard reward: nothing below the target, this above it
+HARD_EXPONENT = -1.0
+#: an infeasible candidate is worth less than any feasible one, and the less the farther off it is
+INFEASIBLE = -1e30
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """A judged population.
+
+    Attributes
+    ----------
+    latency_s
+        (N, D).
+    accuracy, half_width, in_domain
+        See `Prediction`.
+    violation
+        0 where every constraint is met, else the sum of relative excesses.
+    fitness
+        The reward, or what orders infeasible candidates below it.
+    """
+
+    genomes: NDArray[np.int8]
+    latency_s: Array
+    accuracy: Array
+    half_width: Array
+    in_domain: NDArray[np.bool_]
+    violation: Array
+    fitness: Array
+
+    def take(self, rows: Any) -> Evaluation:
+        """Return some of the candidates."""
+        return Evaluation(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+
+    @staticmethod
+    def join(parts: list[Evaluation]) -> Evaluation:
+        """Return populations one after another."""
+        names = Evaluation.__dataclass_fields__
+        return Evaluation(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+
+    def __len__(self) -> int:
+        return len(self.genomes)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Objective:
+    """MnasNet's reward accuracy x (latency / target)^w over all devices, under constraints.
+
+    Parameters
+    ----------
+    oracle, accuracy
+        What answers; both of one space.
+    target_latency_s
+        One for all devices, or device -> target. Without it the reward is the accuracy.
+    exponent, hard
+        w of the soft reward; `hard` instead punishes latencies over the target only, with w = -1.
+    max_latency_s, max_macs, max_params, max_memory_bytes, min_accuracy
+        Constraints; latency and memory may be mappings device -> limit. Multiply-accumulates are of one example.
+    in_domain
+        Refuse candidates that the accuracy oracle knows nothing about (only where it predicts accuracies).
+    minimise
+        Reward the inverse of the latency (geometric mean over devices), of MACs or of parameters instead, with the
+        accuracy as a constraint.
+    """
+
+    oracle: Oracle
+    accuracy: AccuracyOracle
+    target_latency_s: float | Mapping[str, float] | None = None
+    exponent: float = EXPONENT
+    hard: bool = False
+    max_latency_s: float | Mapping[str, float] | None = None
+    max_macs: float | None = None
+    max_params: float | None = None
+    max_memory_bytes: float | Mapping[str, float] | None = None
+    min_accuracy: float | None = None
+    in_domain: bool = True
+    minimise: Literal["latency", "macs", "params"] | None = None
+    _targets: Array | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises
+        ------
+        InputError
+            A limit is not positive, or names a device that the oracle lacks.
+        """
+        space = getattr(self.accuracy, "space", self.space)
+        if space.hash != self.space.hash:
+            raise InputError(f"accuracy oracle is of space {space.name!r}, latency oracle of {self.space.name!r}")
+        if self.minimise not in (None, "latency", "macs", "params"):
+            raise InputError(
+                f"cannot minimise {self.minimise!r}{nearest(str(self.minimise), ['latency', 'macs', 'params'])}"
+            )
+        object.__setattr__(self, "_targets", self._per_device("target_latency_s"))
+        for name in ("max_latency_s", "max_memory_bytes"):
+            self._per_device(name)
+        for name in ("max_macs", "max_params"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} must be positive, got {value!r}")
+
+    @property
+    def space(self) -> Space:
+        """The space that is searched."""
+        return self.oracle.space
+
+    def evaluate(self, genomes: Genomes) -> Evaluation:
+        """Return genomes (N, L) judged.
+
+        Raises
+        ------
+        InputError
+            A genome is no network, or the accuracy oracle returns NaN or the wrong shape.
+        """
+        latency = self.oracle.latency_s(genomes)
+        found = checked(self.accuracy, genomes)
+        violation = np.zeros(len(genomes))
+        for _, values, limit in self.excesses(genomes, latency, found.mean):
+            violation += np.maximum(values / limit - 1.0, 0.0).reshape(len(genomes), -1).sum(axis=1)
+        if self.in_domain and self.accuracy.kind == "accuracy":
+            violation += ~found.in_domain
+        reward = self._reward(genomes, latency, found.mean)
+        return Evaluation(
+            genomes=np.asarray(genomes, dtype=np.int8),
+            latency_s=latency,
+            accuracy=found.mean,
+            half_width=found.half_width,
+            in_domain=found.in_domain,
+            violation=violation,
+            fitness=np.where(violation > 0, INFEASIBLE * (1.0 + violation), reward),
+        )
+
+    def excesses(self, genomes: Genomes, latency: Array, accuracy: Array) -> list[tuple[str, Array, Any]]:
+        """Return (constraint, values, limit) of each constraint; a value over its limit violates it."""
+        found: list[tuple[str, Array, Any]] = []
+        if self.max_latency_s is not None:
+            found.append(("latency [s]", latency, self._per_device("max_latency_s")))
+        if self.max_memory_bytes is not None:
+            memory = self.oracle.peak_memory_bytes(genomes)
+            found.append(("peak memory [bytes]", memory, self._per_device("max_memory_bytes")))
+        wanted = [
+            (n, limit) for n, limit in (("macs", self.max_macs), ("params", self.max_params)) if limit is not None
+        ]
+        if wanted:
+            counts = self.oracle.counts(genomes, [name for name, _ in wanted])
+            found += [(name, counts[name], limit) for name, limit in wanted]
+        if self.min_accuracy is not None:
+            lack = np.maximum(self.min_accuracy - accuracy, 0.0) / max(abs(self.min_accuracy), 1e-12)
+            found.append(("lack of accuracy", 1.0 + lack, 1.0))
+        return found
+
+    def _reward(self, genomes: Genomes, latency: Array, accuracy: Array) -> Array:
+        if self.minimise == "latency":
+            return np.asarray(np.exp(-np.log(latency).mean(axis=1)))
+        if self.minimise is not None:
+            return 1.0 / self.oracle.counts(genomes, (self.minimise,))[self.minimise]
+        if self._targets is None:
+            return accuracy
+        ratio = latency / self._targets
+        factor = np.where(ratio > 1.0, ratio**HARD_EXPONENT, 1.0) if self.hard else ratio**self.exponent
+        return np.asarray(accuracy * np.prod(factor, axis=1))
+
+    def _per_device(self, name: str) -> Array | None:
+        value = getattr(self, name)
+        if value is None:
+            return None
+        devices = self.oracle.devices
+        if isinstance(value, Mapping):
+            for device in value:
+                if device not in devices:
+                    raise InputError(
+                        f"{name} names device {device!r}, which the oracle lacks{nearest(device, devices)}"
+                    )
+            numbers = [float(value.get(device, np.inf)) for device in devices]
+        else:
+            numbers = [float(value)] * len(devices)
+        if not all(number > 0 for number in numbers):
+            raise InputError(f"{name} must be positive, got {value!r}")
+        return np.array(numbers)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the objective: a history of another one is not continued."""
+        names = (
+            "target_latency_s", "exponent", "hard", "max_latency_s", "max_macs", "max_params", "max_memory_bytes",
+            "min_accuracy", "in_domain", "minimise",
+        )  # fmt: skip
+        plain = {n: dict(v) if isinstance(v := getattr(self, n), Mapping) else v for n in names}
+        return plain | {"accuracy": self.accuracy.name, "oracle": self.oracle.hash}
+
+    def closest(self, evaluation: Evaluation) -> str:
+        """Return, of candidates that all violate a constraint, which comes closest and what it violates."""
+        row = int(np.argmin(evaluation.violation))
+        one = evaluation.take([row])
+        parts = []
+        for what, values, limit in self.excesses(one.genomes, one.latency_s, one.accuracy):
+            over = np.ravel(values / limit)
+            if (over > 1.0).any():
+                worst = int(np.argmax(over))
+                bound = np.ravel(np.broadcast_to(limit, np.shape(values)))[worst]
+                parts.append(f"{what} {np.ravel(values)[worst]:.4g} where {bound:.4g} is allowed")
+        if not one.in_domain[0] and self.in_domain and self.accuracy.kind == "accuracy":
+            parts.append("it is out of the accuracy oracle's domain")
+        return f"closest is {self.space.text(one.genomes[0])}: " + "; ".join(parts)

@@ -1,0 +1,128 @@
+"""What a search found, as a value, as rows and as one table; figures are never bare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from roofline.search.accuracy.protocol import written
+from roofline.search.evolution.objective import Evaluation, Objective
+from roofline.search.evolution.pareto import tie_groups
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: winners whose architecture files are written
+WINNERS = 10
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchResult:
+    """What a search found.
+
+    Attributes
+    ----------
+    best
+        The candidate of the highest reward (one row); check `feasible`.
+    archive
+        Feasible candidates that nobody beats in latency and accuracy, fastest first.
+    curve
+        (evaluations, best fitness) whenever it rose.
+    seconds
+        Of this process, baselines apart; 0 evaluations a second where everything was in the history.
+    interrupted
+        Ended before its evaluations were spent; the same call goes on from the history.
+    baselines
+        Name -> best candidate of another search with the same evaluations and objective: ``random``, ``params only``.
+    """
+
+    objective: Objective
+    method: str
+    seed: int
+    best: Evaluation
+    archive: Evaluation | None
+    evaluations: int
+    generations: int
+    seconds: float
+    rate_per_s: float
+    curve: tuple[tuple[int, float], ...]
+    interrupted: bool
+    baselines: Mapping[str, Evaluation] = field(default_factory=dict)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the best candidate meets every constraint."""
+        return bool(self.best.violation[0] <= 0)
+
+    def table(self) -> pd.DataFrame:
+        """Return the best candidate and those of the baselines: accuracy with its error, latencies, counts, genome."""
+        import pandas as pd
+
+        objective, table = self.objective, []
+        for name, candidate in {"best": self.best, **self.baselines}.items():
+            one = rows(objective, candidate)[0]
+            latency = {f"{device} ms": one[f"latency_ms_{device}"] for device in objective.oracle.devices}
+            counts = {"GMACs": one["macs"] / 1e9, "M params": one["params"] / 1e6, "genome": one["genome"]}
+            head = {"search": name, "accuracy": figure(objective, candidate), "feasible": one["feasible"]}
+            table.append(head | latency | counts)
+        return pd.DataFrame(table)
+
+
+def rows(objective: Objective, found: Evaluation) -> list[dict[str, Any]]:
+    """Return one flat row per candidate: genome, accuracy with all that belongs to it, latencies, counts, choices."""
+    space, oracle = objective.space, objective.oracle
+    if not len(found):
+        return []
+    counts = oracle.counts(found.genomes, ("macs", "params"))
+    groups = tie_groups(found.accuracy, found.half_width)
+    result = []
+    for i, genome in enumerate(found.genomes):
+        row: dict[str, Any] = {
+            "genome": space.text(genome), "accuracy": float(found.accuracy[i]),
+            "half_width_90": float(found.half_width[i]), "in_domain": bool(found.in_domain[i]),
+            "tie_group": int(groups[i]), "oracle": objective.accuracy.name, "recipe": objective.accuracy.recipe,
+            "feasible": bool(found.violation[i] <= 0), "macs": float(counts["macs"][i]),
+            "params": float(counts["params"][i]),
+        }  # fmt: skip
+        row |= {f"latency_ms_{device}": float(found.latency_s[i, d] * 1e3) for d, device in enumerate(oracle.devices)}
+        result.append(row | space.mapping(genome))
+    return result
+
+
+def figure(objective: Objective, found: Evaluation, row: int = 0) -> str:
+    """Return the accuracy of a candidate as it may be printed."""
+    accuracy = objective.accuracy
+    return written(
+        float(found.accuracy[row]), float(found.half_width[row]), accuracy.recipe, kind=accuracy.kind,
+        in_domain=bool(found.in_domain[row]),
+    )  # fmt: skip
+
+
+def winners(result: SearchResult, number: int = WINNERS) -> Evaluation:
+    """Return the best candidate, and after it those of the archive with the highest reward, each once."""
+    if result.archive is None:
+        return result.best
+    joined = Evaluation.join([result.best, result.archive.take(np.argsort(-result.archive.fitness, kind="stable"))])
+    first = np.sort(np.unique(joined.genomes, axis=0, return_index=True)[1])
+    return joined.take(first[:number])
+
+
+def summary(result: SearchResult) -> dict[str, Any]:
+    """Return the search as one JSON-able table."""
+    objective = result.objective
+    one = rows(objective, result.best)[0]
+    beside = {
+        name: rows(objective, found)[0] | {"fitness": float(found.fitness[0])}
+        for name, found in result.baselines.items()
+    }
+    return {
+        "space": objective.space.name, "method": result.method, "seed": result.seed,
+        "evaluations": result.evaluations, "generations": result.generations, "seconds": result.seconds,
+        "rate_per_s": result.rate_per_s, "interrupted": result.interrupted, "feasible": result.feasible,
+        "best": one | {"fitness": float(result.best.fitness[0]), "figure": figure(objective, result.best)},
+        "archive": 0 if result.archive is None else len(result.archive), "baselines": beside,
+        "objective": objective.describe(),
+    }  # fmt: skip

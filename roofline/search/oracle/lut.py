@@ -1,0 +1,162 @@
+"""The look-up table of a space on a device, for others' search code: CSV, JSON, or YAML keyed as in Once-for-All.
+
+Latency of a network = program + the larger of the sums of device and of host time over its blocks; on runtimes that do
+not dispatch kernel by kernel, host time is 0 and the table simply adds up.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from roofline.arch.block import Block, Ports
+from roofline.errors import InputError
+from roofline.files import atomic
+from roofline.search.oracle.latency import Oracle
+from roofline.search.oracle.segments import lay_out
+from roofline.search.oracle.tables import time_columns
+from roofline.simulate.evaluate import block_costs, kernel_costs
+from roofline.simulate.setting import Setting
+
+By = Literal["block", "stage"]
+Form = Literal["csv", "json", "yaml"]
+SUFFIXES: dict[str, Form] = {".csv": "csv", ".json": "json", ".yaml": "yaml", ".yml": "yaml"}
+#: what a block's row says besides its shape: column -> field of the costs, factor
+MEASURES = {
+    "device_ms": ("device_s", 1e3), "host_ms": ("host_s", 1e3), "macs": ("macs", 1.0), "params": ("params", 1.0),
+    "traffic_bytes": ("traffic_bytes", 1.0), "weight_bytes": ("weight_bytes", 1.0), "live_bytes": ("live_bytes", 1.0),
+}  # fmt: skip
+
+
+def block_rows(oracle: Oracle) -> list[dict[str, Any]]:
+    """Return one row per distinct block of the space, for the oracle's one device: shapes, fields, time, counts."""
+    target = _only(oracle)
+    layout = lay_out(oracle.space, target.policy, target.core_batch, oracle.image_size)
+    steps = layout.steps
+    rows: dict[int, dict[str, Any]] = {}
+    for group in layout.groups:
+        found = block_costs(group.table, kernel_costs(group.table, target.machine))
+        columns = {name: getattr(found, field) * factor for name, (field, factor) in MEASURES.items()}
+        for i, row in enumerate(group.rows.tolist()):
+            block, port = steps.blocks[row]
+            entered, left = steps.ports[port], steps.ports[steps.out[row]]
+            rows[row] = {
+                "key": key(block, entered, left), "kind": type(block).__name__, "input": shapes(entered),
+                "output": shapes(left), **{name: float(column[i]) for name, column in columns.items()},
+            }  # fmt: skip
+    return _distinct([rows[row] for row in sorted(rows)])
+
+
+def _distinct(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Number the keys of blocks that differ in something no key says (what another block left them, say)."""
+    seen: dict[str, int] = {}
+    for row in rows:
+        name = row["key"]
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            row["key"] = f"{name}-variant:{seen[name]}"
+    return rows
+
+
+def stage_rows(oracle: Oracle) -> Iterator[dict[str, Any]]:
+    """Yield one row per stage and combination of the choices that it hears."""
+    _only(oracle)
+    space = oracle.space
+    device, host = time_columns(0)
+    for table in oracle.tables(0):
+        for entry in np.flatnonzero(~np.isnan(table.columns[device])).tolist():
+            options = np.unravel_index(entry, table.shape) if table.shape else ()
+            chosen = {
+                space.names[g]: space.choices[g].values[int(o)] for g, o in zip(table.genes, options, strict=True)
+            }
+            yield {
+                "stage": table.stages[0], "choices": chosen, "device_ms": table.columns[device][entry] * 1e3,
+                "host_ms": table.columns[host][entry] * 1e3,
+                **{n: float(table.columns[n][entry]) for n in list(MEASURES)[2:]},
+            }  # fmt: skip
+
+
+def shapes(ports: Ports) -> str:
+    """Return the shape of one example as ``112x112x32``; several tensors are joined by ``+``."""
+    return "+".join("x".join(str(int(d)) for d in port.shape[1:]) for port in ports)
+
+
+def key(block: Block, entered: Ports, left: Ports) -> str:
+    """Return a block's key: MBConv blocks as Once-for-All writes them, others with all their fields."""
+    ends = f"input:{shapes(entered)}-output:{shapes(left)}"
+    fields: dict[str, Any] = {f: getattr(block, f) for f in block.__dataclass_fields__}
+    if "expanded" not in fields:
+        return f"{type(block).__name__}-{ends}" + "".join(f"-{f}:{_short(v)}" for f, v in fields.items())
+    name = "fused_conv" if fields["fused"] else "expanded_conv"
+    words: dict[str, Any] = {
+        "expand": fields["expanded"] / max(int(entered[0].shape[-1]) * (4 if fields["with_entry"] else 1), 1),
+        "kernel": fields["kernel"], "stride": fields["stride"], "idskip": fields["skip"], "se": fields["squeeze"],
+        "act": fields["activation"],
+    }  # fmt: skip
+    if fields["with_entry"]:
+        words["space_to_depth"] = 1
+    return f"{name}-{ends}" + "".join(f"-{f}:{_short(v)}" for f, v in words.items())
+
+
+def _short(value: Any) -> str:
+    return str(value) if isinstance(value, str) else f"{float(value):g}"
+
+
+def about(oracle: Oracle) -> dict[str, Any]:
+    """Return what a table is of; times are of a run of `core_batch` examples on each core."""
+    target = _only(oracle)
+    return {
+        "space": oracle.space.name, "device": target.device.name, "runtime": target.machine.runtime.name,
+        "dtype": target.machine.precision.name, "batch": target.batch, "core_batch": target.core_batch,
+        "program_ms": target.machine.runtime.program_s * 1e3, "hash": oracle.hash,
+    }  # fmt: skip
+
+
+def write(oracle: Oracle, path: str | Path, *, by: By = "block") -> int:
+    """Write the table as its suffix says (.csv, .json, .yaml) and return the number of rows.
+
+    Raises
+    ------
+    InputError
+        Another suffix, YAML by stage, several devices, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"cannot write {path.name!r}; allowed: {', '.join(SUFFIXES)}")
+    if by not in ("block", "stage"):
+        raise InputError(f"a table is by 'block' or by 'stage', got {by!r}")
+    form = SUFFIXES[path.suffix.lower()]
+    if form == "yaml" and by == "stage":
+        raise InputError("YAML keys name blocks: use by='block'")
+    rows = block_rows(oracle) if by == "block" else list(stage_rows(oracle))
+    with atomic(path) as temporary:
+        temporary.write_text(text(oracle, rows, form), encoding="utf-8")
+    return len(rows)
+
+
+def text(oracle: Oracle, rows: list[dict[str, Any]], form: Form) -> str:
+    """Return rows in a format."""
+    head = about(oracle)
+    if form == "json":
+        return json.dumps({"schema_version": 1, **head, "rows": rows}, indent=1) + "\n"
+    if form == "csv":
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**r, "choices": json.dumps(r["choices"])} if "choices" in r else r for r in rows)
+        return buffer.getvalue()
+    lines = [f"# {name}: {value}" for name, value in head.items() if name != "hash"]
+    lines += [f"{json.dumps(r['key'])}: {{mean: {r['device_ms']:.9g}, host: {r['host_ms']:.9g}}}" for r in rows]
+    return "\n".join([*lines, f"program: {{mean: {head['program_ms']:.9g}, host: 0}}"]) + "\n"
+
+
+def _only(oracle: Oracle) -> Setting:
+    if len(oracle.targets) != 1:
+        raise InputError(f"a table is of one device, got {', '.join(oracle.devices)}")
+    return oracle.targets[0]

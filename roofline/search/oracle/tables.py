@@ -1,0 +1,163 @@
+"""The look-up tables of a space on its devices: per stage and entry what the folds add up, and their gathers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roofline.cost import fold
+from roofline.numeric import Array
+from roofline.search.oracle.segments import Layout, Segment
+from roofline.search.oracle.steps import STRUCTURE
+from roofline.simulate.evaluate import block_costs, kernel_costs
+from roofline.simulate.machine import Machine
+
+#: what every block adds, apart from its time
+COSTED = ("macs", "params", "vector_ops", "traffic_bytes", "weight_traffic_bytes", "weight_bytes")
+COUNTS = (*COSTED, "blocks", *STRUCTURE)
+#: what the widest block sets
+MAXIMA = ("live_bytes",)
+#: candidates that are gathered together: their indices stay in the second cache
+CHUNK = 1 << 15
+#: stages are joined while their common table stays this small
+JOINED_ENTRIES = 1 << 14
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StageTable:
+    """One stage, or some joined: the genes it hears, and a flat column per name, NaN where there is no network."""
+
+    stages: tuple[str, ...]
+    genes: tuple[int, ...]
+    shape: tuple[int, ...]
+    columns: dict[str, Array]
+
+    @cached_property
+    def strides(self) -> tuple[int, ...]:
+        """Entries between neighbours along each gene."""
+        return tuple(prod(self.shape[i + 1 :]) for i in range(len(self.shape)))
+
+    @cached_property
+    def idle(self) -> frozenset[str]:
+        """Names of the columns that are zero wherever there is a network."""
+        return frozenset(name for name, column in self.columns.items() if not np.nansum(np.abs(column)))
+
+
+def time_columns(device: int) -> tuple[str, str]:
+    """Return the names of the time columns of device number `device` of a layout."""
+    return f"device_s.{device}", f"host_s.{device}"
+
+
+def build_tables(layout: Layout, machines: Sequence[Machine]) -> tuple[StageTable, ...]:
+    """Cost the distinct blocks of a layout on machines of one policy, and add them up per stage and entry."""
+    rows = {name: np.zeros(layout.row_count) for name in (*COUNTS, *MAXIMA)}
+    for device in range(len(machines)):
+        rows |= {name: np.zeros(layout.row_count) for name in time_columns(device)}
+    rows["blocks"][:] = 1.0
+    for group in layout.groups:
+        for name in STRUCTURE:
+            rows[name][group.rows] = group.structure[name]
+        for device, machine in enumerate(machines):
+            found = block_costs(group.table, kernel_costs(group.table, machine))
+            device_name, host_name = time_columns(device)
+            rows[device_name][group.rows], rows[host_name][group.rows] = found.device_s, found.host_s
+            for name in (*COSTED, *MAXIMA):
+                rows[name][group.rows] = getattr(found, name)
+    return tuple(_stage(segment, rows) for segment in layout.segments)
+
+
+def _stage(segment: Segment, rows: dict[str, Array]) -> StageTable:
+    columns = {}
+    for name, values in rows.items():
+        column = np.zeros(prod(segment.shape))
+        for entries, at in segment.levels:
+            column[entries] = (
+                np.maximum(column[entries], values[at]) if name in MAXIMA else column[entries] + values[at]
+            )
+        column[segment.broken] = np.nan
+        columns[name] = column
+    return StageTable(stages=(segment.stage,), genes=segment.genes, shape=segment.shape, columns=columns)
+
+
+def join(tables: Sequence[StageTable], names: Sequence[str]) -> tuple[StageTable, ...]:
+    """Join neighbouring stages whose common table stays small, for the columns `names`: fewer gathers a candidate."""
+    joined: list[StageTable] = []
+    for table in tables:
+        table = StageTable(
+            stages=table.stages, genes=table.genes, shape=table.shape, columns={n: table.columns[n] for n in names}
+        )
+        if joined and (both := _union(joined[-1], table)) is not None:
+            joined[-1] = both
+        else:
+            joined.append(table)
+    return tuple(joined)
+
+
+def _union(a: StageTable, b: StageTable) -> StageTable | None:
+    sizes = dict(zip(a.genes, a.shape, strict=True)) | dict(zip(b.genes, b.shape, strict=True))
+    genes = tuple(sorted(sizes))
+    shape = tuple(sizes[g] for g in genes)
+    if prod(shape) > max(JOINED_ENTRIES, prod(a.shape), prod(b.shape)):
+        return None
+    columns = {}
+    for name in a.columns:
+        left, right = (t.columns[name].reshape([sizes[g] if g in t.genes else 1 for g in genes]) for t in (a, b))
+        both = np.maximum(left, right) if name in MAXIMA else left + right
+        columns[name] = np.ascontiguousarray(np.broadcast_to(both, shape)).ravel()
+    return StageTable(stages=a.stages + b.stages, genes=genes, shape=shape, columns=columns)
+
+
+def gather(tables: Sequence[StageTable], genomes: NDArray[np.integer[Any]], names: Sequence[str]) -> list[Array]:
+    """Return the fold of each named column for genomes (N, L): a sum over stages, or a maximum.
+
+    Genomes must have been checked. Their entries are found a chunk at a time, gene by gene.
+    """
+    count = len(genomes)
+    out = [np.empty(count) for _ in names]
+    large = max(prod(t.shape) for t in tables) > np.iinfo(np.uint16).max
+    kind = np.uint32 if large else np.uint16
+    found = np.empty(min(CHUNK, count))
+    for low in range(0, count, CHUNK):
+        genes = np.ascontiguousarray(genomes[low : low + CHUNK].T, dtype=kind)
+        n = genes.shape[1]
+        product, entry = np.empty(n, dtype=kind), np.empty(n, dtype=kind)
+        at = np.empty(n, dtype=np.intp)
+        for number, table in enumerate(tables):
+            _entries(table, genes, product, entry)
+            np.copyto(at, entry)
+            for name, column in zip(names, out, strict=True):
+                target = column[low : low + n]
+                if number == 0:
+                    table.columns[name].take(at, out=target, mode="clip")
+                    continue
+                part = found[:n]
+                table.columns[name].take(at, out=part, mode="clip")
+                if name in MAXIMA:
+                    np.maximum(target, part, out=target)
+                else:
+                    np.add(target, part, out=target)
+    return out
+
+
+def _entries(table: StageTable, genes: NDArray[Any], product: NDArray[Any], entry: NDArray[Any]) -> None:
+    """Write the entry of each candidate: the sum of genes x strides."""
+    if not table.genes:
+        entry.fill(0)
+        return
+    *first, last = table.genes
+    np.copyto(entry, genes[last])
+    for gene, stride in zip(first, table.strides, strict=False):
+        np.multiply(genes[gene], stride, out=product)
+        np.add(entry, product, out=entry)
+
+
+def latency(sums: Sequence[Array], program_s: float) -> Array:
+    """Return the fold of device and host seconds that `simulate` uses too."""
+    device_s, host_s = sums
+    return fold.latency_s(device_s, host_s, program_s=program_s)

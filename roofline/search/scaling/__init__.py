@@ -1,0 +1,1 @@
+"""Scaling a base network in depth, width and resolution to a family."""
