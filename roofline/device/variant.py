@@ -147,10 +147,9 @@ def with_overrides(device: D, overrides: Mapping[str, float]) -> D:
     base = device.variant_of or device.name
     changes = dict(device.changes) | applied
     label = ", ".join(f"{name}={value:.6g}" for name, value in changes.items())
-    result = replace(
-        result, name=f"{base} [{label}]", title=f"{device.title.removesuffix(MARK)}{MARK}", aliases=(),
-        variant_of=base, changes=tuple(changes.items()),
-    )  # fmt: skip
+    title = f"{device.title.removesuffix(MARK)}{MARK}"
+    result = replace(result, name=f"{base} [{label}]", title=title, aliases=(), variant_of=base)
+    result = replace(result, changes=tuple(changes.items()))
     for where, text in memory_mistakes(result):
         raise InputError(f"{result.name}: {where}: {text}")
     return replace(result, quantities=_provenance(device, result))

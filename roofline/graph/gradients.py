@@ -52,12 +52,8 @@ class ConvInputGrad(_ConvGrad):
         taps = product(self.kernel)
         if not self.transposed:
             taps = taps * product(dy[1:-1]) / product(dx[1:-1])
-        return (
-            Contraction(
-                batch=self.groups, m=product(dx[:-1]), n=dx[-1] / self.groups, k=dy[-1] / self.groups, taps=taps,
-                form=self.form,
-            ),
-        )  # fmt: skip
+        n, k = dx[-1] / self.groups, dy[-1] / self.groups
+        return (Contraction(batch=self.groups, m=product(dx[:-1]), n=n, k=k, taps=taps, form=self.form),)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

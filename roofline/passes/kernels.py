@@ -155,25 +155,32 @@ def _accesses(
         Access(tensor=graph.tensors[t], role="weight", elements=elements)
         if graph.tensors[t].stored
         else Access(
-            tensor=graph.tensors[t], role="read", elements=elements, by_vector_unit=t in vector_reads,
-            by_index=by_index, norm_row_bytes=row_of[t][0], softmax_row=row_of[t][1], slides=t in slid_over,
+            tensor=graph.tensors[t],
+            role="read",
+            elements=elements,
+            by_vector_unit=t in vector_reads,
+            by_index=by_index,
+            norm_row_bytes=row_of[t][0],
+            softmax_row=row_of[t][1],
+            slides=t in slid_over,
         )
         for t, elements in touched.items()
-    ]  # fmt: skip
+    ]
     computes = any(graph.op(op_id).family != "movement" for op_id in group)
     for op_id in group:
         op = graph.op(op_id)
         narrowed = op.touched(*graph.arguments(op))
         for t in op.outputs:
             if t in returned or any(reader not in inside for reader in graph.effective_readers(t)):
-                tensor = graph.tensors[t]
-                amount = narrowed.get(t, tensor.elements)
-                accesses.append(
-                    Access(
-                        tensor=tensor, role="write", elements=amount, by_vector_unit=computes, by_index=by_index,
-                        result=t in results,
-                    )
-                )  # fmt: skip
+                access = Access(
+                    tensor=graph.tensors[t],
+                    role="write",
+                    elements=narrowed.get(t, graph.tensors[t].elements),
+                    by_vector_unit=computes,
+                    by_index=by_index,
+                    result=t in results,
+                )
+                accesses.append(access)
     return accesses
 
 

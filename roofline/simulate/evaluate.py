@@ -189,7 +189,8 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
     stored = useful * memory.padding_ratio(
         batch=a.batch, inner=a.inner, channels=a.channels, lanes=machine.lanes, sublanes=machine.sublanes
     )
-    stored = stored * _fetches(table, machine)
+    if machine.fetches_again:
+        stored = stored * (1.0 + machine.fetches_again * (_fetches(table) - 1.0))
     padded_bytes = fold.segment_sum(stored, a.kernel, count)
     working_set = padded_bytes[a.kernel]
     # reuse distances are counted in useful bytes: take the kernel's own padding for that of its neighbours
@@ -204,7 +205,8 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
         latency_s=machine.runtime.memory_latency_s,
     )
     time_s = time_s * memory.move_slowdown(table.kernels.run_bytes, fraction=machine.runtime.movement_fraction)
-    time_s = time_s * (1.0 + machine.runtime.sum_wait * _waits(table))
+    if machine.runtime.sum_wait:
+        time_s = time_s * (1.0 + machine.runtime.sum_wait * _waits(table))
     copied = _result_copies(a, stored, useful, machine)
     time_s = time_s + fold.segment_sum(copied, a.kernel, count) / (
         machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction * machine.runtime.movement_fraction
@@ -219,13 +221,12 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
     return time_s, padded_bytes, ideal_s
 
 
-def _fetches(table: KernelTable, machine: Machine) -> Array:
-    """Return how often each access fetches its elements."""
+def _fetches(table: KernelTable) -> Array:
+    """Return how often each access fetches its elements where nothing moves whole maps."""
     a, w = table.accesses, table.windows
     along = memory.border_fetches(elements=w.elements, results=w.results, taps=w.taps, stride=w.stride)
     under_window = fold.segment_product(along, w.kernel, table.kernel_count)[a.kernel]
-    fetches = memory.row_fetches(a.norm_row_bytes, a.softmax_row) * np.where(a.slides > 0, under_window, 1.0)
-    return np.asarray(1.0 + machine.fetches_again * (fetches - 1.0))
+    return memory.row_fetches(a.norm_row_bytes, a.softmax_row) * np.where(a.slides > 0, under_window, 1.0)
 
 
 def _waits(table: KernelTable) -> Array:

@@ -146,8 +146,7 @@ def _moves_only(op: object, inputs: Tensors, outputs: Tensors) -> Work:
     return Work()
 
 
-for _op_type in (
-    movement.Embedding, movement.Concat, movement.Slice, movement.Move,
-    movement.Reshape, movement.Part, movement.Expand, indexing.Gather, indexing.Fill, resampling.Pad,
-):  # fmt: skip
+_COPIES = (movement.Embedding, movement.Concat, movement.Slice, movement.Move, resampling.Pad)
+_VIEWS = (movement.Reshape, movement.Part, movement.Expand)
+for _op_type in (*_COPIES, *_VIEWS, indexing.Gather, indexing.Fill):
     rule(_op_type)(_moves_only)

@@ -85,12 +85,10 @@ class ConvBlock(Block):
         """Convolution, batch norm, activation."""
         padding: Padding = "same" if self.padding == "same" else (0, 0)
         x = space_to_depth(b, inputs[0]) if self.in_depth else inputs[0]
-        return (
-            conv_bn_act(
-                b, x, self.channels, kernel=self.kernel, stride=self.stride, padding=padding,
-                activation=self.activation,
-            ),
-        )  # fmt: skip
+        x = conv_bn_act(
+            b, x, self.channels, kernel=self.kernel, stride=self.stride, padding=padding, activation=self.activation
+        )
+        return (x,)
 
 
 @stage("conv")
