@@ -10,7 +10,7 @@ from roofline.cost import combine, fold, matrix, memory, vector
 from roofline.cost.combine import ENGINES
 from roofline.numeric import Array
 from roofline.simulate.machine import Machine
-from roofline.simulate.table import READ, WEIGHT, WRITE, AccessColumns, KernelTable
+from roofline.simulate.table import READ, WEIGHT, WRITE, AccessColumns, KernelTable, VectorColumns
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,9 +154,7 @@ def _conversions(table: KernelTable, machine: Machine) -> Array:
 def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
     """Return vector time [s] of every kernel: its ops on padded registers, partial sums, conversions, loads."""
     v, a, count, runtime = table.vectors, table.accesses, table.kernel_count, machine.runtime
-    padding = memory.padding_ratio(
-        batch=v.batch, inner=v.inner, channels=v.channels, lanes=machine.lanes, sublanes=machine.sublanes
-    )
+    padding = _padding(v, machine)
     pool_ops = runtime.window_ops if runtime.pool_ops is None else runtime.pool_ops
     gradient_ops = runtime.window_ops if runtime.gradient_window_ops is None else runtime.gradient_window_ops
     ops_per_load = runtime.window_ops + v.pools * (pool_ops - runtime.window_ops)
@@ -186,9 +184,7 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
     """Return memory time [s], padded traffic [bytes] and ideal memory time [s] of every kernel."""
     a, count = table.accesses, table.kernel_count
     useful = a.elements * a.element_bytes
-    stored = useful * memory.padding_ratio(
-        batch=a.batch, inner=a.inner, channels=a.channels, lanes=machine.lanes, sublanes=machine.sublanes
-    )
+    stored = useful * _padding(a, machine)
     if machine.fetches_again:
         stored = stored * (1.0 + machine.fetches_again * (_fetches(table) - 1.0))
     padded_bytes = fold.segment_sum(stored, a.kernel, count)
@@ -207,10 +203,11 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
     time_s = time_s * memory.move_slowdown(table.kernels.run_bytes, fraction=machine.runtime.movement_fraction)
     if machine.runtime.sum_wait:
         time_s = time_s * (1.0 + machine.runtime.sum_wait * _waits(table))
-    copied = _result_copies(a, stored, useful, machine)
-    time_s = time_s + fold.segment_sum(copied, a.kernel, count) / (
-        machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction * machine.runtime.movement_fraction
-    )
+    if machine.runtime.result_padding:
+        copied = _result_copies(a, stored, useful, machine)
+        time_s = time_s + fold.segment_sum(copied, a.kernel, count) / (
+            machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction * machine.runtime.movement_fraction
+        )
     padding = stored / np.maximum(useful, 1.0)
     ideal_s = memory.transfer_time_s(
         [fold.segment_sum(s / np.maximum(padding, 1.0), a.kernel, count) for s in served],
@@ -219,6 +216,19 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
         latency_s=0.0,
     )
     return time_s, padded_bytes, ideal_s
+
+
+def _padding(shapes: VectorColumns | AccessColumns, machine: Machine) -> Array:
+    """Return stored over useful elements of what a tiled layout is chosen for; linear memory has nothing to pad."""
+    if machine.lanes * machine.sublanes == 1.0:
+        return np.ones(1)
+    return memory.padding_ratio(
+        batch=shapes.batch,
+        inner=shapes.inner,
+        channels=shapes.channels,
+        lanes=machine.lanes,
+        sublanes=machine.sublanes,
+    )
 
 
 def _fetches(table: KernelTable) -> Array:
