@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 
 from roofline.errors import SpecError, nearest
 from roofline.quantity import Quantity, SpecFile
@@ -72,6 +72,12 @@ def parse_spec(tables: Mapping[str, Any], model: type[M], where: str) -> M:
                     f"{where}: [{path}]: unknown source {quantity.source!r}{nearest(quantity.source, known)}"
                 )
     return spec
+
+
+def with_fields(model: type[M], fields: Mapping[str, Any]) -> type[M]:
+    """Return a pydantic class with more fields, (type, default) by name; those that it has itself stay its own."""
+    more = {name: field for name, field in fields.items() if name not in model.model_fields}
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, __module__=model.__module__, **more)
 
 
 def quantities(value: Any, path: str = "") -> Iterator[tuple[str, Quantity]]:

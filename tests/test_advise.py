@@ -200,7 +200,7 @@ def test_bad_names_are_errors() -> None:
     with pytest.raises(UnknownNameError, match="unknown model"):
         rf.advise("efficientnet-b77", "tpu-v3")
     with pytest.raises(InputError, match="unknown option 'bach'; nearest: 'batch'"):
-        rf.advise("efficientnet-b0", "tpu-v3", bach=8)
+        rf.advise("efficientnet-b0", "tpu-v3", bach=8)  # type: ignore[call-arg]
 
 
 # the command line -----------------------------------------------------------------------------------------------------

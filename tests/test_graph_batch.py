@@ -13,6 +13,7 @@ from roofline.graph.movement import Expand, Move
 from roofline.graph.ops import Elementwise
 from roofline.graph.reshaping import reshaped
 from roofline.graph.tensor import Tensor
+from roofline.simulate.options import RunOptions
 
 #: a network of every family whose graph takes another way through the rules
 SAMPLE = (
@@ -49,7 +50,8 @@ def test_a_graph_that_mixes_examples_runs_on_one_core_unless_asked_otherwise() -
     b = rf.GraphBuilder("mixed")
     graph = b.graph([b.mean(b.input("x", (4, 8)), (0,))])
     assert rf.simulate(graph, "tpu-v3").cores == 1
-    for options in ({"cores": 2}, {"batch": 8}):
+    asked: tuple[RunOptions, ...] = ({"cores": 2}, {"batch": 8})
+    for options in asked:
         with pytest.raises(InputError, match="cannot be changed at op 'mean'"):
             rf.simulate(graph, "tpu-v3", **options)
 

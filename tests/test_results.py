@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from roofline.graph.opgraph import OpGraph
 from roofline.passes.layout import set_layout
 from roofline.passes.results import channels_second
 
-RUN = {"cores": 1, "dtype": "bf16", "mode": "forward_saving"}
+RUN: dict[str, Any] = {"cores": 1, "dtype": "bf16", "mode": "forward_saving"}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_a_copy_costs_what_it_moves() -> None:
     ("pixels", "changes"),
     [(56, {}), (112, {"mode": "inference"}), (112, {"layout": "nhwc"}), (112, {"runtime": "xla_tpu"})],
 )
-def test_nothing_is_copied_otherwise(pixels: int, changes: dict[str, str]) -> None:
+def test_nothing_is_copied_otherwise(pixels: int, changes: dict[str, Any]) -> None:
     """Small maps, runs that keep nothing, programs in the compiler's order, and software that takes what it gets."""
     options = RUN | {"runtime": "pytorch_xla", "layout": "nchw"} | changes
     runtime = rf.runtime(str(options.pop("runtime")))

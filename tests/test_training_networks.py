@@ -19,6 +19,7 @@ from roofline.graph.builder import GraphBuilder
 from roofline.passes.pipeline import program
 from roofline.runtime.load import runtime
 from roofline.simulate.lowering import lower_arch
+from roofline.simulate.options import RunOptions
 
 # every network -------------------------------------------------------------------------------------------------------
 
@@ -83,10 +84,10 @@ def test_every_family_trains_under_every_runtime(runtime_name: str) -> None:
 
 
 def test_one_and_many_agree() -> None:
-    options = {"device": "tpu-v4i", "mode": "training", "optimizer": "momentum"}
+    options: RunOptions = {"mode": "training", "optimizer": "momentum"}
     names = ("efficientnet-b0", "vit-ti-16")
-    many = rf.simulate_many([{"model": name, **options} for name in names])
-    assert [rf.simulate(name, **options).latency_s for name in names] == [r.latency_s for r in many]
+    many = rf.simulate_many([{"model": name, "device": "tpu-v4i", **options} for name in names])
+    assert [rf.simulate(name, "tpu-v4i", **options).latency_s for name in names] == [r.latency_s for r in many]
 
 
 def test_what_was_saved_is_never_found_on_chip() -> None:

@@ -20,6 +20,7 @@ from roofline.graph.gradients import ConvWeightGrad
 from roofline.graph.opgraph import OpGraph
 from roofline.passes.pipeline import Program, policy, program
 from roofline.runtime.load import runtime
+from roofline.simulate.options import RunOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of other people's networks
 
@@ -117,7 +118,7 @@ def test_every_door_trains(network: str, door: str) -> None:
     need(door)
     graph = through(network, door)
     for device, stack in (("a100-40gb", "pytorch_compile"), ("tpu-v3", "xla")):
-        options = {"runtime": stack, "mode": "training", "optimizer": "momentum", "batch": BATCH}
+        options: RunOptions = {"runtime": stack, "mode": "training", "optimizer": "momentum", "batch": BATCH}
         named, found = rf.simulate(network, device, **options), rf.simulate(graph, device, **options)
         assert (found.macs, found.params, found.state_bytes) == (named.macs, named.params, named.state_bytes)
         assert found.traffic_bytes == pytest.approx(named.traffic_bytes, rel=0.06)
@@ -128,7 +129,7 @@ def test_a_graph_is_computed_again_in_segments() -> None:
     """A chain of n equal layers keeps about sqrt(n) of them, not one."""
     module = nn.Sequential(*(layer for _ in range(16) for layer in (nn.Linear(32, 32), nn.Tanh())))
     graph = rf.from_torch(module, torch.zeros(8, 32))
-    options = {"runtime": "pytorch_eager", "dtype": "fp32", "mode": "training", "optimizer": "sgd"}
+    options: dict[str, Any] = {"runtime": "pytorch_eager", "dtype": "fp32", "mode": "training", "optimizer": "sgd"}
     plain, again = (rf.simulate(graph, "a100-40gb", recompute=r, **options) for r in (False, True))
     layer = 4 * 8 * 32
     assert plain.saved_bytes == 16 * layer, "the result of every tanh, which the next layer reads too"

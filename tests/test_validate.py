@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_a_simulated_network_is_what_simulate_says(tmp_path: Path) -> None:
     cells = dict(zip(NASBENCH_HEAD.split(","), nasbench_row(b0_e=6, b2_se=1).split(","), strict=False))
     network = accel_nasbench_arch({k: v for k, v in cells.items() if k[0] == "b"})
     gpu = simulate(network, "a100-40gb", batch=256, image_size=256, dtype="amp_fp16", runtime="pytorch_eager")
-    run = {"dtype": "bf16", "runtime": "pytorch_xla", "cores": 1, "mode": "forward_saving"}
+    run: dict[str, Any] = {"dtype": "bf16", "runtime": "pytorch_xla", "cores": 1, "mode": "forward_saving"}
     tpu = simulate(network, "tpu-v2", batch=64, image_size=224, **run)
     assert prepared.predict().tolist() == pytest.approx([gpu.latency_s, tpu.latency_s], rel=1e-12)
 

@@ -198,11 +198,12 @@ def prepare(
     for rows in keys.values():
         known = len(rejected)
         try:
-            group, good = _group(rows, graphs, adapt, rejected)
+            made = _group(rows, graphs, adapt, rejected)
         except RooflineError as error:
             rejected[known:] = [Rejected(row=m.row, reason=str(error)) for m in rows]
             continue
-        if good:
+        if made is not None:
+            group, good = made
             groups.append(replace(group, places=np.arange(len(good)) + len(kept)))
             kept.extend(good)
     return Prepared(measurements=tuple(kept), groups=tuple(groups), rejected=tuple(rejected))
@@ -210,7 +211,7 @@ def prepare(
 
 def _group(
     rows: list[Measurement], graphs: GraphSource, adapt: AdaptRuntime | None, rejected: list[Rejected]
-) -> tuple[Group, list[Measurement]]:
+) -> tuple[Group, list[Measurement]] | None:
     first = rows[0]
     device = load_device(first.device)
     runtime = load_runtime(first.runtime, device.kind)
@@ -220,7 +221,7 @@ def _group(
         dtype=first.dtype,
         runtime=adapt(runtime) if adapt else runtime,
         layout=first.layout,
-        cores=first.cores or (1 if single else None),
+        cores=1 if single and first.cores is None else first.cores,
         mode=first.mode,
         optimizer=first.optimizer,
     )
@@ -235,10 +236,12 @@ def _group(
             elif isinstance(m.workload, SingleOp):
                 steps.append([(m.workload.block, m.workload.ports)])
             else:
-                steps.append(steps_of(m.workload, replace(setting, batch=m.batch).core_batch, kernel_policy))
+                steps.append(steps_of(m.workload, setting.with_batch(m.batch).core_batch, kernel_policy))
             good.append(m)
         except RooflineError as error:
             rejected.append(Rejected(row=m.row, reason=str(error)))
+    if not good:
+        return None
     if tables:
         table, step_row, owner = concat_tables(tables), np.arange(len(tables)), np.arange(len(tables))
     else:

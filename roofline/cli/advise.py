@@ -8,26 +8,18 @@ import typer
 
 from roofline.cli import frontend, output
 from roofline.cli.options import (
-    BatchOption,
-    CoreCountOption,
     DeviceOption,
-    DtypeOption,
     ForceOption,
     Format,
     FormatOption,
-    ImageSizeOption,
-    LayoutOption,
-    ModeOption,
-    OptimizerOption,
     OutputOption,
-    RecomputeOption,
-    RuntimeOption,
     SetOption,
-    StrictOption,
     machines,
+    takes,
     words,
 )
 from roofline.errors import InputError, nearest
+from roofline.simulate.options import OPTIONS
 from roofline.simulate.summary import heading
 from roofline.text import significant
 
@@ -43,21 +35,12 @@ LEGEND = "free: same outputs; precision: other numbers; network: another functio
 WORTH_SAYING = 0.0005
 
 
+@takes(OPTIONS, before="changes")
 def command(
     device: DeviceOption,
     model: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="A model name, a TOML file, or a saved graph (.json).")
     ] = None,
-    batch: BatchOption = None,
-    dtype: DtypeOption = None,
-    runtime: RuntimeOption = None,
-    layout: LayoutOption = None,
-    image_size: ImageSizeOption = None,
-    cores: CoreCountOption = None,
-    mode: ModeOption = "inference",
-    optimizer: OptimizerOption = None,
-    recompute: RecomputeOption = False,
-    strict: StrictOption = False,
     changes: SetOption = None,
     limit: Annotated[int, typer.Option("--limit", help="Lines of the table.")] = 15,
     everything: Annotated[bool, typer.Option("--all", help="Also changes that gain nothing.")] = False,
@@ -74,6 +57,7 @@ def command(
     input_shape: frontend.ShapeOption = None,
     dim: frontend.DimOption = None,
     cache: frontend.CacheOption = None,
+    **options: Any,
 ) -> None:
     """Try every change of MODEL, its batch, precision and software on a device, and rank what gains throughput.
 
@@ -99,10 +83,6 @@ def command(
         ),
     )  # fmt: skip
     chip = machines([device], changes)[device]
-    options: dict[str, Any] = {
-        "batch": batch, "dtype": dtype, "runtime": runtime, "layout": layout, "image_size": image_size, "cores": cores,
-        "mode": mode, "optimizer": optimizer, "recompute": recompute, "strict": strict,
-    }  # fmt: skip
     before = rf.simulate(network, chip, **options)
     advice = rf.advise(network, chip, **options)
     advice = advice[advice["kind"].isin(kinds)]

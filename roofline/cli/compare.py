@@ -6,26 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from roofline.cli import frontend, output
 from roofline.cli.options import (
-    BatchesOption,
-    CoresOption,
     DevicesOption,
-    DtypesOption,
     ForceOption,
     Format,
     FormatOption,
-    ImageSizeOption,
-    LayoutOption,
     ModelsArgument,
-    ModeOption,
     OutputOption,
-    RuntimesOption,
     SetOption,
-    StrictOption,
+    each_device,
     machines,
-    per_device,
+    takes,
     words,
 )
 from roofline.errors import InputError
+from roofline.simulate.options import OPTIONS
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -37,21 +31,15 @@ if TYPE_CHECKING:
     from roofline.simulate.report import Report
 
 
+@takes(OPTIONS, before="changes", each=True)
 def command(
     models: ModelsArgument,
     device: DevicesOption,
-    batch: BatchesOption = "1",
-    dtype: DtypesOption = None,
-    runtime: RuntimesOption = None,
-    layout: LayoutOption = None,
-    image_size: ImageSizeOption = None,
-    cores: CoresOption = None,
-    mode: ModeOption = "inference",
-    strict: StrictOption = False,
     changes: SetOption = None,
     form: FormatOption = Format.table,
     file: OutputOption = None,
     force: ForceOption = False,
+    **options: Any,
 ) -> None:
     """Simulate every MODEL on every device.
 
@@ -60,31 +48,19 @@ def command(
     """
     output.check_suffix(file, output.FILES, force=force)
     import roofline as rf
+    from roofline.simulate.setting import per_device
 
     names, devices = words(models), words(device)
     if not names or not devices:
         raise InputError("give at least one MODEL and one --device")
     chips = machines(devices, changes)
-    batches = per_device(batch, devices, "--batch", int)
-    dtypes = per_device(dtype, devices, "--dtype", str)
-    stacks = per_device(runtime, devices, "--runtime", str)
-    cores_of = per_device(cores, devices, "--cores", int)
     networks = {name: frontend.network(name, frontend.Source()) for name in names}
-    common = {"layout": layout, "image_size": image_size, "mode": mode, "strict": strict}
+    specs = list(chips.values())
+    each = per_device(each_device(options, chips.items()), specs)
     reports = rf.simulate_many(
-        [
-            {
-                "model": networks[name],
-                "device": chips[chip],
-                "batch": batches[chip],
-                "dtype": dtypes[chip],
-                "runtime": stacks[chip],
-                "cores": cores_of[chip],
-                **common,
-            }
-            for chip in devices
-            for name in names
-        ]
+        {"model": networks[name], "device": spec, **own}
+        for spec, own in zip(specs, each, strict=True)
+        for name in names
     )
     for report in reports:
         for warning in report.warnings:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from roofline.cli import frontend, output
 from roofline.cli.options import (
-    BatchesOption,
-    CoresOption,
     DevicesOption,
-    DtypesOption,
     ForceOption,
     Format,
     FormatOption,
-    ImageSizeOption,
     ModelsArgument,
     OutputOption,
-    RuntimesOption,
     SetOption,
-    by_machine,
+    each_device,
     machines,
-    per_device,
+    takes,
     words,
 )
+from roofline.simulate.options import OPTIONS
 from roofline.text import significant
 
 if TYPE_CHECKING:
@@ -33,21 +29,18 @@ if TYPE_CHECKING:
     from roofline.studies.gap import FlopsGap
 
 
+@takes(OPTIONS, before="changes", each=True)
 def command(
     models: ModelsArgument,
     device: DevicesOption,
     reference: Annotated[
         str | None, typer.Option("--reference", help="The MODEL that ratios refer to; default: the first.")
     ] = None,
-    batch: BatchesOption = "1",
-    dtype: DtypesOption = None,
-    runtime: RuntimesOption = None,
-    cores: CoresOption = None,
-    image_size: ImageSizeOption = None,
     changes: SetOption = None,
     form: FormatOption = Format.table,
     file: OutputOption = None,
     force: ForceOption = False,
+    **options: Any,
 ) -> None:
     """Set the latency ratio of every pair of MODELs against the ratio of their FLOPs, device by device.
 
@@ -57,17 +50,12 @@ def command(
     output.check_suffix(file, output.FILES, force=force)
     import roofline as rf
 
-    names = words(device)
-    chips = machines(names, changes)
+    chips = machines(words(device), changes)
     found = rf.flops_gap(
         [frontend.network(name, frontend.Source()) for name in words(models)],
         list(chips.values()),
         reference=reference,
-        batch=by_machine(per_device(batch, names, "--batch", int), chips),
-        dtype=by_machine(per_device(dtype, names, "--dtype", str), chips),
-        runtime=by_machine(per_device(runtime, names, "--runtime", str), chips),
-        cores=by_machine(per_device(cores, names, "--cores", int), chips),
-        image_size=image_size,
+        **each_device(options, chips.items()),
     )
     tables = {
         name: output.records(getattr(found, attribute))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from roofline.cli import output
-from roofline.cli.options import CoreCountOption, DeviceOption, DtypeOption, ForceOption, LayoutOption, RuntimeOption
+from roofline.cli.options import DeviceOption, ForceOption, takes
+from roofline.simulate.options import AXES
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml", ".npz")
 
@@ -21,6 +22,7 @@ class By(StrEnum):
     stage = "stage"
 
 
+@takes(AXES, before="image_size")
 def command(
     space: Annotated[
         str, typer.Argument(metavar="SPACE", help="accel-nasbench, efficientnet-x, resnet, vit, or a file.")
@@ -30,13 +32,9 @@ def command(
     by: Annotated[
         By, typer.Option("--by", help="Rows: distinct blocks, or stages with the choices they hear.")
     ] = By.block,
-    batch: Annotated[int, typer.Option("--batch", "-b", help="Examples per run.")] = 1,
-    dtype: DtypeOption = None,
-    runtime: RuntimeOption = None,
-    layout: LayoutOption = None,
     image_size: Annotated[int | None, typer.Option("--image-size", help="In a space that does not choose it.")] = None,
-    cores: CoreCountOption = None,
     force: ForceOption = False,
+    **options: Any,
 ) -> None:
     """Write the latency of every block that networks of SPACE are made of.
 
@@ -46,9 +44,7 @@ def command(
     from roofline.search.oracle.latency import Oracle
     from roofline.search.oracle.lut import write
 
-    oracle = Oracle(
-        space, device, batch=batch, dtype=dtype, runtime=runtime, image_size=image_size, cores=cores, layout=layout
-    )
+    oracle = Oracle(space, device, image_size=image_size, **options)
     if file.suffix.lower() == ".npz":
         oracle.save(file)
         output.show(f"tables of {oracle.space.name} on {oracle.devices[0]}: {file}")

@@ -3,51 +3,44 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from roofline.cli import frontend, output
 from roofline.cli.options import (
-    CoresOption,
-    DtypesOption,
     ForceOption,
     Format,
     FormatOption,
-    ImageSizeOption,
     ModelsArgument,
     OutputOption,
-    RuntimesOption,
     SetOption,
+    each_device,
     machines,
-    per_device,
+    takes,
     whole_numbers,
     words,
 )
+from roofline.simulate.options import OPTIONS
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from roofline.device.spec import Device
     from roofline.studies.migrate import Migration
 
-T = TypeVar("T")
 
-
+@takes(OPTIONS, before="changes", each=True)
 def command(
     models: ModelsArgument,
     before: Annotated[str, typer.Option("--from", help="The device to leave.")],
     after: Annotated[str, typer.Option("--to", help="The device to go to.")],
     batch: Annotated[str, typer.Option("--batch", "-b", help="Examples per run and chip; a comma list sweeps.")] = "1",
-    dtype: DtypesOption = None,
-    runtime: RuntimesOption = None,
-    cores: CoresOption = None,
-    image_size: ImageSizeOption = None,
     changes: SetOption = None,
     form: FormatOption = Format.table,
     file: OutputOption = None,
     force: ForceOption = False,
+    **options: Any,
 ) -> None:
     """Predict the speed-up of every MODEL from one device to another, beside the growth of peak and bandwidth.
 
@@ -57,17 +50,13 @@ def command(
     output.check_suffix(file, output.FILES, force=force)
     import roofline as rf
 
-    names = [before, after]
     chips = machines({"from": before, "to": after}, changes)
     found = rf.migrate(
         [frontend.network(name, frontend.Source()) for name in words(models)],
         chips["from"],
         chips["to"],
         batch=whole_numbers(batch, "--batch"),
-        dtype=_sides(per_device(dtype, names, "--dtype", str), before, after, chips),
-        runtime=_sides(per_device(runtime, names, "--runtime", str), before, after, chips),
-        cores=_sides(per_device(cores, names, "--cores", int), before, after, chips),
-        image_size=image_size,
+        **each_device(options, [(before, chips["from"]), (after, chips["to"])]),
     )
     tables = {
         "runs": output.records(found.table),
@@ -75,11 +64,6 @@ def command(
     }
     shown = (found.conditions, _families(found), _runs(found))
     output.deliver(tables, form, shown, file, found.plot, migration=found.conditions)
-
-
-def _sides(values: dict[str, T], before: str, after: str, chips: dict[str, Device]) -> dict[Device, T]:
-    """Return the values of `per_device` by the devices of the two sides."""
-    return {chips["from"]: values[before], chips["to"]: values[after]}
 
 
 def _families(found: Migration) -> Table:

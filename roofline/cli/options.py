@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from roofline.errors import InputError, UnknownNameError
 from roofline.names import key, lookup
+from roofline.simulate.options import OPTIONS, PER_DEVICE, Option
 
 if TYPE_CHECKING:
     from roofline.device.spec import Device
 
 T = TypeVar("T")
+V = TypeVar("V", bound=Callable[..., None])
 
 
 class Format(StrEnum):
@@ -35,41 +38,67 @@ class Plot(StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What is printed.")]
-LayoutOption = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc; default: the runtime's.")]
-ImageSizeOption = Annotated[
-    int | None, typer.Option("--image-size", help="Pixels per side (or tokens); default: the model's.")
-]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Rows per file, evenly spread.")]
-ModeOption = Annotated[str, typer.Option("--mode", help="inference, training or forward_saving.")]
-OptimizerOption = Annotated[
-    str | None, typer.Option("--optimizer", help="Of a training step: sgd, momentum or adam (the default).")
-]
-RecomputeOption = Annotated[
-    bool, typer.Option("--recompute", help="Train without saved activations: run blocks again before their backward.")
-]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Refuse a run that does not fit into the memory.")]
 DeviceOption = Annotated[str, typer.Option("--device", "-d", help="A device name (roofline devices), or a TOML file.")]
-BatchOption = Annotated[int | None, typer.Option("--batch", "-b", help="Examples per run; default: 1, or the graph's.")]
-DtypeOption = Annotated[
-    str | None, typer.Option("--dtype", help="bf16, fp16, int8, amp_fp16, ...; default: the device's.")
-]
-RuntimeOption = Annotated[str | None, typer.Option("--runtime", "-r", help="Default: the device's.")]
-CoreCountOption = Annotated[int | None, typer.Option("--cores", help="Program instances; default: all.")]
 EACH = "one value, or DEVICE=VALUE,..."
 ModelsArgument = Annotated[
     list[str], typer.Argument(metavar="MODEL...", help="Model names, files, saved graphs (.json); comma lists too.")
 ]
 DevicesOption = Annotated[list[str], typer.Option("--device", "-d", help="Repeat it, or give a comma list.")]
-BatchesOption = Annotated[str, typer.Option("--batch", "-b", help=f"Examples per run: {EACH}")]
-DtypesOption = Annotated[str | None, typer.Option("--dtype", help=f"bf16, fp16, ...: {EACH}")]
-RuntimesOption = Annotated[str | None, typer.Option("--runtime", "-r", help=f"Default: the device's; {EACH}")]
-CoresOption = Annotated[str | None, typer.Option("--cores", help=f"Program instances: {EACH}")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="[DEVICE:]FIELD*=2", help="A hypothetical device: =, *= or /= a number; repeatable."),
 ]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False)]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+
+
+def takes(options: Mapping[str, Option], *, before: str, each: bool = False) -> Callable[[V], V]:
+    """Return what gives a verb, which ends in ``**options``, those of a run that it does not declare itself.
+
+    Parameters
+    ----------
+    before
+        Parameter of the verb that they precede in its help.
+    each
+        Whether devices stand side by side: what may differ between them is text for `each_device` then.
+    """
+
+    def extend(verb: V) -> V:
+        hints = get_type_hints(verb, include_extras=True)
+        own = inspect.signature(verb).parameters
+        found = [p.replace(annotation=hints[p.name]) for p in own.values() if p.kind is not p.VAR_KEYWORD]
+        place = list(own).index(before)
+        found[place:place] = [_parameter(name, option, each) for name, option in options.items() if name not in own]
+        found = [p.replace(kind=p.KEYWORD_ONLY) for p in found]
+        vars(verb).update(__signature__=inspect.Signature(found), __annotations__={p.name: p.annotation for p in found})
+        return verb
+
+    return extend
+
+
+def _parameter(name: str, option: Option, each: bool) -> inspect.Parameter:
+    default, text, kind = option.default, option.text, option.kind
+    if each and option.together is not None:
+        default, text = option.together, f"{option.help}."
+    if each and name in PER_DEVICE:
+        default, text, kind = default and str(default), f"{text.removesuffix('.')}; {EACH}", str
+    wanted: Any = kind if default is not None else kind | None
+    said = typer.Option(_flag(name), *filter(None, [option.letter]), help=text)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[wanted, said])
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def each_device(options: Mapping[str, Any], named: Iterable[tuple[str, Device]]) -> dict[str, Any]:
+    """Return options as functions take them: those of each device by the devices that the names stand for."""
+    found, pairs = dict(options), list(named)
+    for name in PER_DEVICE.keys() & options.keys():
+        values = per_device(options[name], [given for given, _ in pairs], _flag(name), OPTIONS[name].kind)
+        found[name] = {device: values[given] for given, device in pairs}
+    return found
 
 
 def check_limit(limit: int | None) -> None:
@@ -98,7 +127,7 @@ def per_device(text: str | None, devices: list[str], option: str, kind: Callable
     InputError
         A value is not of its kind, or ``VALUE`` and ``DEVICE=VALUE`` are mixed.
     UnknownNameError
-        A value is given for a device that is not compared.
+        A value is given for a device that is not simulated.
 
     Examples
     --------
@@ -119,7 +148,7 @@ def per_device(text: str | None, devices: list[str], option: str, kind: Callable
         try:
             known = lookup(device, {name: name for name in devices}, "device")
         except UnknownNameError:
-            raise UnknownNameError(f"{option} names device {device!r}, which is not compared") from None
+            raise UnknownNameError(f"{option} names device {device!r}, which is not simulated") from None
         values[known] = _read(value, option, kind)
     return values
 
@@ -163,11 +192,6 @@ def machines(names: Sequence[str] | Mapping[str, str], changes: list[str] | None
 
 def _means(text: str, names: tuple[str, ...], spec: Device) -> bool:
     return key(text) in {key(spelling) for spelling in (*names, spec.name, *spec.aliases)}
-
-
-def by_machine(values: dict[str, T | None], chips: dict[str, Device]) -> dict[Device, T | None]:
-    """Return the values of `per_device` by the devices that the names stand for."""
-    return {chips[name]: value for name, value in values.items()}
 
 
 def _read(text: str, option: str, kind: Callable[[str], T]) -> T:

@@ -11,20 +11,18 @@ import typer
 
 from roofline.cli import output
 from roofline.cli.options import (
-    BatchesOption,
-    CoresOption,
     DevicesOption,
-    DtypesOption,
     ForceOption,
     Format,
     FormatOption,
-    LayoutOption,
-    RuntimesOption,
-    by_device,
+    each_device,
+    machines,
+    takes,
     words,
 )
 from roofline.errors import InputError
 from roofline.files import finite, json_text
+from roofline.simulate.options import PER_DEVICE
 from roofline.text import significant
 
 if TYPE_CHECKING:
@@ -38,6 +36,7 @@ class Objective(StrEnum):
     flops = "flops"
 
 
+@takes(PER_DEVICE, before="folder", each=True)
 def command(
     base: Annotated[str, typer.Argument(metavar="BASE", help="Network to scale: a name, or a file.")],
     device: DevicesOption,
@@ -65,14 +64,10 @@ def command(
     width: Annotated[float, typer.Option("--max-width", help="Largest multiple.")] = 4.0,
     resolution: Annotated[float, typer.Option("--max-resolution", help="Largest multiple.")] = 3.0,
     step: Annotated[int | None, typer.Option("--resolution-step", help="Pixels between resolutions.")] = None,
-    batch: BatchesOption = "1",
-    dtype: DtypesOption = None,
-    runtime: RuntimesOption = None,
-    layout: LayoutOption = None,
-    cores: CoresOption = None,
     folder: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", file_okay=False)] = None,
     force: ForceOption = False,
     form: FormatOption = Format.table,
+    **options: Any,
 ) -> None:
     """Scale BASE in depth, width and resolution to a family of networks.
 
@@ -107,9 +102,7 @@ def command(
             depth=(min(1.0, depth), depth), width=(min(1.0, width), width),
             resolution=(min(1.0, resolution), resolution), resolution_step=step,
         ),
-        batch=by_device(batch, devices, "--batch", int) or 1, dtype=by_device(dtype, devices, "--dtype", str),
-        runtime=by_device(runtime, devices, "--runtime", str), layout=layout,
-        cores=by_device(cores, devices, "--cores", int),
+        **each_device(options, machines(devices, None).items()),
     )  # fmt: skip
     if folder is not None:
         family.save(folder)

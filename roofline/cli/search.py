@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roofline.cli import output
-from roofline.cli.options import EACH, Format, FormatOption, LayoutOption, by_device, words
+from roofline.cli.options import EACH, Format, FormatOption, by_device, each_device, machines, takes, words
 from roofline.errors import InputError
 from roofline.files import finite, json_text
+from roofline.simulate.options import AXES
 from roofline.text import significant
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Keep(StrEnum):
     all = "all"
 
 
+@takes(AXES, before="image_size", each=True)
 def command(
     space: Annotated[
         str, typer.Argument(metavar="SPACE", help="accel-nasbench, efficientnet-x, resnet, vit, or a file.")
@@ -69,12 +71,7 @@ def command(
     history: Annotated[
         Keep, typer.Option("--history", help="generations, or every evaluation too.")
     ] = Keep.generations,
-    batch: Annotated[str, typer.Option("--batch", "-b", help=f"Examples per run: {EACH}")] = "1",
-    dtype: Annotated[str | None, typer.Option("--dtype", help=f"bf16, fp16, ...: {EACH}")] = None,
-    runtime: Annotated[str | None, typer.Option("--runtime", "-r", help=f"Default: the device's; {EACH}")] = None,
-    layout: LayoutOption = None,
     image_size: Annotated[int | None, typer.Option("--image-size", help="In a space that does not choose it.")] = None,
-    cores: Annotated[str | None, typer.Option("--cores", help=f"Program instances: {EACH}")] = None,
     folder: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", file_okay=False)] = None,
     baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Random and params-only beside it.")
@@ -89,6 +86,7 @@ def command(
         str | None, typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="A Dask scheduler, for --islands.")
     ] = None,
     form: FormatOption = Format.table,
+    **options: Any,
 ) -> None:
     """Search SPACE for networks that are accurate and fast on the devices.
 
@@ -104,11 +102,7 @@ def command(
     devices = words(device)
     if not devices:
         raise InputError("give at least one --device")
-    oracle = Oracle(
-        space, devices, batch=by_device(batch, devices, "--batch", int) or 1,
-        dtype=by_device(dtype, devices, "--dtype", str), runtime=by_device(runtime, devices, "--runtime", str),
-        image_size=image_size, layout=layout, cores=by_device(cores, devices, "--cores", int),
-    )  # fmt: skip
+    oracle = Oracle(space, devices, image_size=image_size, **each_device(options, machines(devices, None).items()))
     objective = Objective(
         oracle=oracle, accuracy=accuracy_oracle(accuracy, oracle),
         target_latency_s=_seconds(target, devices, "--target-latency-ms"),

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from roofline.cli import frontend, output
 from roofline.cli.options import (
-    BatchOption,
-    CoreCountOption,
     DeviceOption,
-    DtypeOption,
     ForceOption,
     Format,
     FormatOption,
-    ImageSizeOption,
     OutputOption,
-    RuntimeOption,
     SetOption,
     machines,
+    takes,
     words,
 )
+from roofline.simulate.options import OPTIONS
 from roofline.text import significant
 
 
+@takes(OPTIONS, before="field")
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model name, a TOML file, or a saved graph (.json).")],
     device: DeviceOption,
-    batch: BatchOption = None,
-    dtype: DtypeOption = None,
-    runtime: RuntimeOption = None,
-    cores: CoreCountOption = None,
-    image_size: ImageSizeOption = None,
     field: Annotated[
         list[str] | None, typer.Option("--field", help="Only this one; repeat it, or a comma list.")
     ] = None,
@@ -41,6 +34,7 @@ def command(
     form: FormatOption = Format.table,
     file: OutputOption = None,
     force: ForceOption = False,
+    **options: Any,
 ) -> None:
     """Change every number of a device a little and simulate MODEL again: d log latency / d log field.
 
@@ -52,9 +46,8 @@ def command(
 
     chip = machines([device], changes)[device]
     found = rf.sensitivity(
-        frontend.network(model, frontend.Source()), chip, fields=words(field) if field else None, batch=batch,
-        dtype=dtype, runtime=runtime, cores=cores, image_size=image_size,
-    )  # fmt: skip
+        frontend.network(model, frontend.Source()), chip, fields=words(field) if field else None, **options
+    )
     right = ("value", "from", "to", "ms", "ms to", "elasticity")
     shown = output.table(f"d log latency / d log field: {found.report}", ("field", *right), right)
     for row in found.table.to_dict("records"):

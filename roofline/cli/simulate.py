@@ -11,29 +11,21 @@ from roofline.cli import frontend, output
 from roofline.cli.advise import gains
 from roofline.cli.explain import stages, waterfall
 from roofline.cli.options import (
-    BatchOption,
-    CoreCountOption,
     DeviceOption,
-    DtypeOption,
     ForceOption,
     Format,
     FormatOption,
-    ImageSizeOption,
-    LayoutOption,
-    ModeOption,
-    OptimizerOption,
     OutputOption,
     Plot,
-    RecomputeOption,
-    RuntimeOption,
     SetOption,
-    StrictOption,
     machines,
+    takes,
 )
 from roofline.cli.programs import parse_dims
 from roofline.errors import InputError
 from roofline.files import PICTURES, json_text
 from roofline.repeats import merge_repeats
+from roofline.simulate.options import OPTIONS
 from roofline.simulate.summary import heading, summary_rows
 from roofline.text import percent, significant
 
@@ -46,6 +38,7 @@ FILES = (".html", *PICTURES, ".csv", ".json", ".onnx")
 SLOWEST = 10
 
 
+@takes(OPTIONS, before="changes")
 def command(
     device: DeviceOption,
     model: Annotated[
@@ -54,16 +47,6 @@ def command(
             metavar="[MODEL]", help="A model name (roofline models), a TOML file, or a saved graph (.json)."
         ),
     ] = None,
-    batch: BatchOption = None,
-    dtype: DtypeOption = None,
-    runtime: RuntimeOption = None,
-    layout: LayoutOption = None,
-    image_size: ImageSizeOption = None,
-    cores: CoreCountOption = None,
-    mode: ModeOption = "inference",
-    optimizer: OptimizerOption = None,
-    recompute: RecomputeOption = False,
-    strict: StrictOption = False,
     changes: SetOption = None,
     form: FormatOption = Format.table,
     explain: Annotated[
@@ -80,6 +63,7 @@ def command(
     dim: frontend.DimOption = None,
     save_graph: frontend.SaveOption = None,
     cache: frontend.CacheOption = None,
+    **options: Any,
 ) -> None:
     """Simulate MODEL on a device, or a program of your own: --onnx, --torch, --jax, --graph.
 
@@ -103,19 +87,7 @@ def command(
         ),
     )  # fmt: skip
     if save_graph is not None:
-        frontend.save(network, save_graph, batch, image_size)
-    options: dict[str, Any] = {
-        "batch": batch,
-        "dtype": dtype,
-        "runtime": runtime,
-        "layout": layout,
-        "image_size": image_size,
-        "cores": cores,
-        "mode": mode,
-        "optimizer": optimizer,
-        "recompute": recompute,
-        "strict": strict,
-    }
+        frontend.save(network, save_graph, options["batch"], options["image_size"])
     chip = machines([device], changes)[device]
     report = rf.simulate(network, chip, **options)
     for warning in report.warnings:

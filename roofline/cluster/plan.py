@@ -7,7 +7,8 @@ import json
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -17,12 +18,22 @@ from roofline.cluster.networks import Kind, Unit
 from roofline.errors import InputError, nearest
 from roofline.paths import data_files
 from roofline.quantity import SpecFile
-from roofline.specfile import load_spec
+from roofline.simulate.options import AXES, OPTIONS
+from roofline.specfile import load_spec, with_fields
 
 #: characters that make a name a pattern
 WILD = frozenset("*?[")
 
 
+def _with_options(plan: type[SpecFile]) -> type[SpecFile]:
+    """Return a plan that has every option of a run: a list of values for each axis of a sweep, one of the others."""
+    fields: dict[str, Any] = {name: (option.kind | None, option.default) for name, option in OPTIONS.items()}
+    return with_fields(
+        plan, fields | {name: (GenericAlias(tuple, (option.kind, ...)), ()) for name, option in AXES.items()}
+    )
+
+
+@_with_options
 class Plan(SpecFile):
     """A sweep: every network on every device at every combination of the lists.
 
@@ -36,8 +47,8 @@ class Plan(SpecFile):
         weights, from their default configurations.
     fields
         Field of the device -> values.
-    image_size
-        Pixels per side (tokens, for sequences); empty: each network's own.
+    batch, image_size
+        A network is lowered for each, where it must be; the other options of a run stand beside them.
     """
 
     models: tuple[str, ...] = ()
@@ -45,20 +56,19 @@ class Plan(SpecFile):
     transformers: tuple[str, ...] = ()
     devices: tuple[str, ...] = Field(min_length=1)
     batch: tuple[int, ...] = Field(default=(1,), min_length=1)
-    dtype: tuple[str, ...] = ()
-    runtime: tuple[str, ...] = ()
-    layout: tuple[str, ...] = ()
-    cores: tuple[int, ...] = ()
     image_size: tuple[int, ...] = ()
-    mode: str = "inference"
     fields: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
+    if TYPE_CHECKING:
+
+        def __init__(self, **keys: Any) -> None: ...
+
     @property
-    def axes(self) -> dict[str, list[Any]]:
-        """The options of every run, as lists of values."""
-        named = {"batch": self.batch, "dtype": self.dtype, "runtime": self.runtime, "layout": self.layout,
-                 "cores": self.cores}  # fmt: skip
-        return {name: list(values) for name, values in named.items() if values}
+    def options(self) -> dict[str, Any]:
+        """The options of every run but the input size: axes as lists of values, without what is left out."""
+        given = {name: getattr(self, name) for name in OPTIONS if name != "image_size"}
+        lists = {name: list(value) for name, value in given.items() if name in AXES and value}
+        return lists | {name: value for name, value in given.items() if name not in AXES and value is not None}
 
     @property
     def digest(self) -> str:
@@ -69,10 +79,11 @@ class Plan(SpecFile):
     @property
     def files_digest(self) -> str:
         """Hash of the files of networks, devices and runtimes: the shipped ones, and those that the plan names."""
-        named = (Path(re.sub(r"(?<=\.toml):.*", "", text)) for text in (*self.models, *self.devices, *self.runtime))
+        named = (*self.models, *self.devices, *self.options.get("runtime", ()))
+        files = (Path(re.sub(r"(?<=\.toml):.*", "", text)) for text in named)
         shipped = (path for folder in ("hardware_specs", "runtimes", "models") for path in data_files(folder).values())
         text = hashlib.sha256()
-        for path in (*named, *shipped):
+        for path in (*files, *shipped):
             if path.is_file():
                 text.update(hashlib.sha256(path.read_bytes()).digest())
         return text.hexdigest()[:16]

@@ -8,6 +8,7 @@ from roofline.cluster.networks import Unit, network_of
 from roofline.cluster.plan import Plan
 from roofline.errors import InputError, RooflineError
 from roofline.graph.opgraph import OpGraph
+from roofline.simulate.options import PER_DEVICE
 from roofline.studies.compare import COLUMNS
 from roofline.studies.sweep import Point, points_of, rows_of
 
@@ -36,7 +37,7 @@ def failed(plan: Plan, unit: Unit, why: str) -> list[Row]:
     empty = dict.fromkeys(COLUMNS) | {"model": unit.name, "image_size": unit.image_size}
     found = []
     for point in _points(plan, dict.fromkeys(plan.batch, unit.name)):
-        asked = {name: getattr(point.request, name) for name in ("batch", "dtype", "runtime", "layout", "cores")}
+        asked = {name: getattr(point.request, name) for name in PER_DEVICE}
         place = {"device": point.base_device, "base_device": point.base_device, **dict(point.fields)}
         found.append(empty | asked | place | {"expected_low_ms": None, "expected_high_ms": None, "error": why})
     return _labelled(unit, found)
@@ -65,9 +66,7 @@ def _points(plan: Plan, networks: dict[int, Any]) -> list[Point]:
     return [
         point
         for batch, network in networks.items()
-        for point in points_of(
-            [network], plan.devices, fields=plan.fields, mode=plan.mode, **plan.axes | {"batch": [batch]}
-        )
+        for point in points_of([network], plan.devices, fields=plan.fields, **plan.options | {"batch": [batch]})
     ]
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from roofline.simulate.options import AXES, OPTIONS, Option
+from roofline.specfile import with_fields
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 #: the largest whole number that every JSON reader keeps exact
 Whole = Annotated[int, Field(ge=1, le=2**53)]
+TYPES: dict[type, Any] = {int: Whole, str: Name, bool: bool}
 
 
 class Strict(BaseModel):
@@ -17,21 +22,17 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Options(Strict):
-    """How a network runs; what is left out is the default of the device, the runtime or the network."""
-
-    batch: Whole | None = None
-    dtype: Name | None = None
-    runtime: Name | None = None
-    layout: Name | None = None
-    image_size: Whole | None = None
-    cores: Whole | None = None
-    mode: Name | None = None
-    optimizer: Name | None = None
-    recompute: bool | None = None
+def _with(options: Mapping[str, Option]) -> Callable[[type[Strict]], type[Strict]]:
+    """Return what gives a class the options of a run; one that is left out is up to device, runtime or network."""
+    fields = {
+        name: (TYPES[option.kind] | None, Field(default=None, description=option.text))
+        for name, option in options.items()
+    }
+    return lambda model: with_fields(model, fields)
 
 
-class Simulation(Options):
+@_with(OPTIONS)
+class Simulation(Strict):
     """One network on one device.
 
     `model` is the name of a shipped network, `architecture` the content of an architecture file (with `variant`, where
@@ -52,17 +53,16 @@ class Simulations(Strict):
     simulations: list[Simulation] = Field(min_length=1)
 
 
+@_with(AXES)
 class OracleOptions(Strict):
     """A search space on some devices, as `rf.Oracle` takes them; options hold for all of the devices."""
 
     space: Name
     devices: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64, strict=False)]
-    batch: Whole = 1
-    dtype: Name | None = None
-    runtime: Name | None = None
-    image_size: Whole | None = None
-    cores: Whole | None = None
-    layout: Name | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **keys: Any) -> None: ...
 
 
 class OracleQuery(OracleOptions):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from roofline.arch.load import build_arch, models
 from roofline.arch.load import model as load_model
@@ -20,18 +21,15 @@ from roofline.errors import InputError, nearest
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.serial import from_dict
 from roofline.numeric import Array
-from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.load import runtimes
-from roofline.runtime.spec import Runtime
 from roofline.search.oracle.latency import Oracle
 from roofline.search.space.load import search_space, search_spaces
 from roofline.serve.limits import Limits
 from roofline.serve.schemas import OracleOptions, Simulation
+from roofline.simulate.options import OPTIONS
 from roofline.simulate.report import Report
 from roofline.simulate.run import Request, simulate_many
 from roofline.specfile import parse_spec
-
-OPTIONS = ("batch", "dtype", "layout", "image_size", "cores", "mode", "optimizer", "recompute")
 
 
 class Service:
@@ -117,23 +115,12 @@ class Service:
             return self._oracles[key]
 
     def _build(self, options: OracleOptions) -> Oracle:
-        runtime = None if options.runtime is None else _plain(options.runtime, "runtime")
         return Oracle(
-            _plain(options.space, "space"),
-            [_device(name) for name in options.devices],
-            batch=options.batch,
-            dtype=options.dtype,
-            runtime=runtime,
-            image_size=options.image_size,
-            cores=options.cores,
-            layout=options.layout,
+            _plain(options.space, "space"), [_device(name) for name in options.devices], **_given(options)
         ).build()
 
     def _request(self, wanted: Simulation) -> Request:
-        device = _device(wanted.device)
-        runtime = _runtime(wanted.runtime or device.default_runtime, device.kind)
-        given = {name: getattr(wanted, name) for name in OPTIONS if getattr(wanted, name) is not None}
-        return Request(model=self._network(wanted), device=device, runtime=runtime, **given)
+        return Request(model=self._network(wanted), device=_device(wanted.device), **_given(wanted))
 
     def _network(self, wanted: Simulation) -> Arch | OpGraph:
         named = [name for name in ("model", "architecture", "graph") if getattr(wanted, name) is not None]
@@ -171,6 +158,12 @@ def _plain(name: str, what: str) -> str:
     return name
 
 
+def _given(wanted: BaseModel) -> dict[str, Any]:
+    """Return the options that a request gives; a runtime is a name, never a file."""
+    found = {name: value for name in OPTIONS if (value := getattr(wanted, name, None)) is not None}
+    return found | ({"runtime": _plain(found["runtime"], "runtime")} if "runtime" in found else {})
+
+
 @lru_cache(maxsize=1024)
 def _model(name: str) -> Arch:
     return load_model(_plain(name, "model"))
@@ -179,11 +172,6 @@ def _model(name: str) -> Arch:
 @lru_cache(maxsize=256)
 def _device(name: str) -> Device:
     return load_device(_plain(name, "device"))
-
-
-@lru_cache(maxsize=256)
-def _runtime(name: str, kind: str) -> Runtime:
-    return load_runtime(_plain(name, "runtime"), kind)
 
 
 def _answer(report: Report, with_kernels: bool) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, Unpack
 
 import numpy as np
 
@@ -13,19 +13,34 @@ from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
 from roofline.cost import fold
 from roofline.device.spec import Device
-from roofline.dtypes import Precision
-from roofline.errors import DoesNotFitError, InputError, nearest
+from roofline.errors import DoesNotFitError
 from roofline.graph.opgraph import OpGraph
 from roofline.numeric import Array
-from roofline.runtime.spec import Runtime
 from roofline.simulate.evaluate import BlockCosts, KernelCosts, block_costs, kernel_costs
 from roofline.simulate.lowering import Lowered, lower_arch, lower_graph
+from roofline.simulate.options import OPTIONS, RunOptions, check_known
 from roofline.simulate.report import Report
 from roofline.simulate.setting import Setting, of_graph, resolve
 from roofline.simulate.table import concat_tables
 
+Network: TypeAlias = str | Path | Arch | OpGraph
+R = TypeVar("R")
 
-@dataclass(frozen=True, kw_only=True)
+
+def _with_options(request: type[R]) -> type[R]:
+    """Return a request as a dataclass that has every option, too, as a field and in its documentation."""
+    said = "".join(f"{name}\n        {option.text}\n    " for name, option in OPTIONS.items())
+    return make_dataclass(
+        request.__name__,
+        [(name, Any, option.default) for name, option in OPTIONS.items()],
+        bases=(dataclass(frozen=True, kw_only=True)(request),),
+        namespace={"__module__": request.__module__, "__doc__": f"{request.__doc__}{said}"},
+        frozen=True,
+        kw_only=True,
+    )
+
+
+@_with_options
 class Request:
     """One simulation: a network on a device. None means the default of the device, runtime or network.
 
@@ -34,41 +49,18 @@ class Request:
     model
         Name or file of a network, an `Arch`, or an `OpGraph`: its batch is what it was built with, or another one where
         `OpGraph.with_batch` can prove what grows; else it runs as it is, on one core unless more are asked for.
-    device, runtime
-        Names, files, or the specs themselves.
-    batch
-        Examples per run, spread over the cores.
-    dtype
-        ``fp32``, ``bf16``, ``fp16``, ``int8`` ..., or ``amp_fp16``, ``amp_bf16``.
-    layout
-        ``nhwc`` or ``nchw``.
-    image_size
-        Pixels per side, or tokens per sequence.
-    cores
-        Program instances to use; all of the chip by default.
-    mode
-        ``inference``; ``training``: forward pass, backward pass and the optimizer's step; or ``forward_saving``: the
-        forward pass alone, which writes what a backward pass would read.
-    optimizer
-        Of a training step: ``sgd``, ``momentum`` or ``adam`` (the default).
-    recompute
-        A training step keeps the inputs of blocks only, and runs each block again before its backward pass.
-    strict
-        Refuse a network that does not fit into the device's memory, instead of a warning.
+    device
+        Name, file, or the spec itself, as for a runtime.
     """
 
-    model: str | Path | Arch | OpGraph
+    model: Network
     device: str | Path | Device
-    batch: int | None = None
-    dtype: str | Precision | None = None
-    runtime: str | Path | Runtime | None = None
-    layout: str | None = None
-    image_size: int | None = None
-    cores: int | None = None
-    mode: str = "inference"
-    optimizer: str | None = None
-    recompute: bool = False
-    strict: bool = False
+
+    if TYPE_CHECKING:
+        __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+        def __init__(self, *, model: Network, device: str | Path | Device, **options: Unpack[RunOptions]) -> None: ...
+        def __getattr__(self, option: str) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,7 +70,7 @@ class _Job:
     image_size: int | None = None
 
 
-def simulate(model: str | Path | Arch | OpGraph, device: str | Path | Device, **options: Any) -> Report:
+def simulate(model: Network, device: str | Path | Device, **options: Unpack[RunOptions]) -> Report:
     """Predict how long a network takes on a device, and why.
 
     Parameters
@@ -86,7 +78,7 @@ def simulate(model: str | Path | Arch | OpGraph, device: str | Path | Device, **
     model, device
         See `Request`.
     **options
-        batch, dtype, runtime, layout, image_size, cores, mode, optimizer, recompute, strict: see `Request`.
+        See `Options`.
 
     Returns
     -------
@@ -119,10 +111,7 @@ def request_of(**fields: Any) -> Request:
     InputError
         An unknown option.
     """
-    known = Request.__dataclass_fields__
-    for name in fields:
-        if name not in known:
-            raise InputError(f"unknown option {name!r}{nearest(name, known)}")
+    check_known(fields, Request.__dataclass_fields__)
     return Request(**fields)
 
 
@@ -153,11 +142,10 @@ def simulate_many(requests: Iterable[Request | Mapping[str, Any]]) -> list[Repor
 
 
 def _job(request: Request) -> _Job:
-    options = {name: value for name, value in vars(request).items() if name not in ("model", "device")}
+    options: dict[str, Any] = {name: getattr(request, name) for name in OPTIONS}
     setting, network = resolve(request.device, **options), request.model
     if isinstance(network, OpGraph):
-        given = [name for name, value in options.items() if value is not None]
-        graph, setting = of_graph(setting, network, given)
+        graph, setting = of_graph(setting, network, [name for name, value in options.items() if value is not None])
         return _Job(setting=setting, lowered=lower_graph(graph, setting.policy))
     arch = load_model(network).with_image_size(setting.image_size)
     lowered = lower_arch(arch, setting.core_batch, setting.policy)

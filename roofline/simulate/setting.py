@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, Unpack
 
 import numpy as np
 
@@ -24,9 +24,7 @@ from roofline.passes.pipeline import Policy, policy
 from roofline.runtime.load import runtime as load_runtime
 from roofline.runtime.spec import Runtime
 from roofline.simulate.machine import Machine, machine_for
-
-#: options that may differ from device to device
-PER_DEVICE = ("dtype", "runtime", "cores", "batch", "layout")
+from roofline.simulate.options import OPTIONS, PER_DEVICE, RunOptions, check_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,26 +61,23 @@ class Setting:
         """Cores that have examples."""
         return int(ceil_div(self.batch, self.core_batch))
 
+    def with_batch(self, batch: SupportsIndex) -> Setting:
+        """Return the same for another number of examples.
+
+        Raises
+        ------
+        InputError
+            It is out of range.
+        """
+        return replace(self, batch=whole_number(batch, "batch", most=MAX_BATCH))
+
     @cached_property
     def machine(self) -> Machine:
         """What one core sees; settings that differ in nothing it depends on share one."""
         return _machine(self.device, self.runtime, self.policy.precision, self.policy.layout, self.cores)
 
 
-def resolve(
-    device: str | Path | Device,
-    *,
-    batch: SupportsIndex | None = None,
-    dtype: str | Precision | None = None,
-    runtime: str | Path | Runtime | None = None,
-    layout: str | None = None,
-    image_size: SupportsIndex | None = None,
-    cores: SupportsIndex | None = None,
-    mode: str = "inference",
-    optimizer: str | None = None,
-    recompute: bool = False,
-    strict: bool = False,
-) -> Setting:
+def resolve(device: str | Path | Device, **options: Unpack[RunOptions]) -> Setting:
     """Return the setting that options ask for; None is the default of the device or the runtime.
 
     Raises
@@ -92,30 +87,40 @@ def resolve(
     InputError
         A value is out of range, or the device lacks the dtype.
     """
+    check_known(options, OPTIONS)
+    asked: dict[str, Any] = {name: options.get(name, option.default) for name, option in OPTIONS.items()}
     found = load_device(device)
-    stack = load_runtime(runtime or found.default_runtime, found.kind)
-    wanted = dtype or found.default_dtype
-    formats = wanted if isinstance(wanted, Precision) else precision(_name(wanted, "dtype"))
-    order = check_layout(_name(layout, "layout")) if layout else stack.default_layout
-    for name, value in (("recompute", recompute), ("strict", strict)):
-        if not isinstance(value, bool | np.bool_):
-            raise InputError(f"{name} must be True or False, got {value!r}")
-    found.peak_flops_per_s(formats.compute.name)  # refuses what the device lacks
+    runtime = load_runtime(asked["runtime"] or found.default_runtime, found.kind)
+    dtype = asked["dtype"] or found.default_dtype
+    dtype = dtype if isinstance(dtype, Precision) else precision(_name("dtype", dtype))
+    layout = check_layout(_name("layout", asked["layout"] or runtime.default_layout))
+    found.peak_flops_per_s(dtype.compute.name)  # refuses what the device lacks
+    mode, optimizer = _name("mode", asked["mode"]), asked["optimizer"] and _name("optimizer", asked["optimizer"])
     return Setting(
         device=found,
-        runtime=stack,
-        policy=policy(stack, formats, order, mode, optimizer, bool(recompute)),
-        cores=found.cores if cores is None else whole_number(cores, f"cores of {found.name!r}", most=found.cores),
-        batch=1 if batch is None else whole_number(batch, "batch", most=MAX_BATCH),
-        image_size=None if image_size is None else whole_number(image_size, "image size", most=MAX_INPUT_SIZE),
-        strict=bool(strict),
+        runtime=runtime,
+        policy=policy(runtime, dtype, layout, mode, optimizer, _flag("recompute", asked["recompute"])),
+        cores=_count(f"cores of {found.name!r}", asked["cores"], most=found.cores) or found.cores,
+        batch=_count("batch", asked["batch"], most=MAX_BATCH) or 1,
+        image_size=_count("image size", asked["image_size"], most=MAX_INPUT_SIZE),
+        strict=_flag("strict", asked["strict"]),
     )
 
 
-def _name(value: object, what: str) -> str:
+def _name(what: str, value: object) -> str:
     if not isinstance(value, str):
         raise InputError(f"{what} must be a name, got {value!r}")
     return value
+
+
+def _flag(what: str, value: object) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{what} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def _count(what: str, value: object, most: int) -> int | None:
+    return None if value is None else whole_number(value, what, most=most)
 
 
 def per_device(options: Mapping[str, Any], devices: Sequence[Device]) -> list[dict[str, Any]]:
@@ -131,7 +136,7 @@ def per_device(options: Mapping[str, Any], devices: Sequence[Device]) -> list[di
     for option, value in options.items():
         if not isinstance(value, Mapping):
             own = dict.fromkeys(names, value)
-        elif option not in PER_DEVICE:
+        elif option in OPTIONS and option not in PER_DEVICE:
             allowed = ", ".join(PER_DEVICE)
             raise InputError(f"option {option!r} is the same for all devices; a mapping is allowed for {allowed}")
         else:

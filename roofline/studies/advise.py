@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from roofline.arch.load import model as load_model
 from roofline.graph.opgraph import OpGraph
+from roofline.simulate.options import RunOptions
 from roofline.simulate.report import Report
-from roofline.simulate.run import request_of, simulate, simulate_many
+from roofline.simulate.run import Network, request_of, simulate, simulate_many
 from roofline.studies.edits import Edit, edits
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from roofline.arch.spec import Arch
     from roofline.device.spec import Device
 
 
-def advise(model: str | Path | Arch | OpGraph, device: str | Path | Device, **options: Any) -> pd.DataFrame:
+def advise(model: Network, device: str | Path | Device, **options: Unpack[RunOptions]) -> pd.DataFrame:
     """Try every edit of a run, and rank them by the throughput they gain.
 
     Nothing is estimated: each row is a simulation of the edited run, all of them in one `simulate_many`. Edits do not

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from roofline.arch.edit import activations, swap_activation, swap_fused
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
 from roofline.errors import InputError
+from roofline.simulate.options import EachOptions
 from roofline.studies.compare import run_all
 from roofline.studies.shown import Shown
 
@@ -65,7 +66,7 @@ class StageChoices(Shown):
         return self.summary
 
 
-def stage_choices(model: Any, devices: Sequence[Any], **options: Any) -> StageChoices:
+def stage_choices(model: Any, devices: Sequence[Any], **options: Unpack[EachOptions]) -> StageChoices:
     """Swap ReLU and swish, fused and depthwise convolutions, one stage at a time, and simulate again.
 
     Parameters

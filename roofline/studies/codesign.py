@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from roofline.device.derive import label_of
 from roofline.device.load import device as load_device
@@ -15,6 +15,7 @@ from roofline.device.spec import Device
 from roofline.device.variant import MOST_OF_A_COUNT, with_overrides
 from roofline.errors import InputError
 from roofline.numeric import whole_number
+from roofline.simulate.options import RunOptions
 from roofline.stats import geometric_mean
 from roofline.studies.compare import check_distinct, check_lists
 from roofline.studies.shown import Shown
@@ -94,7 +95,7 @@ def codesign(
     bandwidth_factors: Sequence[float] = (0.5, 1.0, 2.0),
     on_chip_bytes: Sequence[float] | None = None,
     equal_peak: bool = True,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> CoDesign:
     """Simulate networks on every combination of systolic array, main memory and on-chip memory.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from roofline.device.load import device as load_device
 from roofline.errors import InputError
+from roofline.simulate.options import EachOptions
 from roofline.simulate.run import request_of, simulate_many
 from roofline.simulate.setting import per_device
 
@@ -33,7 +34,7 @@ COLUMNS = (
 )
 
 
-def compare(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> pd.DataFrame:
+def compare(models: Sequence[Any], devices: Sequence[Any], **options: Unpack[EachOptions]) -> pd.DataFrame:
     """Simulate every model on every device.
 
     Parameters
@@ -41,7 +42,7 @@ def compare(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> pd
     models, devices
         Names, files or specs.
     **options
-        As `simulate`; dtype, runtime, cores, batch and layout may be a mapping device -> value.
+        As `simulate`; those in `DeviceOptions` may be a mapping device -> value.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def compare(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> pd
     return pd.DataFrame([{name: getattr(r, name) for name in COLUMNS} for r in run_all(models, devices, **options)])
 
 
-def run_all(models: Sequence[Any], devices: Sequence[Any], **options: Any) -> list[Report]:
+def run_all(models: Sequence[Any], devices: Sequence[Any], **options: Unpack[EachOptions]) -> list[Report]:
     """Return the report of every model on every device, model by model; arguments and errors as `compare`."""
     check_lists(models, devices)
     specs = [load_device(device) for device in devices]

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from roofline.device.spec import Device
 from roofline.errors import InputError
 from roofline.names import family, lookup
+from roofline.simulate.options import EachOptions
 from roofline.stats import kendall_tau, spearman
 from roofline.studies.compare import check_distinct, check_lists, run_all
 from roofline.studies.shown import Shown
@@ -156,7 +157,9 @@ class FlopsGap(Shown):
         return self.summary
 
 
-def flops_gap(models: Sequence[Any], devices: Any, *, reference: str | None = None, **options: Any) -> FlopsGap:
+def flops_gap(
+    models: Sequence[Any], devices: Any, *, reference: str | None = None, **options: Unpack[EachOptions]
+) -> FlopsGap:
     """Measure how far latency departs from FLOPs for some networks on some devices.
 
     Parameters
@@ -168,7 +171,7 @@ def flops_gap(models: Sequence[Any], devices: Any, *, reference: str | None = No
     reference
         Name of the model to which ratios refer; the first one by default.
     **options
-        As `compare`: dtype, runtime, cores, batch and layout may be a mapping device -> value.
+        As `compare`.
 
     Returns
     -------

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from roofline.device.load import device as load_device
 from roofline.errors import InputError
 from roofline.names import family
+from roofline.simulate.options import MigrationOptions
 from roofline.stats import geometric_mean
 from roofline.studies.compare import check_distinct, run_all
 from roofline.studies.shown import Shown
@@ -118,7 +119,7 @@ class Migration(Shown):
         return self.families
 
 
-def migrate(models: Sequence[Any], before: Any, after: Any, *, batch: Any = 1, **options: Any) -> Migration:
+def migrate(models: Sequence[Any], before: Any, after: Any, **options: Unpack[MigrationOptions]) -> Migration:
     """Predict what moving networks from one device to another gains.
 
     Parameters
@@ -127,10 +128,8 @@ def migrate(models: Sequence[Any], before: Any, after: Any, *, batch: Any = 1, *
         Names, files or specs.
     before, after
         Any two devices, hypothetical ones included.
-    batch
-        Examples per run and chip: one size, or several to sweep over.
     **options
-        As `compare`: dtype, runtime, cores and layout may be a mapping device -> value.
+        As `compare`; but the batch, examples per run and chip, is one size or several to sweep over.
 
     Returns
     -------
@@ -142,6 +141,8 @@ def migrate(models: Sequence[Any], before: Any, after: Any, *, batch: Any = 1, *
     InputError
         No model, no batch size, one or a device given twice, or a device without the dtype.
     """
+    shared: dict[str, Any] = {**options}
+    batch = shared.pop("batch", 1)
     if isinstance(batch, Mapping):
         raise InputError("batch is the same on both sides of a migration; give one size or a list of them")
     batches = list(batch) if isinstance(batch, Sequence) and not isinstance(batch, str) else [batch]
@@ -153,7 +154,7 @@ def migrate(models: Sequence[Any], before: Any, after: Any, *, batch: Any = 1, *
         raise InputError(f"a migration is between two devices, got {old.name!r} twice")
     runs: list[tuple[Report, Report]] = []
     for size in batches:
-        found = run_all(models, [old, new], batch=size, **options)
+        found = run_all(models, [old, new], batch=size, **shared)
         check_distinct([report.model for report in found[::2]], "model")
         runs += zip(found[::2], found[1::2], strict=True)
     return Migration(runs=tuple(runs))

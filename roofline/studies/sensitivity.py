@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from roofline.device.load import device as load_device
 from roofline.device.spec import Device
 from roofline.device.variant import COUNTS, device_fields, with_overrides
 from roofline.errors import InputError
 from roofline.names import lookup
+from roofline.simulate.options import RunOptions
 from roofline.simulate.run import request_of, simulate_many
 from roofline.studies.shown import Shown
 
@@ -57,7 +58,12 @@ class Sensitivity(Shown):
 
 
 def sensitivity(
-    model: Any, device: Any, *, fields: Sequence[str] | None = None, step: float = STEP, **options: Any
+    model: Any,
+    device: Any,
+    *,
+    fields: Sequence[str] | None = None,
+    step: float = STEP,
+    **options: Unpack[RunOptions],
 ) -> Sensitivity:
     """Return how strongly the latency of a network depends on each number of a device.
 

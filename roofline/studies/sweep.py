@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from roofline.device.load import device as load_device
 from roofline.device.variant import with_overrides
 from roofline.errors import InputError, RooflineError
+from roofline.simulate.options import AXES, OPTIONS, SweepOptions
 from roofline.simulate.run import Request, request_of, simulate_many
 from roofline.studies.compare import COLUMNS, check_lists
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from roofline.simulate.report import Report
 
-#: options of `simulate` that may be given as a list of values
-AXES = ("batch", "dtype", "runtime", "cores", "layout", "image_size")
 #: a sweep in one process that is larger is a slip, or belongs on several machines
 MOST_POINTS = 100_000
 
@@ -43,7 +42,7 @@ def sweep(
     *,
     fields: Mapping[str, Sequence[float]] | None = None,
     keep_errors: bool = False,
-    **options: Any,
+    **options: Unpack[SweepOptions],
 ) -> pd.DataFrame:
     """Simulate networks at every combination of options and device fields.
 
@@ -57,7 +56,7 @@ def sweep(
         What cannot run (a dtype that a device lacks, a size that is no possible device) becomes a row that says why in
         `error`, instead of an error.
     **options
-        As `simulate`; batch, dtype, runtime, cores, layout and image_size may be lists.
+        As `simulate`; those in `NetworkOptions` may be lists.
 
     Returns
     -------
@@ -86,7 +85,7 @@ def points_of(
     devices: Sequence[Any],
     *,
     fields: Mapping[str, Sequence[float]] | None = None,
-    **options: Any,
+    **options: Unpack[SweepOptions],
 ) -> list[Point]:
     """Return the points of a sweep, model by model; arguments and errors as `sweep`."""
     check_lists(models, devices)
@@ -151,6 +150,6 @@ def _numbers(name: str, values: Any) -> list[float]:
 def _values(name: str, value: Any) -> list[Any]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         return [value]
-    if name not in AXES:
+    if name in OPTIONS and name not in AXES:
         raise InputError(f"option {name!r} takes one value; lists are for {', '.join(AXES)}")
     return list(value)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from roofline.search.oracle.segments import lay_out
 from roofline.search.oracle.tables import StageTable, build_tables, gather, join, latency, time_columns
 from roofline.search.space.load import search_space
 from roofline.search.space.spec import Space
+from roofline.simulate.options import AXES, SpaceOptions, check_known
 from roofline.simulate.setting import Setting, per_device, resolve
 
 
@@ -34,10 +35,9 @@ class Oracle:
         A `Space`, its name, or its TOML file.
     devices
         One device or several: names, files or specs.
-    batch, dtype, runtime, layout, cores
-        As in `simulate`; with several devices a mapping device -> value is accepted for each.
-    image_size
-        Input size of all candidates, in a space that does not choose it.
+    **options
+        As `simulate`; those in `DeviceOptions` may be a mapping device -> value, `image_size` is for spaces that do not
+        choose it. The first of them may be given by position.
 
     Notes
     -----
@@ -54,24 +54,17 @@ class Oracle:
         self,
         space: Space | str | Path,
         devices: str | Path | Device | Sequence[str | Path | Device],
-        batch: int | Mapping[str, int] = 1,
-        dtype: str | Mapping[str, str] | None = None,
-        runtime: Any = None,
-        *,
-        image_size: int | None = None,
-        cores: int | Mapping[str, int] | None = None,
-        layout: str | Mapping[str, str] | None = None,
+        *values: Any,
+        **options: Unpack[SpaceOptions],
     ) -> None:
         self.space = search_space(space)
         given = [devices] if isinstance(devices, (str, Path, Device)) else list(devices)
         if not given:
             raise InputError("an oracle needs at least one device")
         specs = [load_device(d) for d in given]
-        options = {
-            "batch": batch, "dtype": dtype, "runtime": runtime, "cores": cores, "layout": layout,
-            "image_size": image_size,
-        }  # fmt: skip
-        self.targets = tuple(resolve(s, **own) for s, own in zip(specs, per_device(options, specs), strict=True))
+        check_known(options, AXES)
+        each = per_device(dict(zip(AXES, values, strict=False)) | options, specs)
+        self.targets = tuple(resolve(spec, **own) for spec, own in zip(specs, each, strict=True))
         self.image_size = self.targets[0].image_size
         self.devices = tuple(t.device.name for t in self.targets)
         self._tables: dict[int, tuple[StageTable, ...]] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, Unpack
 
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
@@ -22,6 +22,7 @@ from roofline.search.scaling.forms import Limits
 from roofline.search.scaling.grid import Grid, scaling_grid
 from roofline.search.scaling.pick import loads, pick_common, pick_free
 from roofline.search.scaling.targets import check_given, check_reach, read_targets
+from roofline.simulate.options import SpaceOptions
 
 Coefficients: TypeAlias = Literal["common", "free"]
 #: predicted gap [percentage points] below which the order of two networks is a coin toss: 58 % of pairs are ordered
@@ -44,7 +45,7 @@ def compound_scale(
     base_top1: float | None = None,
     tie_pp: float = TIE_PP,
     limits: Limits | None = None,
-    **options: Any,
+    **options: Unpack[SpaceOptions],
 ) -> ScaledFamily:
     """Scale a base network's depth, width and resolution to a family.
 
@@ -78,7 +79,7 @@ def compound_scale(
     limits
         How far is looked.
     **options
-        batch, dtype, runtime, layout, cores, as in `Oracle`.
+        As `Oracle`.
 
     Raises
     ------

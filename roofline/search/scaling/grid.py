@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from roofline.search.oracle.latency import Oracle
 from roofline.search.scaling.forms import Limits, scaling_space
 from roofline.search.space.genomes import Genomes
 from roofline.search.space.spec import Space
+from roofline.simulate.options import SpaceOptions
 
 #: a step between multiples that is none
 ALMOST = 1e-6
@@ -92,7 +93,7 @@ class Grid:
         return rows
 
 
-def scaling_grid(base: Arch, devices: Any, limits: Limits, **options: Any) -> Grid:
+def scaling_grid(base: Arch, devices: Any, limits: Limits, **options: Unpack[SpaceOptions]) -> Grid:
     """Return the grid of a base network; `options` are those of `Oracle`.
 
     Raises
