@@ -5,22 +5,18 @@ The same calls build one network (numbers) or a column of block rows (arrays).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 from roofline.dtypes import DTYPES, DType
 from roofline.graph import movement, ops
-from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.sliding import Padding
-from roofline.graph.tensor import Role, Shape, Tensor
+from roofline.graph.tensor import Shape, Tensor
+from roofline.graph.writer import GraphWriter
 from roofline.numeric import Numeric, same
 
 Pair = Numeric | tuple[Numeric, ...]
 
 
-class GraphBuilder:
+class GraphBuilder(GraphWriter):
     """Collects ops and tensors; `graph` returns the checked result.
 
     Examples
@@ -32,19 +28,8 @@ class GraphBuilder:
     """
 
     def __init__(self, name: str = "graph") -> None:
+        super().__init__()
         self.name = name
-        self.ops: dict[str, Op] = {}
-        self.tensors: dict[str, Tensor] = {}
-        self._scope: list[str] = []
-
-    @contextmanager
-    def scope(self, name: str) -> Iterator[None]:
-        """Prefix the names of everything added inside with `name`."""
-        self._scope.append(name)
-        try:
-            yield
-        finally:
-            self._scope.pop()
 
     def graph(self, outputs: list[Tensor]) -> OpGraph:
         """Return the checked graph that computes `outputs`."""
@@ -52,39 +37,15 @@ class GraphBuilder:
 
     # tensors -----------------------------------------------------------------
 
-    def unique(self, name: str) -> str:
-        """Return a name that neither an op nor a tensor has: ``stage/name``, ``stage/name_2`` ..."""
-        full = "/".join((*self._scope, name))
-        candidate, n = full, 1
-        while candidate in self.ops or candidate in self.tensors:
-            n += 1
-            candidate = f"{full}_{n}"
-        return candidate
-
-    def tensor(
-        self, name: str, shape: Shape, role: Role, dtype: DType = DTYPES["fp32"], *, tied: bool = False
-    ) -> Tensor:
-        """Add a tensor and return it."""
-        made = Tensor(id=self.unique(name), shape=shape, dtype=dtype, role=role, tied=tied)
-        self.tensors[made.id] = made
-        return made
+    tensor = GraphWriter.enter
 
     def input(self, name: str, shape: Shape, dtype: DType = DTYPES["fp32"]) -> Tensor:
         """Add a tensor that enters the graph."""
-        return self.tensor(name, shape, "input", dtype)
+        return self.enter(name, shape, "input", dtype)
 
     def parameter(self, name: str, *shape: Numeric, tied: bool = False) -> Tensor:
         """Add a trained parameter."""
-        return self.tensor(name, shape, "parameter", tied=tied)
-
-    def add_op(self, name: str, make: type[Op], *inputs: Tensor, dtype: DType | None = None, **fields: Any) -> Tensor:
-        """Add an op with one output and return that output."""
-        op_id = self.unique(name)
-        op = make(inputs=tuple(t.id for t in inputs), outputs=(f"{op_id}:0",), **fields)
-        (shape,) = op.infer(*(t.shape for t in inputs))
-        out = Tensor(id=f"{op_id}:0", shape=shape, dtype=dtype or inputs[0].dtype)
-        self.ops[op_id], self.tensors[out.id] = op, out
-        return out
+        return self.enter(name, shape, "parameter", tied=tied)
 
     # contractions ------------------------------------------------------------
 

@@ -35,14 +35,11 @@ def _decompose(new: Rewriter, op_id: str, op: Attention) -> None:
     head, value = q.shape[-1] / heads, v.shape[-1] / op.kv_heads
     rows, columns = q.shape[1], k.shape[1]
 
-    def add(part: str, make: type[Op], inputs: tuple[Tensor, ...], out_shape: Shape, **fields: Any) -> Tensor:
-        name = f"{op_id}/{part}"
-        out = new.tensor(Tensor(id=f"{name}:0", shape=out_shape, dtype=q.dtype))
-        new.ops[name] = make(inputs=tuple(t.id for t in inputs), outputs=(out.id,), times=op.times, **fields)
-        return out
+    def add(part: str, make: type[Op], *inputs: Tensor, **fields: Any) -> Tensor:
+        return new.add_op(f"{op_id}/{part}", make, *inputs, dtype=q.dtype, times=op.times, **fields)
 
     def view(name: str, x: Tensor, shape: Shape, make: type[Op] = Reshape) -> Tensor:
-        return add(name, make, (x,), shape, shape=shape)
+        return add(name, make, x, shape=shape)
 
     def per_head(name: str, x: Tensor, x_heads: Numeric, *size: Numeric) -> Tensor:
         if same(x_heads, heads):
@@ -51,15 +48,12 @@ def _decompose(new: Rewriter, op_id: str, op: Attention) -> None:
         repeated = view(f"{name}_repeated", apart, (batch, x_heads, heads / x_heads, *size), Expand)
         return view(name, repeated, (batch, heads, *size))
 
-    score_shape = (batch, heads, rows, columns)
     left, right = per_head("q", q, heads, rows, head), per_head("k", k, op.kv_heads, head, columns)
-    scores = add("scores", MatMul, (left, right), score_shape)
-    scores = add("scale", Elementwise, (scores,), score_shape, function="scale", broadcast=(False,))
+    scores = add("scores", MatMul, left, right)
+    scores = add("scale", Elementwise, scores, function="scale", broadcast=(False,))
     for i, bias in enumerate(op.inputs[3:]):
-        operands = (scores, new.tensors[new.now(bias)])
-        scores = add(f"bias{i}", Elementwise, operands, score_shape, function="add", broadcast=(False, True))
-    weights = add("softmax", Softmax, (scores,), score_shape)
-    context_shape = (batch, heads, rows, value)
-    context = add("context", MatMul, (weights, per_head("v", v, op.kv_heads, columns, value)), context_shape)
+        bias_now = new.tensors[new.now(bias)]
+        scores = add(f"bias{i}", Elementwise, scores, bias_now, function="add", broadcast=(False, True))
+    context = add("context", MatMul, add("softmax", Softmax, scores), per_head("v", v, op.kv_heads, columns, value))
     merged = new.tensors[op.outputs[0]]
     new.ops[f"{op_id}/merge"] = Reshape(inputs=(context.id,), outputs=(merged.id,), shape=merged.shape, times=op.times)

@@ -37,7 +37,7 @@ def use_batch_statistics(graph: OpGraph) -> OpGraph:
             new.keep(f"{op_id}/statistics", BatchStatistics(inputs=op.inputs[:1], outputs=names, times=op.times))
             for name in names:
                 channels = graph.tensors[op.inputs[0]].shape[-1:]
-                new.tensor(Tensor(id=name, shape=channels, dtype=DTYPES["fp32"]))
+                new.put(Tensor(id=name, shape=channels, dtype=DTYPES["fp32"]))
             op = replace(op, inputs=(*op.inputs[:3], *names))
         new.keep(op_id, op)
     return new.result()

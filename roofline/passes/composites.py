@@ -50,7 +50,7 @@ def split_pads(graph: OpGraph, functions: Iterable[str]) -> OpGraph:
         if isinstance(op, Pad) and any(np.any(np.greater(n, 0)) for n in (*op.before, *op.after)):
             arguments = graph.arguments(op)
             (out,) = arguments[1]
-            empty = new.tensor(Tensor(id=f"{op_id}/full:0", shape=out.shape, dtype=out.dtype))
+            empty = new.put(Tensor(id=f"{op_id}/full:0", shape=out.shape, dtype=out.dtype))
             new.ops[f"{op_id}/full"] = Fill(inputs=(), outputs=(empty.id,), shape=out.shape, times=op.times)
             run = op.run(*arguments)
             inputs = (empty.id, op.inputs[0])
@@ -73,6 +73,6 @@ def _split(new: Rewriter, op_id: str, op: Elementwise) -> None:
         out = op.outputs[0] if last else f"{name}:0"
         if not last:
             result = new.tensors[op.outputs[0]]
-            new.tensor(Tensor(id=out, shape=result.shape, dtype=result.dtype))
+            new.put(Tensor(id=out, shape=result.shape, dtype=result.dtype))
         new.ops[name] = replace(op, inputs=inputs, outputs=(out,), function=function, broadcast=(False,) * len(inputs))
         current = out

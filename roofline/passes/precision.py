@@ -51,7 +51,7 @@ def _autocast(graph: OpGraph, precision: Precision) -> OpGraph:
         if isinstance(op, Cast):  # the program's own: its output has the format it asks for
             continue
         for out in op.outputs:
-            new.tensor(new.tensors[out].cast(wanted) if new.tensors[out].dtype.kind == "float" else new.tensors[out])
+            new.put(new.tensors[out].cast(wanted) if new.tensors[out].dtype.kind == "float" else new.tensors[out])
     return new.result()
 
 
@@ -78,7 +78,7 @@ def _cast_to(new: Rewriter, casts: dict[tuple[str, str], str], tensor_id: str, d
     if done is None:
         op_id = f"{reader}.{tensor_id.rpartition('/')[2]}.to_{dtype.name}"
         done = f"{op_id}:0"
-        new.tensor(Tensor(id=done, shape=tensor.shape, dtype=dtype))
+        new.put(Tensor(id=done, shape=tensor.shape, dtype=dtype))
         view = new.ops.get(new.graph.producers.get(tensor_id, ""))
         if view is not None and view.family == "free":  # the viewed tensor is converted, not each view of it
             source = _cast_to(new, casts, view.inputs[0], dtype, reader)

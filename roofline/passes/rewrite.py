@@ -6,22 +6,17 @@ from dataclasses import replace
 
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.tensor import Tensor
+from roofline.graph.writer import GraphWriter, assembled
 
 
-class Rewriter:
+class Rewriter(GraphWriter):
     """Collects the ops and tensors of a new graph while a pass walks the old one."""
 
     def __init__(self, graph: OpGraph) -> None:
+        super().__init__()
         self.graph = graph
-        self.ops: dict[str, Op] = {}
-        self.tensors: dict[str, Tensor] = dict(graph.tensors)
+        self.tensors = dict(graph.tensors)
         self.renamed: dict[str, str] = {}
-
-    def tensor(self, tensor: Tensor) -> Tensor:
-        """Add a tensor, or put a new version in the place of an old one."""
-        self.tensors[tensor.id] = tensor
-        return tensor
 
     def now(self, tensor: str) -> str:
         """Return the id under which readers find an old tensor."""
@@ -39,6 +34,4 @@ class Rewriter:
     def result(self) -> OpGraph:
         """Return the new graph, without tensors that nobody uses any more."""
         outputs = tuple(self.now(t) for t in self.graph.outputs)
-        used = {t for op in self.ops.values() for t in (*op.inputs, *op.outputs)} | set(outputs)
-        tensors = {t: tensor for t, tensor in self.tensors.items() if t in used or tensor.role == "input"}
-        return OpGraph(self.ops, tensors, outputs, self.graph.name)
+        return assembled(self.ops, self.tensors, outputs, self.graph.name)

@@ -133,7 +133,7 @@ def cond(lw: Lowerer, equation: Any, index: Operand, *operands: Operand) -> list
 def _price(branch: Any, operands: Sequence[Operand]) -> tuple[float, float]:
     """Return multiply-adds and elements written by a branch, lowered by itself."""
     scratch = Lowerer()
-    scratch.scope = "branch"
+    scratch.place = "branch"
     for operand in operands:
         if isinstance(operand, Value):
             scratch.tensors[operand.tensor.id] = operand.tensor

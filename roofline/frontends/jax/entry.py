@@ -16,6 +16,7 @@ from roofline.frontends.jax.values import Operand, Value, dtype_of
 from roofline.graph.movement import Expand, Move
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.tensor import Role
+from roofline.graph.writer import assembled
 
 #: collections of flax variables that are trained; the others (batch_stats, cache ...) are buffers
 TRAINED = ("params",)
@@ -102,10 +103,8 @@ def _finished(lowerer: Lowerer, outputs: list[str], name: str) -> OpGraph:
     fold_attention(sketch, lowerer)
     sketch.prune()
     fold_transposes(sketch)
-    used = {t for op in sketch.ops.values() for t in (*op.inputs, *op.outputs)} | set(sketch.outputs)
-    tensors = {t: tensor for t, tensor in sketch.tensors.items() if t in used}
-    outputs = [t for t in dict.fromkeys(sketch.outputs) if t in sketch.writer or tensors[t].role != "activation"]
-    graph = OpGraph(sketch.ops, tensors, tuple(outputs), name)
+    made = (t for t in dict.fromkeys(sketch.outputs) if t in sketch.writer or sketch.tensors[t].role != "activation")
+    graph = assembled(sketch.ops, sketch.tensors, tuple(made), name, inputs=False)
     graph.check_shapes()
     return graph
 
@@ -201,4 +200,4 @@ def _enter(lowerer: Lowerer, path: Sequence[Any], array: Any, role: Role) -> Ope
         words.pop()
     name = "/".join(words[1:]) or f"input{words[0]}"
     shape = tuple(getattr(array, "shape", ()))
-    return Value.plain(lowerer.tensor(name, shape, dtype_of(array), role))
+    return Value.plain(lowerer.enter(name, shape, role, dtype_of(array)))

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-from roofline.dtypes import DTYPES, DType
+from roofline.dtypes import DType
 from roofline.errors import InputError, RooflineError, UnknownOpError
 from roofline.frontends.jax.registry import lower_all, place
 from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
 from roofline.graph.indexing import Fill
 from roofline.graph.movement import Expand, Move, Reshape
 from roofline.graph.op import Op, show
-from roofline.graph.tensor import Role, Tensor
+from roofline.graph.tensor import Shape, Tensor
+from roofline.graph.writer import GraphWriter
 from roofline.numeric import same
 
 #: a program of more equations than this is not a network
 MAX_OPS = 1_000_000
 
 
-class Lowerer:
+class Lowerer(GraphWriter):
     """The graph as far as it is written.
 
     Attributes
     ----------
-    ops, tensors
-        What has been written.
-    times
-        How often the part that is being written runs.
     products
         Op id of a matrix product -> its batch, row and column axes as the program had them.
     causal
@@ -36,59 +32,18 @@ class Lowerer:
     """
 
     def __init__(self) -> None:
-        self.ops: dict[str, Op] = {}
-        self.tensors: dict[str, Tensor] = {}
-        self.times = 1
-        self.scope = ""
+        super().__init__()
         self.products: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
         self.causal: set[str] = set()
         self.unknown: dict[str, list[tuple[str, str]]] = {}
-        self._names: dict[str, int] = {}
 
-    # writing -----------------------------------------------------------------
+    emit = GraphWriter.add_op
 
-    def unique(self, name: str) -> str:
-        """Return a name nobody has."""
-        full = f"{self.scope}/{name}" if self.scope else name
-        n = self._names[full] = self._names.get(full, 0) + 1
-        return full if n == 1 else f"{full}_{n}"
-
-    def tensor(self, name: str, shape: Sequence[int], dtype: DType, role: Role = "activation") -> Tensor:
-        """Add a tensor that no op writes."""
-        made = Tensor(id=self.unique(name), shape=tuple(shape), dtype=dtype, role=role)
-        self.tensors[made.id] = made
-        return made
-
-    def emit(self, name: str, make: type[Op], *inputs: Tensor, dtype: DType | None = None, **fields: Any) -> Tensor:
-        """Add an op with one output; its shape is inferred."""
-        return self.emit_many(name, make, *inputs, dtypes=(dtype or inputs[0].dtype,), **fields)[0]
-
-    def emit_many(
-        self, name: str, make: type[Op], *inputs: Tensor, dtypes: Sequence[DType], **fields: Any
-    ) -> list[Tensor]:
-        """Add an op with an output for each of `dtypes`."""
-        op_id = self.unique(name)
+    def checked(self, op: Op, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+        """Return shapes in integers; a program without end is refused."""
         if len(self.ops) >= MAX_OPS:
             raise InputError(f"the program has more than {MAX_OPS:,} ops")
-        ids = tuple(f"{op_id}:{i}" for i in range(len(dtypes)))
-        op = make(inputs=tuple(t.id for t in inputs), outputs=ids, times=self.times, **fields)
-        shapes = op.infer(*(t.shape for t in inputs))
-        self.ops[op_id] = op
-        made = [
-            Tensor(id=i, shape=tuple(int(d) for d in s), dtype=d) for i, s, d in zip(ids, shapes, dtypes, strict=True)
-        ]
-        self.tensors.update((t.id, t) for t in made)
-        return made
-
-    @contextmanager
-    def repeated(self, times: int) -> Iterator[None]:
-        """Write the body of a loop."""
-        before = self.times
-        self.times = before * times
-        try:
-            yield
-        finally:
-            self.times = before
+        return tuple(tuple(int(d) for d in shape) for shape in shapes)
 
     # views and copies ----------------------------------------------------------
 
@@ -152,22 +107,22 @@ class Lowerer:
             return known[atom] if not hasattr(atom, "val") else literal(atom)
 
         for equation in jaxpr.eqns:
-            outer, inner = self.scope, place(equation)
-            self.scope = "/".join(part for part in (outer, inner) if part)
-            try:
-                results = lower_all(self, equation, [read(atom) for atom in equation.invars])
-                results = self._missing(equation) if results is None else results
-            except RooflineError as error:
-                if not getattr(error, "__notes__", None):
-                    error.add_note(f"in primitive {equation.primitive.name!r} at {self.scope or 'the top'!r}")
-                raise
-            except (TypeError, ValueError, KeyError, IndexError, AttributeError, StopIteration) as error:
-                where = f"primitive {equation.primitive.name!r} at {self.scope or 'the top'!r}"
-                raise UnknownOpError(f"the lowering rule of {where} does not know this form of it: {error}") from error
-            finally:
-                self.scope = outer
+            with self.scope(place(equation)):
+                results = self._lowered(equation, [read(atom) for atom in equation.invars])
             known.update(zip(equation.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
+
+    def _lowered(self, equation: Any, operands: list[Operand]) -> Sequence[Operand]:
+        where = f"primitive {equation.primitive.name!r} at {self.place or 'the top'!r}"
+        try:
+            found = lower_all(self, equation, operands)
+            return self._missing(equation) if found is None else found
+        except RooflineError as error:
+            if not getattr(error, "__notes__", None):
+                error.add_note(f"in {where}")
+            raise
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, StopIteration) as error:
+            raise UnknownOpError(f"the lowering rule of {where} does not know this form of it: {error}") from error
 
     def closed(self, closed: Any, operands: Sequence[Operand]) -> list[Operand]:
         """Write a closed jaxpr, whose captured arrays are buffers."""
@@ -178,14 +133,13 @@ class Lowerer:
         dtype = dtype_of(array)
         if not getattr(array, "shape", ()):
             return Constant(shape=(), dtype=dtype, value=number(array))
-        return Value.plain(self.tensor("captured", array.shape, dtype, "buffer"))
+        return Value.plain(self.enter("captured", tuple(array.shape), "buffer", dtype))
 
     def _missing(self, equation: Any) -> list[Operand]:
-        shapes = ", ".join(show(getattr(v.aval, "shape", ())) for v in equation.invars)
-        self.unknown.setdefault(equation.primitive.name, []).append((self.scope, shapes))
-        return [
-            Value.plain(self.tensor("unknown", getattr(v.aval, "shape", ()), DTYPES["fp32"])) for v in equation.outvars
-        ]
+        operands = ", ".join(show(getattr(v.aval, "shape", ())) for v in equation.invars)
+        self.unknown.setdefault(equation.primitive.name, []).append((self.place, operands))
+        shapes = [tuple(getattr(v.aval, "shape", ())) for v in equation.outvars]
+        return [Value.plain(self.enter("unknown", shape, "activation")) for shape in shapes]
 
     def refuse_unknown(self, name: str) -> None:
         """Raise if the program has primitives without a rule: one message for all.

@@ -68,7 +68,7 @@ def ragged_dot(lw: Lowerer, equation: Any, left: Operand, right: Operand, sizes:
 def _named(lw: Lowerer, weight: Value, otherwise: str) -> str:
     """Return the name of the layer that a weight belongs to, where the program names no scopes."""
     layer = weight.tensor.id.rpartition("/")[0]
-    return layer if weight.tensor.role == "parameter" and layer and not lw.scope else otherwise
+    return layer if weight.tensor.role == "parameter" and layer and not lw.place else otherwise
 
 
 def _at_least_a_matrix(lw: Lowerer, x: Tensor, lead: list[int]) -> tuple[Tensor, list[int]]:

@@ -112,7 +112,7 @@ def _sorted(lw: Lowerer, equation: Any, operands: list[Operand], axis: int, kept
     order = [*(i for i in range(rank) if i != axis), axis]
     tensors = [lw.ordered(lw.value(o), order) for o in operands]
     dtypes = [dtype_of(v.aval) for v in equation.outvars]
-    outs = lw.emit_many("sort", Sort, *tensors, dtypes=dtypes, kept=kept)
+    outs = lw.write("sort", Sort, tensors, dtypes, kept=kept)
     axes = tuple(order.index(i) for i in range(rank))
     return [
         Value(tensor=out, shape=tuple(v.aval.shape), axes=axes) for out, v in zip(outs, equation.outvars, strict=True)

@@ -9,6 +9,7 @@ from roofline.graph.movement import Expand, Reshape
 from roofline.graph.op import Op
 from roofline.graph.ops import Elementwise
 from roofline.graph.tensor import Shape, Tensor
+from roofline.graph.writer import needed
 
 
 class Sketch:
@@ -24,15 +25,7 @@ class Sketch:
 
     def prune(self) -> None:
         """Drop the ops that nothing returned depends on, and look again at who reads what."""
-        self.writer = {t: op_id for op_id, op in self.ops.items() for t in op.outputs}
-        needed: set[str] = set()
-        stack = [self.writer[t] for t in self.outputs if t in self.writer]
-        while stack:
-            op_id = stack.pop()
-            if op_id not in needed:
-                needed.add(op_id)
-                stack.extend(self.writer[t] for t in self.ops[op_id].inputs if t in self.writer)
-        self.ops = {op_id: op for op_id, op in self.ops.items() if op_id in needed}
+        self.ops = needed(self.ops, self.outputs)
         self.writer = {t: op_id for op_id, op in self.ops.items() for t in op.outputs}
         self.readers = {}
         for op_id, op in self.ops.items():

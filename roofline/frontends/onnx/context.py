@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from roofline.dtypes import DTYPES, DType
-from roofline.errors import GraphError
+from roofline.errors import GraphError, InputError
 from roofline.frontends.onnx.values import Constant, Dims, Value, check_shape
 from roofline.frontends.onnx.views import broadcast, identity, same_bytes, stored, view_order
 from roofline.graph import movement
 from roofline.graph.op import Op
 from roofline.graph.ops import Elementwise
 from roofline.graph.tensor import Role, Shape, Tensor
+from roofline.graph.writer import GraphWriter
 
 #: ops and nodes of one model beyond which it is refused: functions that call functions grow exponentially
 MAX_NODES = 200_000
 #: elements of computed constants that are kept in memory; of the others only the shape is
 MAX_KNOWN = 2**23
+#: turns of a loop beyond which a trip count is a mistake
+MAX_TURNS = 10**7
 
 
 class Budget:
@@ -48,24 +52,13 @@ class Budget:
         return elements <= 64 or self.elements >= 0
 
 
-class Context:
-    """The graph that is being built.
-
-    Attributes
-    ----------
-    times
-        How often what is added now runs: the trip count of the loops around it.
-    place
-        Name of the node that is being lowered.
-    """
+class Context(GraphWriter):
+    """The graph that is being built; `place` is the name of the node that is being lowered, and of its ops."""
 
     def __init__(self, budget: Budget | None = None) -> None:
-        self.ops: dict[str, Op] = {}
-        self.tensors: dict[str, Tensor] = {}
-        self.times = 1
+        super().__init__()
         self.place = "node"
         self.budget = budget or Budget()
-        self._names: dict[str, int] = {}
         self._stored: dict[str, Tensor] = {}
         self._views: dict[tuple[str, Dims], Tensor] = {}
         self._dequantized: dict[int, tuple[Value, Value]] = {}
@@ -76,41 +69,32 @@ class Context:
 
     # adding -------------------------------------------------------------------
 
-    def unique(self, name: str) -> str:
-        """Return `name`, or ``name_2`` ... where it is taken."""
-        count = self._names.get(name, 0)
-        candidate = name if count == 0 else f"{name}_{count + 1}"
-        while count and candidate in self._names:
-            count += 1
-            candidate = f"{name}_{count + 1}"
-        self._names[name] = count + 1
-        self._names.setdefault(candidate, 1)
-        return candidate
-
-    def new_tensor(self, name: str, shape: Shape, dtype: DType, role: Role = "activation") -> Tensor:
-        """Add a tensor."""
-        made = Tensor(id=self.unique(name), shape=shape, dtype=dtype, role=role)
-        self.tensors[made.id] = made
-        return made
-
-    def emit(self, make: type[Op], inputs: Sequence[Tensor], dtypes: Sequence[DType], **fields: Any) -> list[Tensor]:
-        """Add an op with an output per dtype and return the outputs."""
-        self.budget.spend()
-        op_id = self.unique(self.place)
-        names = tuple(self.unique(f"{op_id}:{i}") for i in range(len(dtypes)))
-        op = make(inputs=tuple(t.id for t in inputs), outputs=names, times=self.times, **fields)
-        shapes = op.infer(*(t.shape for t in inputs))
-        outputs = []
-        for name, shape, dtype in zip(names, shapes, dtypes, strict=True):
-            exact = check_shape(shape, f"{op.kind} result")  # type: ignore[arg-type]
-            outputs.append(Tensor(id=name, shape=exact, dtype=dtype))
-        self.ops[op_id] = op
-        self.tensors.update((t.id, t) for t in outputs)
-        return outputs
+    def leaf(self, name: str, shape: Shape, dtype: DType, role: Role) -> Tensor:
+        """Add a tensor that no op writes, under the name that the file gives it."""
+        return self.put(Tensor(id=self.unique(name), shape=shape, dtype=dtype, role=role))
 
     def add(self, make: type[Op], *inputs: Tensor, dtype: DType | None = None, **fields: Any) -> Tensor:
         """Add an op with one output and return it; its dtype is that of the first input by default."""
-        return self.emit(make, inputs, [dtype or inputs[0].dtype], **fields)[0]
+        return self.add_op("", make, *inputs, dtype=dtype, **fields)
+
+    def checked(self, op: Op, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+        """Count an op and return the shapes of its results, in integers."""
+        self.budget.spend()
+        return tuple(check_shape(shape, f"{op.kind} result") for shape in shapes)  # type: ignore[arg-type]
+
+    @contextmanager
+    def repeated(self, times: int) -> Iterator[None]:
+        """Run what is added inside so often.
+
+        Raises
+        ------
+        InputError
+            That is too often for a trip count.
+        """
+        if self.times * times > MAX_TURNS:
+            raise InputError(f"a loop of {self.times * times} turns; allowed: up to {MAX_TURNS}")
+        with super().repeated(times):
+            yield
 
     def value(self, tensor: Tensor, order: Dims | None = None) -> Value:
         """Return a tensor as a value that is stored in `order`; as it is written by default."""
@@ -156,7 +140,7 @@ class Context:
         constant = value.constant or Constant(name=f"{self.place}.constant")
         if constant.name not in self._stored:
             chosen = role or ("parameter" if constant.trained else "buffer")
-            self._stored[constant.name] = self.new_tensor(constant.name, wanted, value.dtype, chosen)
+            self._stored[constant.name] = self.leaf(constant.name, wanted, value.dtype, chosen)
         tensor = self._stored[constant.name]
         if tensor.elements != value.elements:
             raise GraphError(f"constant {constant.name!r} is read in two sizes")

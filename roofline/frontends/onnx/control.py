@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,34 +10,19 @@ import numpy as np
 
 from roofline.dtypes import DTYPES
 from roofline.errors import InputError, ShapeError
-from roofline.frontends.onnx.context import Context
+from roofline.frontends.onnx.context import MAX_TURNS, Context
 from roofline.frontends.onnx.registry import Node, lowering
 from roofline.frontends.onnx.shapes import part
 from roofline.frontends.onnx.values import Constant, Value, check_shape
 from roofline.frontends.onnx.views import axis_of
 from roofline.graph.indexing import Fill, Update
 
-#: turns of a loop beyond which a trip count is a mistake
-MAX_TURNS = 10**7
-
-
-@contextmanager
-def repeated(context: Context, turns: int) -> Iterator[None]:
-    """Run what is added inside `turns` times."""
-    outer, context.times = context.times, context.times * turns
-    if context.times > MAX_TURNS:
-        raise InputError(f"a loop of {context.times} turns; allowed: up to {MAX_TURNS}")
-    try:
-        yield
-    finally:
-        context.times = outer
-
 
 def stacked(context: Context, value: Value, turns: int, axis: int = 0) -> Value:
     """Return the results of all turns in one tensor: every turn writes its part in place."""
     shape = check_shape((*value.shape[:axis], turns, *value.shape[axis:]), "stacked result")
-    target = context.emit(Fill, [], [value.dtype], shape=shape, function="empty")[0]
-    with repeated(context, turns):
+    target = context.add(Fill, dtype=value.dtype, shape=shape, function="empty")
+    with context.repeated(turns):
         out = context.add(Update, target, context.read(value))
     return context.value(out)
 
@@ -61,7 +45,7 @@ def loop(context: Context, node: Node) -> Sequence[Value]:
     counter = _opaque(context, (), "iteration", "int64")
     going = Value(shape=(), dtype=DTYPES["bool"], data=np.array(True), constant=Constant(name="condition"))
     fixed = [_forgotten(context, value) for value in state] if turns > 1 else state
-    with repeated(context, turns):
+    with context.repeated(turns):
         outputs = _lowered(context, body, [counter, going, *fixed])
     carried, scanned = outputs[1 : 1 + len(state)], outputs[1 + len(state) :]
     for before, after in zip(state, carried, strict=True):
@@ -78,7 +62,7 @@ def _no_turn(node: Node, body: Any, state: list[Value]) -> list[Value]:
 
 def _opaque(context: Context, shape: tuple[int, ...], name: str, dtype: str) -> Value:
     """Return a value that changes from turn to turn."""
-    return context.value(context.emit(Fill, [], [DTYPES[dtype]], shape=shape, function=name)[0])
+    return context.value(context.add(Fill, dtype=DTYPES[dtype], shape=shape, function=name))
 
 
 def _forgotten(context: Context, value: Value) -> Value:
@@ -109,7 +93,7 @@ def scan(context: Context, node: Node) -> Sequence[Value]:
     if len(turns) != 1:
         raise ShapeError(f"scanned inputs have different lengths: {sorted(turns)!r}")
     length = turns.pop()
-    with repeated(context, length):
+    with context.repeated(length):
         slices = []
         for value, axis in zip(scanned, axes, strict=True):
             axis = axis_of(axis, value.rank)

@@ -90,7 +90,7 @@ def top_k(context: Context, node: Node) -> list[Value]:
     if not 1 <= kept <= x.shape[axis]:
         raise ShapeError(f"the {kept} largest of {x.shape[axis]}")
     order = last(x.rank, axis)
-    outputs = context.emit(indexing.Sort, [context.read(x, order)], [x.dtype, INT64], kept=kept)
+    outputs = context.write("", indexing.Sort, [context.read(x, order)], [x.dtype, INT64], kept=kept)
     return [context.value(t, order) for t in outputs]
 
 

@@ -26,6 +26,7 @@ from roofline.frontends.onnx.lower import MALFORMED, Lowerer
 from roofline.frontends.onnx.values import Dims, Value, check_shape, dtype_of
 from roofline.frontends.onnx.views import channels_last, identity, stored
 from roofline.graph.opgraph import OpGraph
+from roofline.graph.writer import assembled, needed
 
 #: size of a pinned dimension beyond which it is a mistake
 MAX_DIM = 2**31
@@ -47,16 +48,16 @@ def load(
     for info in declared:
         shape, dtype = sizes[info.name], dtype_of(info.type.tensor_type.elem_type)
         order = channels_last(len(shape)) if info.name in images else identity(len(shape))
-        tensor = lowerer.new_tensor(info.name, stored(shape, order), dtype, "input")
-        lowerer.scope.define(info.name, Value(shape=shape, dtype=dtype, tensor=tensor, order=order))
+        tensor = lowerer.leaf(info.name, stored(shape, order), dtype, "input")
+        lowerer.names.define(info.name, Value(shape=shape, dtype=dtype, tensor=tensor, order=order))
     try:
-        lowerer.graph(graph, lowerer.scope)
+        lowerer.graph(graph, lowerer.names)
     except MALFORMED as error:
         if isinstance(error, RooflineError):
             raise
         raise GraphError(f"{file.name}: malformed ({type(error).__name__})") from error
     lowerer.report_missing()
-    outputs = [_returned(lowerer, value) for o in graph.output if (value := lowerer.scope.find(o.name)) is not None]
+    outputs = [_returned(lowerer, value) for o in graph.output if (value := lowerer.names.find(o.name)) is not None]
     return _pruned(lowerer, outputs, name or Path(path).stem), lowerer.origins
 
 
@@ -77,18 +78,7 @@ def _pruned(lowerer: Lowerer, outputs: list[list[str]], name: str) -> OpGraph:
     ids = tuple(dict.fromkeys(t for group in outputs for t in group))
     if not ids:
         raise GraphError(f"{lowerer.file.name}: the graph has no outputs")
-    producer = {t: op_id for op_id, op in lowerer.ops.items() for t in op.outputs}
-    needed: set[str] = set()
-    waiting = list(ids)
-    while waiting:
-        op_id = producer.get(waiting.pop())
-        if op_id is not None and op_id not in needed:
-            needed.add(op_id)
-            waiting.extend(lowerer.ops[op_id].inputs)
-    ops = {op_id: op for op_id, op in lowerer.ops.items() if op_id in needed}
-    used = {t for op in ops.values() for t in (*op.inputs, *op.outputs)} | set(ids)
-    tensors = {t.id: t for t in lowerer.tensors.values() if t.id in used or t.role == "input"}
-    return OpGraph(ops, tensors, ids, name)
+    return assembled(needed(lowerer.ops, ids), lowerer.tensors, ids, name)
 
 
 class _Pinned:

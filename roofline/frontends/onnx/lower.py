@@ -71,7 +71,7 @@ class Lowerer(Context):
         self.origins: dict[str, str] = {}
         self.missing: dict[tuple[str, str], list[tuple[str, str]]] = {}
         self.versions = file.versions
-        self.scope = Scope()
+        self.names = Scope()
         self._attributes: dict[str, AttributeProto] = {}
         self._calls: tuple[tuple[str, str], ...] = ()
 
@@ -96,7 +96,7 @@ class Lowerer(Context):
         ordered = execution_order(list(nodes), scope.find)
         axis = -1 if self.versions.get(STANDARD, 1) >= 13 else 1  # of a softmax that names none
         patterns = Patterns(ordered, outputs, scope, softmax_axis=axis) if self.recognise else None
-        outer, self.scope = self.scope, scope
+        outer, self.names = self.names, scope
         inside = scope.parent is not None or bool(self._calls)
         for index, node in enumerate(ordered):
             count = len(self.ops)
@@ -106,11 +106,11 @@ class Lowerer(Context):
             if not inside:
                 added = islice(reversed(self.ops), len(self.ops) - count)
                 self.origins.update(dict.fromkeys(added, next(filter(None, node.output), node.name)))
-        self.scope = outer
+        self.names = outer
 
     def subgraph(self, graph: GraphProto, inputs: Sequence[Value]) -> list[Value]:
         """Lower the body of a loop or the branch of a condition and return its outputs."""
-        scope = Scope(self.scope)
+        scope = Scope(self.names)
         if len(inputs) != len(graph.input):
             raise GraphError(f"a graph of {len(graph.input)} inputs is given {len(inputs)}")
         for declared, value in zip(graph.input, inputs, strict=True):

@@ -139,14 +139,14 @@ def identity(context: Context, node: Node) -> list[Value]:
 def like(context: Context, node: Node) -> Value:
     """Fill a tensor of the input's shape."""
     dtype = dtype_of(node.integer("dtype")) if "dtype" in node.attributes else node[0].dtype
-    return context.value(context.emit(Fill, [], [dtype], shape=node[0].shape, function="random")[0])
+    return context.value(context.add(Fill, dtype=dtype, shape=node[0].shape, function="random"))
 
 
 @lowering("RandomNormal", "RandomUniform")
 def random(context: Context, node: Node) -> Value:
     """Fill a tensor of a stated shape."""
     dtype = dtype_of(node.integer("dtype", 1))
-    return context.value(context.emit(Fill, [], [dtype], shape=node.integers("shape"), function="random")[0])
+    return context.value(context.add(Fill, dtype=dtype, shape=node.integers("shape"), function="random"))
 
 
 @lowering("Constant")
@@ -176,7 +176,7 @@ def filled(context: Context, node: Node) -> Value:
         shape = tuple(map(int, numbers(node[0], "the shape")))
         value = node.attributes.get("value")
         dtype = value.dtype if isinstance(value, Value) else DTYPES["fp32"]
-    return context.value(context.emit(Fill, [], [dtype], shape=shape)[0])
+    return context.value(context.add(Fill, dtype=dtype, shape=shape))
 
 
 @lowering("Shape", "Size")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from roofline.dtypes import DTYPES
 from roofline.errors import GraphError, ShapeError
 from roofline.frontends.onnx.context import Context
-from roofline.frontends.onnx.control import repeated, stacked
+from roofline.frontends.onnx.control import stacked
 from roofline.frontends.onnx.products import product_of
 from roofline.frontends.onnx.registry import Node, lowering
 from roofline.frontends.onnx.shapes import concatenated, part
@@ -60,8 +60,8 @@ def _direction(
         vector = part(context, bias, 0, 0, weight.shape[0])
         second = part(context, bias, 0, weight.shape[0], weight.shape[0])
         entered = context.pointwise("add", context.pointwise("add", entered, vector), second)
-    state = context.value(context.emit(Fill, [], [DTYPES["fp32"]], shape=(batch, size))[0])
-    with repeated(context, steps):
+    state = context.value(context.add(Fill, dtype=DTYPES["fp32"], shape=(batch, size)))
+    with context.repeated(steps):
         now = context.reshaped(part(context, entered, 0, 0, 1), (batch, weight.shape[0]))
         gates = context.pointwise("add", product_of(context, state, context.transposed(recurrence, (1, 0))), now)
         new = _cell(context, op, gates, state, size)

@@ -187,7 +187,7 @@ def _finish(tracer: Tracer, out: Any, title: str) -> OpGraph:
     found = list(_output_tensors(out))
     if not found:
         raise InputError(f"{title} returns no tensor (got {type(out).__name__!r})")
-    tracer.t.scope = ""
+    tracer.t.place = ""
     values = [tracer.value(x) for x in found if x.device.type == "meta" and x.numel()]
     outputs = tuple(dict.fromkeys(tracer.t.tensor(v).id for v in values))
     return OpGraph(tracer.t.ops, tracer.t.tensors, outputs, title)

@@ -14,6 +14,7 @@ from roofline.frontends.torch.value import Dims, Node, Value
 from roofline.graph import indexing, ops, windows
 from roofline.graph.op import Op
 from roofline.graph.tensor import Role, Tensor
+from roofline.graph.writer import GraphWriter
 
 _NAMES = {
     "float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16", "complex64": "fp64",
@@ -38,33 +39,14 @@ def dtype_of(tensor: torch.Tensor) -> DType:
     return found
 
 
-class Lowering:
+class Lowering(GraphWriter):
     """Collects ops and tensors; rules of ops call its methods."""
 
     def __init__(self) -> None:
-        self.ops: dict[str, Op] = {}
-        self.tensors: dict[str, Tensor] = {}
-        self.scope = ""
-        self._used: dict[str, int] = {}
+        super().__init__()
         self.op_name = ""
         self.in_place = False  # the op that is being lowered writes to one of its arguments
         self.partial = False  # ... which shows a part of another tensor
-
-    # names ---------------------------------------------------------------------
-
-    def unique(self, name: str) -> str:
-        """Return a name that nothing in the graph has yet: ``name``, ``name_2`` ..."""
-        while True:
-            n = self._used[name] = self._used.get(name, 0) + 1
-            if n == 1:
-                return name
-            candidate = f"{name}_{n}"
-            if candidate not in self._used:
-                self._used[candidate] = 1
-                return candidate
-
-    def _op_id(self, name: str) -> str:
-        return self.unique(f"{self.scope}/{name}" if self.scope else name)
 
     # tensors -------------------------------------------------------------------
 
@@ -92,12 +74,12 @@ class Lowering:
             self._place_view(node)
             return
         if node.make is not None:  # memory that nobody has written yet
-            (node.tensor,) = self._add("fill", node.make, (), ((node.shape, node.dtype),), node.fields)
+            (node.tensor,) = self.write("fill", node.make, (), [node.dtype], shapes=[node.shape], **node.fields)
             return
         node.axes = node.axes or tuple(range(len(node.shape)))
         shape = tuple(node.shape[a] for a in node.axes)
         made = Tensor(id=self.unique(node.name), shape=shape, dtype=node.dtype, role=node.role, tied=node.tied)
-        self.tensors[made.id] = node.tensor = made
+        node.tensor = self.put(made)
 
     def _place_view(self, node: Node) -> None:
         """Add the ops of a view and of the views it looks through, oldest first."""
@@ -108,9 +90,9 @@ class Lowering:
             if view.tensor is None:
                 assert view.source is not None and view.make is not None
                 shown = self.tensor(view.source)
-                view.tensor = self._add(view.make.kind, view.make, (shown,), ((view.shape, view.dtype),), view.fields)[
-                    0
-                ]
+                (view.tensor,) = self.write(
+                    view.make.kind, view.make, [shown], [view.dtype], shapes=[view.shape], **view.fields
+                )
 
     def window(self, v: Value, out: torch.Tensor) -> Value:
         """Return any other view of the bytes of `v`, by strides or in another dtype."""
@@ -120,21 +102,6 @@ class Lowering:
         )
 
     # ops -----------------------------------------------------------------------
-
-    def _add(
-        self,
-        name: str,
-        make: type[Op],
-        inputs: tuple[Tensor, ...],
-        outputs: tuple[tuple[Dims, DType], ...],
-        fields: dict[str, Any],
-    ) -> tuple[Tensor, ...]:
-        op_id = self._op_id(name)
-        made = tuple(Tensor(id=f"{op_id}:{i}", shape=s, dtype=d) for i, (s, d) in enumerate(outputs))
-        self.ops[op_id] = make(inputs=tuple(t.id for t in inputs), outputs=tuple(t.id for t in made), **fields)
-        for tensor in made:
-            self.tensors[tensor.id] = tensor
-        return made
 
     def emit(
         self,
@@ -165,17 +132,18 @@ class Lowering:
         stated = tuple(sizes[d] for d in axes)
         if "shape" in make.__dataclass_fields__:
             fields["shape"] = stated
-        (made,) = self._add(name or self.op_name, make, tuple(inputs), ((stated, dtype_of(out)),), fields)
+        made = self.write(name or self.op_name, make, tuple(inputs), [dtype_of(out)], shapes=[stated], **fields)[0]
         return Value(node=Node(shape=stated, dtype=made.dtype, tensor=made), order=axes)
 
     def emit_many(
         self, make: type[Op], inputs: Iterable[Tensor], outs: Iterable[torch.Tensor], order: Dims, **fields: Any
     ) -> tuple[Value, ...]:
         """Add an op with several outputs of one order of axes and return them."""
-        stated = tuple((tuple(o.shape[d] for d in order), dtype_of(o)) for o in outs)
-        made = self._add(self.op_name, make, tuple(inputs), stated, fields)
+        outs = tuple(outs)
+        shapes = [tuple(out.shape[d] for d in order) for out in outs]
+        made = self.write(self.op_name, make, tuple(inputs), [dtype_of(out) for out in outs], shapes=shapes, **fields)
         return tuple(
-            Value(node=Node(shape=s, dtype=d, tensor=t), order=order) for t, (s, d) in zip(made, stated, strict=True)
+            Value(node=Node(shape=s, dtype=t.dtype, tensor=t), order=order) for t, s in zip(made, shapes, strict=True)
         )
 
     # element-wise --------------------------------------------------------------

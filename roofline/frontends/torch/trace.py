@@ -85,7 +85,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def begin(self, name: str) -> Lowering:
         """Return the lowering, about to write an op of this name at the current place."""
-        self.t.scope, self.t.op_name = self.place, name
+        self.t.place, self.t.op_name = self.place, name
         self.t.in_place = self.t.partial = False
         return self.t
 

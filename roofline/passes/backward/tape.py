@@ -14,7 +14,8 @@ from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Cast, Elementwise
 from roofline.graph.tensor import Shape, Tensor
-from roofline.numeric import same
+from roofline.graph.writer import GraphWriter
+from roofline.numeric import Numeric, same
 from roofline.passes.backward.registry import RULES, check_rules
 from roofline.passes.backward.segments import checkpoints
 
@@ -72,14 +73,13 @@ def backward_of(
     return Backward(graph=behind, gradients=gradients, saved=saved)
 
 
-class Tape:
+class Tape(GraphWriter):
     """Collects the backward graph of a forward graph; see `backward_of`."""
 
     def __init__(self, graph: OpGraph, wanted: frozenset[str], *, recompute: bool, in_segments: bool) -> None:
+        super().__init__()
         self.source = graph
         self.wanted, self.recompute = wanted, recompute
-        self.ops: dict[str, Op] = {}
-        self.tensors: dict[str, Tensor] = {}
         self.saved: set[str] = set()
         self.varying = _varying(graph, wanted)
         self.checkpoints = checkpoints(graph, self.varying) if recompute and in_segments else frozenset()
@@ -92,7 +92,7 @@ class Tape:
         for tensor in dict.fromkeys(self.source.outputs):
             if tensor in self.varying:
                 y = self.source.tensors[tensor]
-                self.give(tensor, self._tensor(Tensor(id=f"{tensor}.dy", shape=y.shape, dtype=y.dtype, role="input")))
+                self.give(tensor, self.put(Tensor(id=f"{tensor}.dy", shape=y.shape, dtype=y.dtype, role="input")))
         active = [i for i, op in self.source.ops.items() if any(t in self.varying for t in op.outputs)]
         check_rules(self.source, active)
         for op_id in reversed(active):
@@ -131,18 +131,14 @@ class Tape:
                 op = self.source.op(op_id)
                 self.ops[f"{op_id}.again"] = op
                 for out in op.outputs:
-                    self._tensor(replace(self.source.tensors[out], role="activation"))
+                    self.put(replace(self.source.tensors[out], role="activation"))
         return self.tensors[tensor]
 
     def _keep(self, name: str) -> None:
         tensor = self.source.tensors[name]
         if name in self.source.producers:
             self.saved.add(name)
-        self._tensor(tensor if tensor.stored else replace(tensor, role="saved"))
-
-    def _tensor(self, tensor: Tensor) -> Tensor:
-        self.tensors[tensor.id] = tensor
-        return tensor
+        self.put(tensor if tensor.stored else replace(tensor, role="saved"))
 
     # gradients ----------------------------------------------------------------
 
@@ -150,7 +146,7 @@ class Tape:
         """Add a contribution to the gradient of a forward tensor; a `piece` covers a part of it only."""
         like = self.source.tensors[tensor]
         if gradient.dtype is not like.dtype:
-            gradient = self.add(f"{tensor}.dcast", Cast, gradient, dtype=like)
+            gradient = self.add_op(f"{tensor}.dcast", Cast, gradient, dtype=like.dtype)
         (self._pieces if piece else self._given).setdefault(tensor, []).append(gradient)
 
     def gradient(self, tensor: str) -> Tensor | None:
@@ -158,41 +154,27 @@ class Tape:
         pieces, given = self._pieces.pop(tensor, []), self._given.get(tensor, [])
         shape = self.source.tensors[tensor].shape
         if pieces:
-            given = [*given, self.add(f"{tensor}.dparts", Scatter, *pieces, shape=shape)]
+            given = [*given, self.add_op(f"{tensor}.dparts", Scatter, *pieces, shape=shape)]
         total: Tensor | None = None
         for part in given:
             if total is not None:
-                part = self.add(
-                    f"{tensor}.dsum", Elementwise, total, part, function="add", broadcast=(False, False),
+                part = self.add_op(
+                    f"{tensor}.dsum",
+                    Elementwise,
+                    total,
+                    part,
+                    function="add",
+                    broadcast=(False, False),
                     times=self._times(tensor),
-                )  # fmt: skip
+                )
             total = part
         if total is not None:
             self._given[tensor] = [total]
         return total
 
-    def _times(self, tensor: str) -> Any:
+    def _times(self, tensor: str) -> Numeric:
         producer = self.source.producers.get(tensor)
         return 1 if producer is None else self.source.op(producer).times
-
-    def add(self, name: str, make: type[Op], *inputs: Tensor, dtype: Tensor | None = None, **fields: Any) -> Tensor:
-        """Add an op with one result to the backward graph and return it; it has the format of `dtype` or its input."""
-        return self.add_all(name, make, inputs, (dtype or inputs[0],), **fields)[0]
-
-    def add_all(
-        self, name: str, make: type[Op], inputs: tuple[Tensor, ...], dtypes: tuple[Tensor, ...], **fields: Any
-    ) -> tuple[Tensor, ...]:
-        """Add an op with several results, one for each tensor in `dtypes`, whose format it has."""
-        op_id, n = name, 1
-        while op_id in self.ops:
-            n += 1
-            op_id = f"{name}_{n}"
-        names = tuple(f"{op_id}:{i}" for i in range(len(dtypes)))
-        op = make(inputs=tuple(t.id for t in inputs), outputs=names, **fields)
-        shapes = op.infer(*(t.shape for t in inputs))
-        self.ops[op_id] = op
-        made = zip(names, shapes, dtypes, strict=True)
-        return tuple(self._tensor(Tensor(id=i, shape=shape, dtype=t.dtype)) for i, shape, t in made)
 
 
 def _varying(graph: OpGraph, wanted: frozenset[str]) -> frozenset[str]:
@@ -248,14 +230,15 @@ class Step(Generic[O]):
         self.tape.give(self.op.inputs[position], gradient, piece=piece)
 
     def add(self, part: str, make: type[Op], *inputs: Tensor, dtype: Tensor | None = None, **fields: Any) -> Tensor:
-        """Add an op to the backward pass; see `Tape.add`."""
-        return self.tape.add(f"{self.op_id}.{part}", make, *inputs, dtype=dtype, times=self.op.times, **fields)
+        """Add an op with one result to the backward pass; it has the format of `dtype`, or of its first input."""
+        return self.add_all(part, make, inputs, (dtype or inputs[0],), **fields)[0]
 
     def add_all(
         self, part: str, make: type[Op], inputs: tuple[Tensor, ...], dtypes: tuple[Tensor, ...], **fields: Any
     ) -> tuple[Tensor, ...]:
-        """Add an op with several results; see `Tape.add_all`."""
-        return self.tape.add_all(f"{self.op_id}.{part}", make, inputs, dtypes, times=self.op.times, **fields)
+        """Add an op with several results, one for each tensor in `dtypes`, whose format it has."""
+        formats = [t.dtype for t in dtypes]
+        return self.tape.write(f"{self.op_id}.{part}", make, inputs, formats, times=self.op.times, **fields)
 
     def view(self, x: Tensor, shape: Shape) -> Tensor:
         """Return a tensor seen in another shape, or transposed: free."""
