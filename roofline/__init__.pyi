@@ -10,7 +10,7 @@ from roofline.device.load import device as device
 from roofline.device.load import devices as devices
 from roofline.device.spec import Device as Device
 from roofline.errors import RooflineError as RooflineError
-from roofline.frontends.jax.entry import from_jax as from_jax
+from roofline.frontends.jax.api import from_jax as from_jax
 from roofline.frontends.onnx import from_onnx as from_onnx
 from roofline.frontends.torch.api import from_torch as from_torch
 from roofline.graph.builder import GraphBuilder as GraphBuilder

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import roofline as rf
 from roofline.dtypes import precision
-from roofline.frontends.torch.value import shared_run
+from roofline.frontends.torch.values import shared_run
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.indexing import Fill, Update
 from roofline.graph.movement import Concat, Slice

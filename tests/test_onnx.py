@@ -283,7 +283,7 @@ def test_a_tied_weight_counts_once(load: Load) -> None:
 
 def test_the_example_of_the_page_adds_an_operator(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roofline.frontends.onnx.registry.LOWERINGS", registered := dict(LOWERINGS))
-    monkeypatch.setattr("roofline.frontends.onnx.lower.LOWERINGS", registered)
+    monkeypatch.setattr("roofline.frontends.onnx.reader.LOWERINGS", registered)
     *_, example = blocks(ROOT / "docs" / "onnx.md", "python")
     exec(compile(example, "onnx.md", "exec"), {})
     graph = load([node("ScaledTanh", "x", domain="my.company")], {"x": (2, 3)}, domains=["my.company"])

@@ -22,7 +22,7 @@ from onnx import ModelProto, TensorProto, helper  # noqa: E402
 from onnx_files import ints, model, node, scalar, weight, write  # noqa: E402
 from test_onnx import LIGHT, body  # noqa: E402
 
-import roofline.frontends.onnx.load  # noqa: E402  (fills the registry)
+import roofline.frontends.onnx.api  # noqa: E402  (fills the registry)
 from roofline.frontends.onnx.registry import LOWERINGS  # noqa: E402
 
 X = {"x": (2, 3)}
@@ -169,7 +169,7 @@ def test_functions_that_explode_or_call_themselves(tmp_path: Path, monkeypatch: 
     for i in range(1, 21):
         calls = [node(f"F{i - 1}", "a", "t", domain="f"), node(f"F{i - 1}", "t", "b", domain="f")]
         made.functions.append(helper.make_function("f", f"F{i}", ["a"], ["b"], calls, opset))
-    monkeypatch.setattr("roofline.frontends.onnx.context.MAX_NODES", 5000)
+    monkeypatch.setattr("roofline.frontends.onnx.writer.MAX_NODES", 5000)
     fails(made, tmp_path, "more than 5000 nodes")
     made.functions[0].node[0].CopyFrom(node("F20", "a", "b", domain="f"))
     fails(made, tmp_path, "calls itself")

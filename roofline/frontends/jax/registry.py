@@ -9,7 +9,7 @@ from roofline.errors import GraphError
 from roofline.frontends.jax.values import Operand
 
 if TYPE_CHECKING:
-    from roofline.frontends.jax.lowerer import Lowerer
+    from roofline.frontends.jax.writer import Lowerer
 
 #: ``(lowerer, equation, *operands) -> what each output variable stands for``
 Rule: TypeAlias = "Callable[..., Operand | Sequence[Operand]]"

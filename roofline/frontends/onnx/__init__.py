@@ -60,6 +60,6 @@ def _load(
         import onnx  # noqa: F401
     except ImportError:
         raise InputError("reading ONNX files needs the onnx package: pip install 'roofline[onnx]'") from None
-    from roofline.frontends.onnx.load import load
+    from roofline.frontends.onnx.api import load
 
     return load(path, dims=dims, name=name, recognise=recognise)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from onnx import NodeProto
 
-from roofline.frontends.onnx.attention import attend
-from roofline.frontends.onnx.products import product_of
+from roofline.frontends.onnx.rules.attention import attend
+from roofline.frontends.onnx.rules.products import product_of
 from roofline.frontends.onnx.values import Value
 
 if TYPE_CHECKING:
-    from roofline.frontends.onnx.lower import Lowerer, Scope
+    from roofline.frontends.onnx.reader import Lowerer, Scope
 
 _GATES = {"Sigmoid": "swish", "HardSigmoid": "hard_swish"}
 

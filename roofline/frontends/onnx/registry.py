@@ -10,7 +10,7 @@ from roofline.errors import GraphError
 from roofline.frontends.onnx.values import Value
 
 if TYPE_CHECKING:
-    from roofline.frontends.onnx.context import Context
+    from roofline.frontends.onnx.writer import Context
 
 STANDARD = ""
 MICROSOFT = "com.microsoft"

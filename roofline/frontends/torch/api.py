@@ -14,9 +14,9 @@ from roofline.errors import InputError, RooflineError, UnknownOpError
 from roofline.frontends.torch import rules as _rules  # noqa: F401  (fills the registry)
 from roofline.frontends.torch.catch import Catcher, attention_caught
 from roofline.frontends.torch.exported import load_program, open_program, own_inputs
-from roofline.frontends.torch.lower import Lowering
 from roofline.frontends.torch.module import meta_twin, without_data
-from roofline.frontends.torch.trace import Tracer
+from roofline.frontends.torch.reader import Tracer
+from roofline.frontends.torch.writer import Lowering
 from roofline.graph.op import show
 from roofline.graph.opgraph import OpGraph
 

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
 from roofline.frontends.torch.known import tensors_in
-from roofline.frontends.torch.trace import Tracer
+from roofline.frontends.torch.reader import Tracer
 
 #: functions above ATen that must not be taken apart: name -> what lowers a call of them
 CAUGHT: dict[str, Callable[..., Any]] = {}

@@ -11,7 +11,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from roofline.errors import InputError
-from roofline.frontends.torch.trace import Tracer
+from roofline.frontends.torch.reader import Tracer
 
 
 def load_program(path: str | Path) -> torch.export.ExportedProgram:

@@ -13,7 +13,7 @@ from torch.nn.modules import module as hooks
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
 from roofline.errors import InputError
-from roofline.frontends.torch.trace import Tracer
+from roofline.frontends.torch.reader import Tracer
 
 
 def meta_twin(x: torch.Tensor, what: str) -> torch.Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from roofline.frontends.torch.lower import Lowering
 from roofline.frontends.torch.registry import lowering
 from roofline.frontends.torch.rules.move import in_one_piece
-from roofline.frontends.torch.value import Dims, Value, reshape
+from roofline.frontends.torch.values import Dims, Value, reshape
+from roofline.frontends.torch.writer import Lowering
 from roofline.graph import ops, resampling
 from roofline.graph.sliding import window_size
 from roofline.numeric import Numeric

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from roofline.frontends.torch.lower import Lowering, dtype_of
 from roofline.frontends.torch.registry import lowering
-from roofline.frontends.torch.value import Node, Value, whole
+from roofline.frontends.torch.values import Node, Value, whole
+from roofline.frontends.torch.writer import Lowering, dtype_of
 from roofline.graph import indexing
 
 

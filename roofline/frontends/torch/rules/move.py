@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from roofline.frontends.torch import value as views
-from roofline.frontends.torch.lower import Lowering, dtype_of
+from roofline.frontends.torch import values as views
 from roofline.frontends.torch.registry import lowering
-from roofline.frontends.torch.value import Dims, Value
+from roofline.frontends.torch.values import Dims, Value
+from roofline.frontends.torch.writer import Lowering, dtype_of
 from roofline.graph import indexing, movement, ops, resampling
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from roofline.frontends.torch import value as views
+from roofline.frontends.torch import values as views
 from roofline.frontends.torch.catch import caught
-from roofline.frontends.torch.lower import Lowering
+from roofline.frontends.torch.reader import Tracer
 from roofline.frontends.torch.registry import lowering
 from roofline.frontends.torch.rules.convolution import channels_last
 from roofline.frontends.torch.rules.move import in_rows
-from roofline.frontends.torch.trace import Tracer
-from roofline.frontends.torch.value import Value
+from roofline.frontends.torch.values import Value
+from roofline.frontends.torch.writer import Lowering
 from roofline.graph import ops
 from roofline.graph.tensor import Tensor
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from roofline.frontends.torch import value as views
+from roofline.frontends.torch import values as views
 from roofline.frontends.torch.catch import caught
-from roofline.frontends.torch.lower import Lowering
+from roofline.frontends.torch.reader import Tracer
 from roofline.frontends.torch.registry import lowering
-from roofline.frontends.torch.trace import Tracer
-from roofline.frontends.torch.value import Value
+from roofline.frontends.torch.values import Value
+from roofline.frontends.torch.writer import Lowering
 from roofline.graph import indexing, ops
 from roofline.graph.op import Op
 from roofline.graph.tensor import Tensor

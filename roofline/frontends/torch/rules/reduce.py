@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from roofline.frontends.torch import value as views
-from roofline.frontends.torch.lower import Lowering
+from roofline.frontends.torch import values as views
 from roofline.frontends.torch.registry import lowering
-from roofline.frontends.torch.value import Value
+from roofline.frontends.torch.values import Value
+from roofline.frontends.torch.writer import Lowering
 from roofline.graph import indexing, ops, statistics
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from roofline.frontends.torch.lower import Lowering
 from roofline.frontends.torch.registry import lowering
 from roofline.frontends.torch.rules.convolution import channels_last
-from roofline.frontends.torch.value import Value
+from roofline.frontends.torch.values import Value
+from roofline.frontends.torch.writer import Lowering
 from roofline.graph import resampling
 
 _KINDS = {

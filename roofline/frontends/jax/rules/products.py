@@ -6,9 +6,9 @@ from math import prod
 from typing import Any
 
 from roofline.errors import InputError, UnknownOpError
-from roofline.frontends.jax.lowerer import Lowerer
 from roofline.frontends.jax.registry import rule
 from roofline.frontends.jax.values import Operand, Value, dtype_of
+from roofline.frontends.jax.writer import Lowerer
 from roofline.graph.op import ContractionForm
 from roofline.graph.ops import Conv, MatMul
 from roofline.graph.resampling import ConvTranspose

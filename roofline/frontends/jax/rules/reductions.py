@@ -6,11 +6,11 @@ from math import prod
 from typing import Any
 
 from roofline.errors import UnknownOpError
-from roofline.frontends.jax.elementwise import elementwise
-from roofline.frontends.jax.lowerer import Lowerer
-from roofline.frontends.jax.products import centred
 from roofline.frontends.jax.registry import rule
+from roofline.frontends.jax.rules.elementwise import elementwise
+from roofline.frontends.jax.rules.products import centred
 from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
+from roofline.frontends.jax.writer import Lowerer
 from roofline.graph.indexing import Scan, Sort
 from roofline.graph.ops import Pool, Reduce
 

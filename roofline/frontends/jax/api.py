@@ -6,13 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from roofline.errors import InputError, RooflineError
-from roofline.frontends.jax.activations import fold_activations
-from roofline.frontends.jax.attention import fold_attention
-from roofline.frontends.jax.folding import fold_biases, fold_duplicates, fold_means, fold_softmax, fold_transposes
-from roofline.frontends.jax.lowerer import Lowerer
-from roofline.frontends.jax.norms import fold_norms
-from roofline.frontends.jax.sketch import Sketch
+from roofline.frontends.jax.patterns.activations import fold_activations
+from roofline.frontends.jax.patterns.attention import fold_attention
+from roofline.frontends.jax.patterns.folding import (
+    fold_biases,
+    fold_duplicates,
+    fold_means,
+    fold_softmax,
+    fold_transposes,
+)
+from roofline.frontends.jax.patterns.norms import fold_norms
+from roofline.frontends.jax.patterns.sketch import Sketch
 from roofline.frontends.jax.values import Operand, Value, dtype_of
+from roofline.frontends.jax.writer import Lowerer
 from roofline.graph.movement import Expand, Move
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.tensor import Role
@@ -114,11 +120,7 @@ def _import_jax() -> Any:
         import jax
     except ImportError as error:
         raise InputError(f"from_jax needs JAX: pip install 'roofline[jax]' ({error})") from None
-    import roofline.frontends.jax.control
-    import roofline.frontends.jax.indexing
-    import roofline.frontends.jax.products
-    import roofline.frontends.jax.reductions
-    import roofline.frontends.jax.shapes  # noqa: F401  (the rules register themselves)
+    import roofline.frontends.jax.rules  # noqa: F401  (fills the registry)
 
     return jax
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from roofline.frontends.jax.lowerer import Lowerer
 from roofline.frontends.jax.registry import rule
 from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
+from roofline.frontends.jax.writer import Lowerer
 from roofline.graph.indexing import Gather, Update
 from roofline.graph.movement import Embedding
 from roofline.graph.tensor import Tensor

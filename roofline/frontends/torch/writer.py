@@ -9,8 +9,8 @@ import torch
 
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import InputError
-from roofline.frontends.torch import value as views
-from roofline.frontends.torch.value import Dims, Node, Value
+from roofline.frontends.torch import values as views
+from roofline.frontends.torch.values import Dims, Node, Value
 from roofline.graph import indexing, ops, windows
 from roofline.graph.op import Op
 from roofline.graph.tensor import Role, Tensor

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import ShapeError
-from roofline.frontends.onnx.context import Context
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
+from roofline.frontends.onnx.rules.windows import kernel_of, transposed_window, window_of
 from roofline.frontends.onnx.values import Dims, Value
 from roofline.frontends.onnx.views import channels_last, identity
-from roofline.frontends.onnx.windows import kernel_of, transposed_window, window_of
+from roofline.frontends.onnx.writer import Context
 from roofline.graph.op import ContractionForm
 from roofline.graph.ops import Conv, Pool, Reduce
 from roofline.graph.resampling import ConvTranspose

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from roofline.dtypes import DTYPES
 from roofline.errors import InputError, ShapeError
-from roofline.frontends.onnx.context import Context
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering, numbers
-from roofline.frontends.onnx.shapes import concatenated, part
+from roofline.frontends.onnx.rules.shapes import concatenated, part
 from roofline.frontends.onnx.values import Dims, Value, check_shape
 from roofline.frontends.onnx.views import axis_of, identity, last
+from roofline.frontends.onnx.writer import Context
 from roofline.graph import indexing, movement
 
 INT64 = DTYPES["int64"]

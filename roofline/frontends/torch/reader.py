@@ -14,11 +14,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from roofline.errors import InputError, UnknownOpError
-from roofline.frontends.torch import value as views
+from roofline.frontends.torch import values as views
 from roofline.frontends.torch.known import LIMIT_ELEMENTS, KnownValues, tensors_in
-from roofline.frontends.torch.lower import Lowering
 from roofline.frontends.torch.registry import Arguments, Found, find
-from roofline.frontends.torch.value import Value
+from roofline.frontends.torch.values import Value
+from roofline.frontends.torch.writer import Lowering
 from roofline.graph import indexing
 from roofline.graph.op import show
 

@@ -7,10 +7,10 @@ from typing import Literal
 
 from roofline.dtypes import DTYPES
 from roofline.errors import ShapeError
-from roofline.frontends.onnx.context import Context
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
 from roofline.frontends.onnx.values import Value
 from roofline.frontends.onnx.views import axis_of, channels_last, identity, last
+from roofline.frontends.onnx.writer import Context
 from roofline.graph import ops
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from roofline.frontends.jax.lowerer import Lowerer
-from roofline.frontends.jax.sketch import Sketch
+from roofline.frontends.jax.patterns.sketch import Sketch
+from roofline.frontends.jax.writer import Lowerer
 from roofline.graph.ops import Attention, Elementwise, MatMul, Softmax
 
 Shape = tuple[int, ...]

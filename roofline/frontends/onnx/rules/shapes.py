@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from roofline.errors import GraphError, ShapeError
-from roofline.frontends.onnx.context import Context
 from roofline.frontends.onnx.registry import Node, lowering, numbers
 from roofline.frontends.onnx.values import Dims, Value, check_shape, known
 from roofline.frontends.onnx.views import axis_of, channels_last, identity, reshape_target, stored
+from roofline.frontends.onnx.writer import Context
 from roofline.graph import movement, resampling
 
 

@@ -12,12 +12,12 @@ from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorPro
 
 from roofline.errors import GraphError, InputError, RooflineError, UnknownOpError
 from roofline.frontends.onnx.constants import evaluate, trains
-from roofline.frontends.onnx.context import Context
 from roofline.frontends.onnx.file import ModelFile
 from roofline.frontends.onnx.order import execution_order, label
 from roofline.frontends.onnx.patterns import Patterns
 from roofline.frontends.onnx.registry import LOWERINGS, STANDARD, Node
 from roofline.frontends.onnx.values import Constant, Value, dtype_of
+from roofline.frontends.onnx.writer import Context
 from roofline.graph.op import show
 
 #: graphs within graphs, functions within functions

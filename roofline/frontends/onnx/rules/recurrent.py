@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from roofline.dtypes import DTYPES
 from roofline.errors import GraphError, ShapeError
-from roofline.frontends.onnx.context import Context
-from roofline.frontends.onnx.control import stacked
-from roofline.frontends.onnx.products import product_of
 from roofline.frontends.onnx.registry import Node, lowering
-from roofline.frontends.onnx.shapes import concatenated, part
+from roofline.frontends.onnx.rules.control import stacked
+from roofline.frontends.onnx.rules.products import product_of
+from roofline.frontends.onnx.rules.shapes import concatenated, part
 from roofline.frontends.onnx.values import Value
+from roofline.frontends.onnx.writer import Context
 from roofline.graph.indexing import Fill
 
 #: gates of each cell

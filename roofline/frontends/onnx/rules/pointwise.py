@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from roofline.dtypes import DTYPES
 from roofline.errors import ShapeError
-from roofline.frontends.onnx.context import Context
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering, numbers
 from roofline.frontends.onnx.values import Value, dtype_of
+from roofline.frontends.onnx.writer import Context
 from roofline.graph.indexing import Fill
 from roofline.graph.ops import Cast
 

@@ -8,9 +8,9 @@ from math import prod
 from typing import Any
 
 from roofline.errors import InputError
-from roofline.frontends.jax.lowerer import Lowerer, literal
 from roofline.frontends.jax.registry import rule
 from roofline.frontends.jax.values import Constant, Operand, Value
+from roofline.frontends.jax.writer import Lowerer, literal
 from roofline.graph.indexing import Update
 from roofline.graph.movement import Part
 

@@ -8,9 +8,9 @@ from math import prod
 from typing import Any
 
 from roofline.dtypes import DType
-from roofline.frontends.jax.lowerer import Lowerer
 from roofline.frontends.jax.registry import rule
 from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
+from roofline.frontends.jax.writer import Lowerer
 from roofline.graph.movement import Concat, Expand, Move, Part
 from roofline.graph.resampling import Pad
 from roofline.graph.tensor import Tensor

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import ShapeError
-from roofline.frontends.onnx.context import Context
-from roofline.frontends.onnx.convolutions import convolution
-from roofline.frontends.onnx.norms import reduced
-from roofline.frontends.onnx.pointwise import BINARY, UNARY
-from roofline.frontends.onnx.products import product_of
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
-from roofline.frontends.onnx.shapes import concatenated
+from roofline.frontends.onnx.rules.convolutions import convolution
+from roofline.frontends.onnx.rules.norms import reduced
+from roofline.frontends.onnx.rules.pointwise import BINARY, UNARY
+from roofline.frontends.onnx.rules.products import product_of
+from roofline.frontends.onnx.rules.shapes import concatenated
 from roofline.frontends.onnx.values import Value, dtype_of
 from roofline.frontends.onnx.views import channels_last, identity
+from roofline.frontends.onnx.writer import Context
 
 FP32, INT8, INT32 = DTYPES["fp32"], DTYPES["int8"], DTYPES["int32"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from roofline.errors import GraphError, ShapeError
-from roofline.frontends.onnx.context import Context
-from roofline.frontends.onnx.products import product_of
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
-from roofline.frontends.onnx.shapes import concatenated, part
+from roofline.frontends.onnx.rules.products import product_of
+from roofline.frontends.onnx.rules.shapes import concatenated, part
 from roofline.frontends.onnx.values import Value
+from roofline.frontends.onnx.writer import Context
 from roofline.graph import ops
 from roofline.graph.tensor import Tensor
 

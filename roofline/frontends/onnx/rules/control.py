@@ -10,11 +10,11 @@ import numpy as np
 
 from roofline.dtypes import DTYPES
 from roofline.errors import InputError, ShapeError
-from roofline.frontends.onnx.context import MAX_TURNS, Context
 from roofline.frontends.onnx.registry import Node, lowering
-from roofline.frontends.onnx.shapes import part
+from roofline.frontends.onnx.rules.shapes import part
 from roofline.frontends.onnx.values import Constant, Value, check_shape
 from roofline.frontends.onnx.views import axis_of
+from roofline.frontends.onnx.writer import MAX_TURNS, Context
 from roofline.graph.indexing import Fill, Update
 
 

@@ -8,21 +8,10 @@ from pathlib import Path
 from onnx import ValueInfoProto
 
 from roofline.errors import GraphError, InputError, RooflineError, nearest
-from roofline.frontends.onnx import (  # noqa: F401  (fill the registry)
-    attention,
-    control,
-    convolutions,
-    indexing,
-    norms,
-    pointwise,
-    products,
-    quantized,
-    recurrent,
-    shapes,
-)
+from roofline.frontends.onnx import rules as _rules  # noqa: F401  (fills the registry)
 from roofline.frontends.onnx.file import ModelFile
 from roofline.frontends.onnx.images import image_inputs
-from roofline.frontends.onnx.lower import MALFORMED, Lowerer
+from roofline.frontends.onnx.reader import MALFORMED, Lowerer
 from roofline.frontends.onnx.values import Dims, Value, check_shape, dtype_of
 from roofline.frontends.onnx.views import channels_last, identity, stored
 from roofline.graph.opgraph import OpGraph

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roofline.frontends.jax.sketch import Sketch
+from roofline.frontends.jax.patterns.sketch import Sketch
 from roofline.graph.ops import Elementwise
 
 

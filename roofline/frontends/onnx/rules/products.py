@@ -6,11 +6,11 @@ import math
 
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import GraphError, ShapeError
-from roofline.frontends.onnx.context import Context
-from roofline.frontends.onnx.convolutions import bias_of, integers_behind
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
+from roofline.frontends.onnx.rules.convolutions import bias_of, integers_behind
 from roofline.frontends.onnx.values import Value
 from roofline.frontends.onnx.views import broadcast, identity
+from roofline.frontends.onnx.writer import Context
 from roofline.graph import ops
 
 

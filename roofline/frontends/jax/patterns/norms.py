@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from roofline.frontends.jax.sketch import Sketch
+from roofline.frontends.jax.patterns.sketch import Sketch
 from roofline.graph.movement import Expand, Reshape
 from roofline.graph.op import Op
 from roofline.graph.ops import BatchNorm, Elementwise, Norm, Reduce

@@ -1,0 +1,1 @@
+"""What compilers know as one op and programs spell out: found in the graph and folded, before anybody costs it."""

@@ -1,0 +1,16 @@
+"""The rules, by topic; importing this package registers them."""
+
+from __future__ import annotations
+
+from roofline.frontends.onnx.rules import (  # noqa: F401
+    attention,
+    control,
+    convolutions,
+    indexing,
+    norms,
+    pointwise,
+    products,
+    quantized,
+    recurrent,
+    shapes,
+)
