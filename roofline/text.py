@@ -87,3 +87,19 @@ def shorten(name: str, longest: int = 34) -> str:
         return name
     head = longest // 2
     return f"{name[:head]}…{name[-(longest - head - 1) :]}"
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the words of a text: how long lists of names are written in this package."""
+    return tuple(text.split())
+
+
+def pairs(text: str) -> dict[str, str]:
+    """Return a table that is written as words; a name without value stands for itself.
+
+    Examples
+    --------
+    >>> pairs("add add_any=add exp2=exp")
+    {'add': 'add', 'add_any': 'add', 'exp2': 'exp'}
+    """
+    return {name: value or name for name, _, value in (word.partition("=") for word in text.split())}

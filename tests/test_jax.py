@@ -178,7 +178,7 @@ def test_all_unknown_primitives_are_named_at_once() -> None:
         from_jax(network, spec(8, 8))
     message = str(caught.value)
     assert "'fft' x1, first at 'decoder' (8x8)" in message and "'cholesky' x2" in message
-    assert "@roofline.frontends.jax.rule" in message and "\n" not in message
+    assert "@roofline.frontends.jax.lowering" in message and "\n" not in message
 
 
 def test_a_rule_can_be_registered_once() -> None:

@@ -20,7 +20,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper  # noqa: E402
 from onnx_files import ints, model, node, scalar, weight, write  # noqa: E402
 
-from roofline.frontends.onnx.registry import LOWERINGS  # noqa: E402
+from roofline.frontends.onnx.registry import RULES  # noqa: E402
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 Load = Callable[..., OpGraph]
@@ -282,8 +282,8 @@ def test_a_tied_weight_counts_once(load: Load) -> None:
 
 
 def test_the_example_of_the_page_adds_an_operator(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roofline.frontends.onnx.registry.LOWERINGS", registered := dict(LOWERINGS))
-    monkeypatch.setattr("roofline.frontends.onnx.reader.LOWERINGS", registered)
+    monkeypatch.setattr("roofline.frontends.onnx.registry.RULES", registered := dict(RULES))
+    monkeypatch.setattr("roofline.frontends.onnx.reader.RULES", registered)
     *_, example = blocks(ROOT / "docs" / "onnx.md", "python")
     exec(compile(example, "onnx.md", "exec"), {})
     graph = load([node("ScaledTanh", "x", domain="my.company")], {"x": (2, 3)}, domains=["my.company"])

@@ -22,8 +22,8 @@ from onnx import ModelProto, TensorProto, helper  # noqa: E402
 from onnx_files import ints, model, node, scalar, weight, write  # noqa: E402
 from test_onnx import LIGHT, body  # noqa: E402
 
-import roofline.frontends.onnx.api  # noqa: E402  (fills the registry)
-from roofline.frontends.onnx.registry import LOWERINGS  # noqa: E402
+import roofline.frontends.onnx.rules  # noqa: E402  (fills the registry)
+from roofline.frontends.onnx.registry import RULES  # noqa: E402
 
 X = {"x": (2, 3)}
 
@@ -230,7 +230,7 @@ def test_mutated_bytes(edits: list[tuple[int, bytes]], tmp_path: Path) -> None:
     assert len(outcome(tmp_path / "m.onnx")) == 1
 
 
-OPERATORS = sorted(operator for domain, operator in LOWERINGS if not domain)
+OPERATORS = sorted(operator for domain, operator in RULES if not domain)
 SIZES = st.sampled_from([-1, 0, 1, 2, 3, 4, 8, 2**31, 2**62])
 VALUES = st.one_of(
     SIZES, st.floats(), st.lists(SIZES, max_size=4), st.sampled_from(["same", "SAME_UPPER", "ij,jk->ik"])

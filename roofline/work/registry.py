@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
-from roofline.errors import GraphError, UnknownOpError
+from roofline.errors import UnknownOpError
 from roofline.graph.op import Op, show
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.tensor import Tensor
+from roofline.registry import filed
 from roofline.work.types import Work
 
 Tensors: TypeAlias = tuple[Tensor, ...]
@@ -26,14 +27,7 @@ def rule(op_type: type[O]) -> Callable[[Callable[[O, Tensors, Tensors], Work]], 
     GraphError
         The op type has a rule already.
     """
-
-    def register(function: Callable[[O, Tensors, Tensors], Work]) -> Callable[[O, Tensors, Tensors], Work]:
-        if op_type in RULES:
-            raise GraphError(f"op {op_type.__name__!r} has two work rules")
-        RULES[op_type] = function  # type: ignore[assignment]
-        return function
-
-    return register
+    return filed(RULES, (op_type,), lambda op: f"op {op.__name__!r} has two work rules")
 
 
 def work_of(op: Op, inputs: Tensors, outputs: Tensors) -> Work:

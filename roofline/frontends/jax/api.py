@@ -17,8 +17,8 @@ from roofline.frontends.jax.patterns.folding import (
 )
 from roofline.frontends.jax.patterns.norms import fold_norms
 from roofline.frontends.jax.patterns.sketch import Sketch
+from roofline.frontends.jax.reader import Reader
 from roofline.frontends.jax.values import Operand, Value, dtype_of
-from roofline.frontends.jax.writer import Lowerer
 from roofline.graph.movement import Expand, Move
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.tensor import Role
@@ -76,37 +76,37 @@ def from_jax(
     except Exception as error:  # whatever the user's function raises
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{title!r} does not trace with these shapes: {type(error).__name__}: {reason}") from error
-    lowerer = Lowerer()
+    reader = Reader()
     operands = [
-        _enter(lowerer, path, array, roles(path, array)) for (path, _), array in zip(leaves, arrays, strict=True)
+        _enter(reader, path, array, roles(path, array)) for (path, _), array in zip(leaves, arrays, strict=True)
     ]
-    results = lowerer.closed(closed, operands)
-    lowerer.refuse_unknown(title)
-    outputs = list(dict.fromkeys(_returned(lowerer, r) for r in results))
-    return _finished(lowerer, outputs, title)
+    results = reader.closed(closed, operands)
+    reader.refuse_unknown(title)
+    outputs = list(dict.fromkeys(_returned(reader, r) for r in results))
+    return _finished(reader, outputs, title)
 
 
-def _returned(lowerer: Lowerer, result: Operand) -> str:
+def _returned(reader: Reader, result: Operand) -> str:
     """Return the tensor of a result; a mere view of an input, or a repeated one, is copied out."""
-    tensor = lowerer.canonical(lowerer.value(result))
-    made = {t: op for op in lowerer.ops.values() for t in op.outputs}
+    tensor = reader.canonical(reader.value(result))
+    made = {t: op for op in reader.ops.values() for t in op.outputs}
     source, repeated = tensor.id, False
     while source in made and made[source].family == "free":
         repeated = repeated or isinstance(made[source], Expand)
         source = made[source].inputs[0]
     if tensor.id in made and (repeated or source not in made):
-        return lowerer.emit("copy", Move, tensor, function="copy", shape=tensor.shape).id
+        return reader.emit("copy", Move, tensor, function="copy", shape=tensor.shape).id
     return tensor.id
 
 
-def _finished(lowerer: Lowerer, outputs: list[str], name: str) -> OpGraph:
-    sketch = Sketch(lowerer.ops, lowerer.tensors, outputs)
+def _finished(reader: Reader, outputs: list[str], name: str) -> OpGraph:
+    sketch = Sketch(reader.ops, reader.tensors, outputs)
     if not sketch.ops:
         raise InputError(f"{name!r} computes nothing: its results are its arguments")
     for fold in (fold_duplicates, fold_means, fold_softmax, fold_norms, fold_activations, fold_biases):
         fold(sketch)
         sketch.prune()
-    fold_attention(sketch, lowerer)
+    fold_attention(sketch, reader)
     sketch.prune()
     fold_transposes(sketch)
     made = (t for t in dict.fromkeys(sketch.outputs) if t in sketch.writer or sketch.tensors[t].role != "activation")
@@ -196,10 +196,10 @@ def _spec(jax: Any, leaf: Any, where: str) -> Any:
     raise InputError(f"argument {where} is neither an array nor a shape: {type(leaf).__name__!r}")
 
 
-def _enter(lowerer: Lowerer, path: Sequence[Any], array: Any, role: Role) -> Operand:
+def _enter(reader: Reader, path: Sequence[Any], array: Any, role: Role) -> Operand:
     words = [str(getattr(p, "key", getattr(p, "name", getattr(p, "idx", p)))) for p in path]
     if len(words) > 2 and words[-1] in ("value", "raw_value"):  # nnx wraps every array in a variable
         words.pop()
     name = "/".join(words[1:]) or f"input{words[0]}"
     shape = tuple(getattr(array, "shape", ()))
-    return Value.plain(lowerer.enter(name, shape, role, dtype_of(array)))
+    return Value.plain(reader.enter(name, shape, role, dtype_of(array)))

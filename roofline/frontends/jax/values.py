@@ -7,18 +7,18 @@ by itself. So a `Value` is a tensor as it lies in memory, and which of its axes 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import InputError
 from roofline.graph.tensor import Tensor
+from roofline.text import pairs
 
 #: names of numpy formats -> ours; unsigned ones occupy the bits of signed ones, random keys are two words
-_FORMATS = {
-    "float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int64": "int64", "uint64": "int64",
-    "int32": "int32", "uint32": "int32", "int8": "int8", "uint8": "int8", "int4": "int4", "uint4": "int4",
-    "bool": "bool", "key<fry>": "int64", "float0": "bool",
-}  # fmt: skip
+_FORMATS = pairs(
+    "float64=fp64 float32=fp32 bfloat16=bf16 float16=fp16 int64 uint64=int64 int32 uint32=int32 int8 uint8=int8 int4 "
+    "uint4=int4 bool key<fry>=int64 float0=bool"
+)
 
 
 def dtype_of(aval: object) -> DType:
@@ -116,3 +116,17 @@ class Constant:
 
 
 Operand: TypeAlias = Value | Constant
+
+
+def literal(atom: Any) -> Constant:
+    """Return a literal of a jaxpr."""
+    return Constant(shape=tuple(getattr(atom.aval, "shape", ())), dtype=dtype_of(atom.aval), value=number(atom.val))
+
+
+def number(array: Any) -> float | int | bool | None:
+    """Return the Python number in a scalar array; None for a random key."""
+    try:
+        item = array.item() if hasattr(array, "item") else array
+    except (TypeError, ValueError, NotImplementedError):
+        return None
+    return item if isinstance(item, (bool, int, float)) else None

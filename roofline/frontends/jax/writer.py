@@ -1,17 +1,15 @@
-"""Walks a jaxpr and writes ops: tensors, views and copies; the rules say what each primitive is."""
+"""Where rules write: ops of the graph, views and copies of arrays in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from roofline.dtypes import DType
-from roofline.errors import InputError, RooflineError, UnknownOpError
-from roofline.frontends.jax.registry import lower_all, place
-from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
+from roofline.errors import InputError
+from roofline.frontends.jax.values import Constant, Operand, Value
 from roofline.graph.indexing import Fill
 from roofline.graph.movement import Expand, Move, Reshape
-from roofline.graph.op import Op, show
+from roofline.graph.op import Op
 from roofline.graph.tensor import Shape, Tensor
 from roofline.graph.writer import GraphWriter
 from roofline.numeric import same
@@ -20,7 +18,7 @@ from roofline.numeric import same
 MAX_OPS = 1_000_000
 
 
-class Lowerer(GraphWriter):
+class Writer(GraphWriter):
     """The graph as far as it is written.
 
     Attributes
@@ -35,7 +33,6 @@ class Lowerer(GraphWriter):
         super().__init__()
         self.products: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
         self.causal: set[str] = set()
-        self.unknown: dict[str, list[tuple[str, str]]] = {}
 
     emit = GraphWriter.add_op
 
@@ -96,79 +93,3 @@ class Lowerer(GraphWriter):
         if value.order == tuple(i for i in order if value.shape[i] != 1) or value.tensor.stored:
             return self.reshape(value.tensor, shape)
         return self.emit("transpose", Move, value.tensor, function="transpose", shape=shape)
-
-    # walking -------------------------------------------------------------------
-
-    def run(self, jaxpr: Any, operands: Sequence[Operand]) -> list[Operand]:
-        """Write the equations of a jaxpr; return what its outputs stand for."""
-        known: dict[Any, Operand] = dict(zip((*jaxpr.constvars, *jaxpr.invars), operands, strict=True))
-
-        def read(atom: Any) -> Operand:
-            return known[atom] if not hasattr(atom, "val") else literal(atom)
-
-        for equation in jaxpr.eqns:
-            with self.scope(place(equation)):
-                results = self._lowered(equation, [read(atom) for atom in equation.invars])
-            known.update(zip(equation.outvars, results, strict=True))
-        return [read(atom) for atom in jaxpr.outvars]
-
-    def _lowered(self, equation: Any, operands: list[Operand]) -> Sequence[Operand]:
-        where = f"primitive {equation.primitive.name!r} at {self.place or 'the top'!r}"
-        try:
-            found = lower_all(self, equation, operands)
-            return self._missing(equation) if found is None else found
-        except RooflineError as error:
-            if not getattr(error, "__notes__", None):
-                error.add_note(f"in {where}")
-            raise
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, StopIteration) as error:
-            raise UnknownOpError(f"the lowering rule of {where} does not know this form of it: {error}") from error
-
-    def closed(self, closed: Any, operands: Sequence[Operand]) -> list[Operand]:
-        """Write a closed jaxpr, whose captured arrays are buffers."""
-        return self.run(closed.jaxpr, [*(self.captured(c) for c in closed.consts), *operands])
-
-    def captured(self, array: Any) -> Operand:
-        """Return an array that the program holds: a number, or a buffer."""
-        dtype = dtype_of(array)
-        if not getattr(array, "shape", ()):
-            return Constant(shape=(), dtype=dtype, value=number(array))
-        return Value.plain(self.enter("captured", tuple(array.shape), "buffer", dtype))
-
-    def _missing(self, equation: Any) -> list[Operand]:
-        operands = ", ".join(show(getattr(v.aval, "shape", ())) for v in equation.invars)
-        self.unknown.setdefault(equation.primitive.name, []).append((self.place, operands))
-        shapes = [tuple(getattr(v.aval, "shape", ())) for v in equation.outvars]
-        return [Value.plain(self.enter("unknown", shape, "activation")) for shape in shapes]
-
-    def refuse_unknown(self, name: str) -> None:
-        """Raise if the program has primitives without a rule: one message for all.
-
-        Raises
-        ------
-        UnknownOpError
-            Names each primitive, how often it occurs, where first, and the shapes there.
-        """
-        if not self.unknown:
-            return
-        kinds = "; ".join(
-            f"{primitive!r} x{len(found)}, first at {found[0][0] or 'the top'!r} ({found[0][1]})"
-            for primitive, found in self.unknown.items()
-        )
-        raise UnknownOpError(
-            f"{name}: no lowering rule for {kinds}: register one with @roofline.frontends.jax.rule('PRIMITIVE')"
-        )
-
-
-def literal(atom: Any) -> Constant:
-    """Return a literal of a jaxpr."""
-    return Constant(shape=tuple(getattr(atom.aval, "shape", ())), dtype=dtype_of(atom.aval), value=number(atom.val))
-
-
-def number(array: Any) -> float | int | bool | None:
-    """Return the Python number in a scalar array; None for a random key."""
-    try:
-        item = array.item() if hasattr(array, "item") else array
-    except (TypeError, ValueError, NotImplementedError):
-        return None
-    return item if isinstance(item, (bool, int, float)) else None

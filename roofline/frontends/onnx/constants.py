@@ -13,29 +13,34 @@ from roofline.errors import GraphError
 from roofline.frontends.onnx.registry import STANDARD, Node
 from roofline.frontends.onnx.values import Constant, Data, Value, dtype_of, numpy_dtype
 from roofline.frontends.onnx.views import axis_of, broadcast, reshape_target
+from roofline.registry import filed
+from roofline.text import pairs
 
 #: elements of a tensor beyond which it is not computed, only its shape
 MAX_COMPUTED = 65_536
 Evaluator: TypeAlias = Callable[[Node, list[Data]], "Data | Sequence[Data] | None"]
 
-_COMPARE = {"Equal": np.equal, "Less": np.less, "Greater": np.greater, "LessOrEqual": np.less_equal,
-            "GreaterOrEqual": np.greater_equal, "And": np.logical_and, "Or": np.logical_or,
-            "Xor": np.logical_xor}  # fmt: skip
-_BINARY: dict[str, Callable[[Any, Any], Any]] = {
-    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Pow": np.power, **_COMPARE,
-}  # fmt: skip
-_UNARY: dict[str, Callable[[Any], Any]] = {
-    "Neg": np.negative, "Abs": np.abs, "Floor": np.floor, "Ceil": np.ceil, "Round": np.round, "Sign": np.sign,
-    "Sqrt": np.sqrt, "Reciprocal": np.reciprocal, "Exp": np.exp, "Log": np.log, "Not": np.logical_not,
-    "IsNaN": np.isnan, "Identity": np.asarray, "Sin": np.sin, "Cos": np.cos,
-}  # fmt: skip
-_REDUCE: dict[str, Callable[..., Any]] = {
-    "ReduceProd": np.prod, "ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min, "ReduceMean": np.mean,
-}  # fmt: skip
+
+def _numpy(text: str) -> dict[str, Callable[..., Any]]:
+    """Return operators with the functions of numpy that compute them."""
+    return {operator: getattr(np, name) for operator, name in pairs(text).items()}
+
+
+_COMPARE = _numpy(
+    "Equal=equal Less=less Greater=greater LessOrEqual=less_equal GreaterOrEqual=greater_equal And=logical_and "
+    "Or=logical_or Xor=logical_xor"
+)
+_BINARY = _numpy("Add=add Sub=subtract Mul=multiply Pow=power") | _COMPARE
+_UNARY = _numpy(
+    "Neg=negative Abs=abs Floor=floor Ceil=ceil Round=round Sign=sign Sqrt=sqrt Reciprocal=reciprocal Exp=exp Log=log "
+    "Not=logical_not IsNaN=isnan Identity=asarray Sin=sin Cos=cos"
+)
+_REDUCE = _numpy("ReduceProd=prod ReduceSum=sum ReduceMax=max ReduceMin=min ReduceMean=mean")
 EVALUATORS: dict[str, Evaluator] = {}
 #: whose result has another format than the first input
-_RESULT_DTYPES = {**dict.fromkeys((*_COMPARE, "Not", "IsNaN"), "bool"), **dict.fromkeys(("Shape", "Size"), "int64"),
-                  "NonZero": "int64", "ArgMax": "int64"}  # fmt: skip
+_RESULT_DTYPES = dict.fromkeys((*_COMPARE, "Not", "IsNaN"), "bool") | dict.fromkeys(
+    ("Shape", "Size", "NonZero", "ArgMax"), "int64"
+)
 
 
 def evaluate(node: Node) -> list[Value] | None:
@@ -85,11 +90,7 @@ def _dtype(node: Node) -> DType:
 
 
 def _evaluator(*operators: str) -> Callable[[Evaluator], Evaluator]:
-    def register(rule: Evaluator) -> Evaluator:
-        EVALUATORS.update(dict.fromkeys(operators, rule))
-        return rule
-
-    return register
+    return filed(EVALUATORS, operators, lambda name: f"ONNX operator {name!r} has two evaluators")
 
 
 def _fits(shape: Sequence[int]) -> bool:

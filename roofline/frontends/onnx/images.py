@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from onnx import GraphProto
 
-_IMAGE_OPERATORS = frozenset({
-    "Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "BatchNormalization", "GlobalAveragePool",
-    "GlobalMaxPool", "QLinearConv", "ConvInteger", "FusedConv", "DepthToSpace", "SpaceToDepth", "LRN",
-    "InstanceNormalization", "GroupNormalization",
-})  # fmt: skip
-_PASSING = frozenset({
-    "Add", "Sub", "Mul", "Div", "Cast", "Identity", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
-    "Pad", "Resize", "Upsample", "Slice", "Concat", "Relu", "Clip", "Dropout",
-})  # fmt: skip
+from roofline.text import words
+
+_IMAGE_OPERATORS = words(
+    "Conv ConvTranspose MaxPool AveragePool LpPool BatchNormalization GlobalAveragePool GlobalMaxPool QLinearConv "
+    "ConvInteger FusedConv DepthToSpace SpaceToDepth LRN InstanceNormalization GroupNormalization"
+)
+_PASSING = words(
+    "Add Sub Mul Div Cast Identity QuantizeLinear DequantizeLinear DynamicQuantizeLinear Pad Resize Upsample Slice "
+    "Concat Relu Clip Dropout"
+)
 
 
 def image_inputs(graph: GraphProto) -> set[str]:

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from onnx import NodeProto
 
 from roofline.frontends.onnx.rules.attention import attend
 from roofline.frontends.onnx.rules.products import product_of
-from roofline.frontends.onnx.values import Value
-
-if TYPE_CHECKING:
-    from roofline.frontends.onnx.reader import Lowerer, Scope
+from roofline.frontends.onnx.values import Scope, Value
+from roofline.frontends.onnx.writer import Writer
 
 _GATES = {"Sigmoid": "swish", "HardSigmoid": "hard_swish"}
 
@@ -62,17 +59,17 @@ class Patterns:
             for i, node in enumerate(nodes):
                 self._find(i, node)
 
-    def lower(self, lowerer: Lowerer, index: int) -> bool:
+    def lower(self, w: Writer, index: int) -> bool:
         """Lower the pattern that ends at a node; return whether the node is part of one."""
         node = self.nodes[index]
         if index in self.gates:
             function, name = self.gates[index]
-            return self._emit(lowerer, node, [name], lambda x: lowerer.pointwise(function, x[0]))
+            return self._emit(w, node, [name], lambda x: w.pointwise(function, x[0]))
         if index in self.biases:
             product, bias = self.biases[index]
             names = [*self.nodes[product].input[:2], bias]
             place = self.nodes[product]
-            return self._emit(lowerer, node, names, lambda x: product_of(lowerer, x[0], x[1], x[2]), place)
+            return self._emit(w, node, names, lambda x: product_of(w, x[0], x[1], x[2]), place)
         found = self.attentions.get(index)
         if found is None:
             return False
@@ -83,14 +80,14 @@ class Patterns:
         def attention(x: list[Value]) -> Value:
             q, k, v, straight, *biases = x
             if straight.shape != (*v.shape[:-1], q.shape[-1]):
-                straight = lowerer.transposed(k, (*range(k.rank - 2), k.rank - 1, k.rank - 2))
-            return attend(lowerer, q, straight, v, biases=tuple(biases))
+                straight = w.transposed(k, (*range(k.rank - 2), k.rank - 1, k.rank - 2))
+            return attend(w, q, straight, v, biases=tuple(biases))
 
-        return self._emit(lowerer, node, [found.q, found.k, found.v, found.straight, *found.biases], attention)
+        return self._emit(w, node, [found.q, found.k, found.v, found.straight, *found.biases], attention)
 
     def _emit(
         self,
-        lowerer: Lowerer,
+        w: Writer,
         node: NodeProto,
         names: Sequence[str],
         make: Callable[[list[Value]], Value],
@@ -98,7 +95,7 @@ class Patterns:
     ) -> bool:
         values = [self.scope.find(name) for name in names]
         if place is not None:
-            lowerer.place = place.name or lowerer.place
+            w.place = place.name or w.place
         result = None if None in values else make([v for v in values if v is not None])
         self.scope.define(node.output[0], result)
         return True

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto
 
 from roofline.errors import GraphError, InputError, RooflineError, UnknownOpError
 from roofline.frontends.onnx.constants import evaluate, trains
-from roofline.frontends.onnx.file import ModelFile
+from roofline.frontends.onnx.file import ModelFile, Pinned
+from roofline.frontends.onnx.images import image_inputs
 from roofline.frontends.onnx.order import execution_order, label
 from roofline.frontends.onnx.patterns import Patterns
-from roofline.frontends.onnx.registry import LOWERINGS, STANDARD, Node
-from roofline.frontends.onnx.values import Constant, Value, dtype_of
-from roofline.frontends.onnx.writer import Context
+from roofline.frontends.onnx.registry import RULES, STANDARD, Node
+from roofline.frontends.onnx.values import Constant, Scope, Value, dtype_of
+from roofline.frontends.onnx.views import channels_last, identity, stored
+from roofline.frontends.onnx.writer import Writer
 from roofline.graph.op import show
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.writer import assembled, needed
 
 #: graphs within graphs, functions within functions
 MAX_DEPTH = 24
@@ -26,41 +31,7 @@ MAX_DEPTH = 24
 MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError, MemoryError)
 
 
-class Scope:
-    """The names of a graph; those of the graphs around it are visible too. A None stands for an unknown operator."""
-
-    def __init__(self, parent: Scope | None = None) -> None:
-        self.parent = parent
-        self.values: dict[str, Value | None] = {}
-
-    @property
-    def depth(self) -> int:
-        """How many graphs lie around this one."""
-        return 0 if self.parent is None else self.parent.depth + 1
-
-    def find(self, name: str) -> Value | None:
-        """Return the value of a name.
-
-        Raises
-        ------
-        GraphError
-            Nobody defines it.
-        """
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.values:
-                return scope.values[name]
-            scope = scope.parent
-        raise GraphError(f"reads {name!r}, which nothing produces")
-
-    def define(self, name: str, value: Value | None) -> None:
-        """Give a value a name, once."""
-        if name in self.values:
-            raise GraphError(f"writes {name!r}, which is defined already")
-        self.values[name] = value
-
-
-class Lowerer(Context):
+class Reader(Writer):
     """Lowers the graphs of one file into one op graph."""
 
     def __init__(self, file: ModelFile, *, recognise: bool = True) -> None:
@@ -160,17 +131,22 @@ class Lowerer(Context):
         inputs = tuple(scope.find(name) if name else None for name in proto.input)
         unknown = any(value is None and name for value, name in zip(inputs, proto.input, strict=True))
         function = self.file.functions.get(key)
-        if key not in LOWERINGS and function is None:
+        if key not in RULES and function is None:
             shapes = ", ".join("?" if v is None else show(v.shape) for v in inputs)
             self.missing.setdefault(key, []).append((self.place, shapes))
             return [None] * len(proto.output)
         if unknown:
             return [None] * len(proto.output)
         node = Node(
-            op=proto.op_type, domain=domain, name=self.place, inputs=inputs, outputs=len(proto.output),
-            version=self.versions.get(domain, 1), attributes=self._read_attributes(proto),
-        )  # fmt: skip
-        if key not in LOWERINGS and function is not None:
+            op=proto.op_type,
+            domain=domain,
+            name=self.place,
+            inputs=inputs,
+            outputs=len(proto.output),
+            version=self.versions.get(domain, 1),
+            attributes=self._read_attributes(proto),
+        )
+        if key not in RULES and function is not None:
             return self._call(function, node, proto)
         return self.lower(node, proto.output)
 
@@ -187,11 +163,11 @@ class Lowerer(Context):
             kept = [v if self.budget.remembers(v.elements) else replace(v, data=None) for v in found]
             return [v if v.baked else v.renamed(self.unique(self._name(names, i))) for i, v in enumerate(kept)]
         if not folds:
-            return _listed(LOWERINGS[node.domain, node.op](self, node))
+            return _listed(RULES[node.domain, node.op](self, node))
         scratch = self.scratch()
-        results = _listed(LOWERINGS[node.domain, node.op](scratch, node))
+        results = _listed(RULES[node.domain, node.op](scratch, node))
         if trains(node) and sum(v.elements for v in results) > sum(v.elements for v in given):
-            return _listed(LOWERINGS[node.domain, node.op](self, node))  # weights stay small where the file has them so
+            return _listed(RULES[node.domain, node.op](self, node))  # weights stay small where the file has them so
         return [self._folded(v, node, self._name(names, i)) for i, v in enumerate(results)]
 
     def _name(self, names: Sequence[str], position: int) -> str:
@@ -259,6 +235,55 @@ class Lowerer(Context):
             f"{self.file.name}: no lowering for ONNX operators {'; '.join(kinds)}: "
             f"register one with @lowering({operator!r}{where})"
         )
+
+
+def read(
+    path: str | Path, *, dims: Mapping[str, int], name: str | None, recognise: bool
+) -> tuple[OpGraph, dict[str, str]]:
+    """Return the op graph of a file, and the node that each op comes from; see `roofline.frontends.onnx.traced`."""
+    file = ModelFile(path)
+    graph = file.model.graph
+    pinned = Pinned(file.name, dims)
+    stored_names = {t.name for t in graph.initializer}
+    declared = [i for i in graph.input if i.name not in stored_names]
+    sizes = {i.name: pinned.shape(i) for i in declared}
+    pinned.check()
+    reader = Reader(file, recognise=recognise)
+    images = image_inputs(graph)
+    for info in declared:
+        shape, dtype = sizes[info.name], dtype_of(info.type.tensor_type.elem_type)
+        order = channels_last(len(shape)) if info.name in images else identity(len(shape))
+        tensor = reader.leaf(info.name, stored(shape, order), dtype, "input")
+        reader.names.define(info.name, Value(shape=shape, dtype=dtype, tensor=tensor, order=order))
+    try:
+        reader.graph(graph, reader.names)
+    except MALFORMED as error:
+        if isinstance(error, RooflineError):
+            raise
+        raise GraphError(f"{file.name}: malformed ({type(error).__name__})") from error
+    reader.report_missing()
+    outputs = [_returned(reader, value) for o in graph.output if (value := reader.names.find(o.name)) is not None]
+    return _pruned(reader, outputs, name or Path(path).stem), reader.origins
+
+
+def _returned(reader: Reader, value: Value) -> list[str]:
+    """Return the tensors of an output; in neither memory order it is copied into the written one."""
+    if value.parts is not None:
+        return [t for part in value.parts for t in _returned(reader, part)]
+    reader.place = "output"
+    if value.tensor is None:
+        return [reader.read(value).id]
+    if value.order != channels_last(value.rank):
+        value = reader.copied(value)
+    return [reader.read(value, value.order).id]
+
+
+def _pruned(reader: Reader, outputs: list[list[str]], name: str) -> OpGraph:
+    """Return the graph without what no output needs: runtimes drop it too."""
+    ids = tuple(dict.fromkeys(t for group in outputs for t in group))
+    if not ids:
+        raise GraphError(f"{reader.file.name}: the graph has no outputs")
+    return assembled(needed(reader.ops, ids), reader.tensors, ids, name)
 
 
 def _listed(result: Value | Sequence[Value]) -> Sequence[Value]:

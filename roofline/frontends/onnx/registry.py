@@ -1,25 +1,24 @@
-"""One lowering per ONNX operator: functions ``(context, node) -> values``, filed under domain and operator."""
+"""One rule per ONNX operator: functions ``(writer, node) -> values``, filed under domain and operator."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from roofline.errors import GraphError
 from roofline.frontends.onnx.values import Value
-
-if TYPE_CHECKING:
-    from roofline.frontends.onnx.writer import Context
+from roofline.frontends.onnx.writer import Writer
+from roofline.registry import filed
+from roofline.text import words
 
 STANDARD = ""
 MICROSOFT = "com.microsoft"
 
-Result: TypeAlias = "Value | Sequence[Value]"
-Lowering: TypeAlias = "Callable[[Context, Node], Result]"
-L = TypeVar("L", bound="Lowering")
+Rule: TypeAlias = "Callable[[Writer, Node], Value | Sequence[Value]]"
+R = TypeVar("R", bound="Rule")
 
-LOWERINGS: dict[tuple[str, str], Lowering] = {}
+RULES: dict[tuple[str, str], Rule] = {}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,28 +113,22 @@ def numbers(value: Value, what: str) -> list[Any]:
     return list(value.data.ravel().tolist())
 
 
-def lowering(*operators: str, domain: str = STANDARD) -> Callable[[L], L]:
-    """Register the decorated function ``(context, node) -> value or values`` as the lowering of `operators`.
+def lowering(*operators: str, domain: str = STANDARD) -> Callable[[R], R]:
+    """Register the decorated function ``(writer, node) -> value or values`` as the rule of `operators`.
+
+    One text may name several operators.
 
     Raises
     ------
     GraphError
-        An operator has a lowering already.
+        An operator has a rule already.
 
     Examples
     --------
     >>> @lowering("Scale", domain="my.company")
-    ... def scale(context, node):
-    ...     return context.pointwise("scale", node[0])
-    >>> del LOWERINGS["my.company", "Scale"]
+    ... def scale(w, node):
+    ...     return w.pointwise("scale", node[0])
+    >>> del RULES["my.company", "Scale"]
     """
-
-    def register(function: L) -> L:
-        for operator in operators:
-            key = (domain, operator)
-            if key in LOWERINGS:
-                raise GraphError(f"ONNX operator {operator!r} of domain {domain!r} has two lowerings")
-            LOWERINGS[key] = function
-        return function
-
-    return register
+    keys = [(domain, operator) for operator in words(" ".join(operators))]
+    return filed(RULES, keys, lambda key: f"ONNX operator {key[1]!r} of domain {domain!r} has two lowerings")

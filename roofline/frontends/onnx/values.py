@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline.dtypes import DTYPES, DType
-from roofline.errors import InputError, ShapeError
+from roofline.errors import GraphError, InputError, ShapeError
 from roofline.graph.op import show
 from roofline.graph.tensor import Tensor
+from roofline.text import words
 
 Dims: TypeAlias = tuple[int, ...]
 Data: TypeAlias = NDArray[Any]
@@ -22,11 +23,9 @@ MAX_ELEMENTS = 2**50
 MAX_RANK = 64
 
 #: TensorProto.DataType -> storage format; unsigned formats are as wide as signed ones
-_DTYPES = {
-    1: "fp32", 2: "int8", 3: "int8", 4: "int16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "fp16", 11: "fp64",
-    12: "int32", 13: "int64", 16: "bf16", 17: "fp8", 18: "fp8", 19: "fp8", 20: "fp8", 21: "int4", 22: "int4",
-    23: "int4", 24: "fp8",
-}  # fmt: skip
+_DTYPES = words(
+    "- fp32 int8 int8 int16 int16 int32 int64 - bool fp16 fp64 int32 int64 - - bf16 fp8 fp8 fp8 fp8 int4 int4 int4 fp8"
+)
 _OTHERS = {0: "undefined", 8: "string", 14: "complex64", 15: "complex128"}
 _INT16 = DType(name="int16", bits=16, kind="int")
 
@@ -39,8 +38,8 @@ def dtype_of(code: int) -> DType:
     InputError
         Strings and complex numbers have none.
     """
-    name = _DTYPES.get(code)
-    if name is None:
+    name = _DTYPES[code] if 0 <= code < len(_DTYPES) else "-"
+    if name == "-":
         raise InputError(f"unsupported element type {_OTHERS.get(code, code)!r}; allowed: numbers and booleans")
     return DTYPES.get(name, DTYPES["int32"] if name == "int16" else _INT16)
 
@@ -119,6 +118,40 @@ class Value:
     def renamed(self, name: str) -> Value:
         """Return a constant under another name; other values as they are."""
         return self if self.constant is None else replace(self, constant=replace(self.constant, name=name))
+
+
+class Scope:
+    """The names of a graph; those of the graphs around it are visible too. A None stands for an unknown operator."""
+
+    def __init__(self, parent: Scope | None = None) -> None:
+        self.parent = parent
+        self.values: dict[str, Value | None] = {}
+
+    @property
+    def depth(self) -> int:
+        """How many graphs lie around this one."""
+        return 0 if self.parent is None else self.parent.depth + 1
+
+    def find(self, name: str) -> Value | None:
+        """Return the value of a name.
+
+        Raises
+        ------
+        GraphError
+            Nobody defines it.
+        """
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.values:
+                return scope.values[name]
+            scope = scope.parent
+        raise GraphError(f"reads {name!r}, which nothing produces")
+
+    def define(self, name: str, value: Value | None) -> None:
+        """Give a value a name, once."""
+        if name in self.values:
+            raise GraphError(f"writes {name!r}, which is defined already")
+        self.values[name] = value
 
 
 def check_shape(shape: Dims, what: str = "tensor", *, empty: bool = False) -> Dims:

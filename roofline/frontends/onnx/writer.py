@@ -52,7 +52,7 @@ class Budget:
         return elements <= 64 or self.elements >= 0
 
 
-class Context(GraphWriter):
+class Writer(GraphWriter):
     """The graph that is being built; `place` is the name of the node that is being lowered, and of its ops."""
 
     def __init__(self, budget: Budget | None = None) -> None:
@@ -63,9 +63,9 @@ class Context(GraphWriter):
         self._views: dict[tuple[str, Dims], Tensor] = {}
         self._dequantized: dict[int, tuple[Value, Value]] = {}
 
-    def scratch(self) -> Context:
+    def scratch(self) -> Writer:
         """Return an empty context, for what is computed once at load."""
-        return Context(self.budget)
+        return Writer(self.budget)
 
     # adding -------------------------------------------------------------------
 

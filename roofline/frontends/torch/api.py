@@ -16,7 +16,7 @@ from roofline.frontends.torch.catch import Catcher, attention_caught
 from roofline.frontends.torch.exported import load_program, open_program, own_inputs
 from roofline.frontends.torch.module import meta_twin, without_data
 from roofline.frontends.torch.reader import Tracer
-from roofline.frontends.torch.writer import Lowering
+from roofline.frontends.torch.writer import Writer
 from roofline.graph.op import show
 from roofline.graph.opgraph import OpGraph
 
@@ -64,7 +64,7 @@ def from_torch(
     >>> from_torch(torch.nn.Linear(16, 32, device="meta"), (8, 16)).macs
     4096.0
     """
-    tracer = Tracer(Lowering())
+    tracer = Tracer(Writer())
     if isinstance(module, (str, Path)):
         name = name or Path(module).stem
         module = load_program(module)
@@ -126,7 +126,7 @@ def _enter_inputs(
         if id(x) not in entered:
             label = "".join(str(getattr(k, "key", getattr(k, "idx", k))) + "." for k in path).rstrip(".") or "input"
             entered[id(x)] = meta_twin(x, f"{title}: input {label!r}")
-            tracer.bind(entered[id(x)], tracer.t.leaf(label, entered[id(x)], "input"))
+            tracer.bind(entered[id(x)], tracer.writer.leaf(label, entered[id(x)], "input"))
             if x.device.type == "cpu" and not x.is_floating_point():
                 tracer.known.learn(entered[id(x)], x.detach().clone())
         return entered[id(x)]
@@ -187,10 +187,10 @@ def _finish(tracer: Tracer, out: Any, title: str) -> OpGraph:
     found = list(_output_tensors(out))
     if not found:
         raise InputError(f"{title} returns no tensor (got {type(out).__name__!r})")
-    tracer.t.place = ""
+    tracer.writer.place = ""
     values = [tracer.value(x) for x in found if x.device.type == "meta" and x.numel()]
-    outputs = tuple(dict.fromkeys(tracer.t.tensor(v).id for v in values))
-    return OpGraph(tracer.t.ops, tracer.t.tensors, outputs, title)
+    outputs = tuple(dict.fromkeys(tracer.writer.tensor(v).id for v in values))
+    return OpGraph(tracer.writer.ops, tracer.writer.tensors, outputs, title)
 
 
 def _output_tensors(out: Any, depth: int = 0) -> Iterator[torch.Tensor]:

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from roofline.frontends.torch.known import tensors_in
 from roofline.frontends.torch.reader import Tracer
+from roofline.registry import filed
 
 #: functions above ATen that must not be taken apart: name -> what lowers a call of them
 CAUGHT: dict[str, Callable[..., Any]] = {}
@@ -22,12 +23,7 @@ def caught(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     The rule returns ``NotImplemented`` for calls that it leaves to be taken apart.
     """
-
-    def register(rule: Callable[..., Any]) -> Callable[..., Any]:
-        CAUGHT.update(dict.fromkeys(names, rule))
-        return rule
-
-    return register
+    return filed(CAUGHT, names, lambda name: f"torch function {name!r} is caught by two rules")
 
 
 def call_caught(tracer: Tracer, name: str, *args: Any, **kwargs: Any) -> Any:

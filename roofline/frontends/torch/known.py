@@ -11,15 +11,14 @@ from typing import Any
 
 import torch
 
+from roofline.text import words
+
 #: tensors of more elements than this are not followed
 LIMIT_ELEMENTS = 2**20
-_FACTORIES = frozenset(
-    f"aten.{name}"
-    for name in (
-        "arange", "zeros", "ones", "full", "linspace", "eye", "scalar_tensor", "tril_indices", "triu_indices",
-        "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full",
-    )
-)  # fmt: skip
+_FACTORIES = words(
+    "aten.arange aten.zeros aten.ones aten.full aten.linspace aten.eye aten.scalar_tensor aten.tril_indices "
+    "aten.triu_indices aten.zeros_like aten.ones_like aten.full_like aten.new_zeros aten.new_ones aten.new_full"
+)
 
 
 class KnownValues:

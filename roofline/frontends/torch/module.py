@@ -50,7 +50,7 @@ def without_data(tracer: Tracer, module: Any) -> Iterator[dict[str, torch.Tensor
             if id(tensor) not in twins:
                 meta = meta_twin(tensor, f"{role} {path!r}")
                 twins[id(tensor)] = torch.nn.Parameter(meta, requires_grad=False) if role == "parameter" else meta
-                value = tracer.t.leaf(path, meta, role)  # type: ignore[arg-type]
+                value = tracer.writer.leaf(path, meta, role)  # type: ignore[arg-type]
                 tracer.bind(twins[id(tensor)], value)
                 tracer.bind(tensor, value)
             swapped[path] = twins[id(tensor)]

@@ -18,26 +18,24 @@ from roofline.frontends.torch import values as views
 from roofline.frontends.torch.known import LIMIT_ELEMENTS, KnownValues, tensors_in
 from roofline.frontends.torch.registry import Arguments, Found, find
 from roofline.frontends.torch.values import Value
-from roofline.frontends.torch.writer import Lowering
+from roofline.frontends.torch.writer import Writer
 from roofline.graph import indexing
 from roofline.graph.op import show
+from roofline.text import words
 
 #: ops whose result, or its shape, depends on data
-_DATA_DEPENDENT = frozenset(
-    f"aten.{name}"
-    for name in (
-        "_local_scalar_dense", "item", "equal", "is_nonzero", "nonzero", "nonzero_numpy", "masked_select", "unique_dim",
-        "_unique", "_unique2", "unique_consecutive", "bincount", "allclose", "argwhere",
-    )
-)  # fmt: skip
+_DATA_DEPENDENT = words(
+    "aten._local_scalar_dense aten.item aten.equal aten.is_nonzero aten.nonzero aten.nonzero_numpy aten.masked_select "
+    "aten.unique_dim aten._unique aten._unique2 aten.unique_consecutive aten.bincount aten.allclose aten.argwhere"
+)
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Lowers every op that runs while it is entered."""
 
-    def __init__(self, lowering: Lowering) -> None:
+    def __init__(self, writer: Writer) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.t = lowering
+        self.writer = writer
         self.unknown: dict[str, list[str]] = {}
         self.path: list[str] = [""]
         self.known = KnownValues()
@@ -52,7 +50,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """State what a torch tensor is in the graph."""
         if value.shape != tuple(tensor.shape):
             raise UnknownOpError(
-                f"the rule of {self.t.op_name!r} at {self.place!r} gives shape {show(value.shape)}, "
+                f"the rule of {self.writer.op_name!r} at {self.place!r} gives shape {show(value.shape)}, "
                 f"torch {show(tuple(tensor.shape))}"
             )
         self._known[id(tensor)] = (tensor, value)
@@ -64,7 +62,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return known[1]
         if id(tensor) in self._lost:
             raise UnknownOpError(f"at {self.place!r}: nothing is known of this output of {self._lost[id(tensor)][1]!r}")
-        value = self.t.leaf(f"{self.place}/constant" if self.place else "constant", tensor, "buffer")
+        value = self.writer.leaf(f"{self.place}/constant" if self.place else "constant", tensor, "buffer")
         self._known[id(tensor)] = (tensor, value)
         return value
 
@@ -83,11 +81,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Path of the module that runs."""
         return self.path[-1]
 
-    def begin(self, name: str) -> Lowering:
+    def begin(self, name: str) -> Writer:
         """Return the lowering, about to write an op of this name at the current place."""
-        self.t.place, self.t.op_name = self.place, name
-        self.t.in_place = self.t.partial = False
-        return self.t
+        self.writer.place, self.writer.op_name = self.place, name
+        self.writer.in_place = self.writer.partial = False
+        return self.writer
 
     # ops -----------------------------------------------------------------------
 
@@ -113,7 +111,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             args, kwargs = self._on_meta(args), self._on_meta(kwargs)
         if "device" in kwargs and meta:
             kwargs = {**kwargs, "device": torch.device("meta")}
-        if isinstance(known, torch.Tensor) and found.name in _DATA_DEPENDENT | {"aten.index"}:
+        if isinstance(known, torch.Tensor) and found.name in (*_DATA_DEPENDENT, "aten.index"):
             out = torch.empty_like(known, device="meta")
         else:
             out = func(*args, **kwargs)
@@ -146,15 +144,15 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.begin(found.name.partition(".")[2].strip("_"))
         if not found.written and not any(x.numel() for x in _tensors(out)):  # nothing to do, nothing launched
             for x in _tensors(out):
-                self._known.setdefault(id(x), (x, self.t.leaf("empty", x, "buffer")))
+                self._known.setdefault(id(x), (x, self.writer.leaf("empty", x, "buffer")))
             return
         if found.rule is None:
             self._miss(found, raw, out)
             return
         if found.written and isinstance(raw[found.written[0]], torch.Tensor):
-            self.t.partial = self._is_partial(raw[found.written[0]])
-            self.t.in_place = True
-        result = found.rule(self.t, Arguments({k: self._as_values(v) for k, v in raw.items()}), out)
+            self.writer.partial = self._is_partial(raw[found.written[0]])
+            self.writer.in_place = True
+        result = found.rule(self.writer, Arguments({k: self._as_values(v) for k, v in raw.items()}), out)
         if found.written and isinstance(raw[found.written[0]], torch.Tensor):
             results = result if isinstance(result, (tuple, list)) else (result,)
             for name, value in zip(found.written, results, strict=False):
@@ -193,8 +191,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if partial:  # one update of the tensor of which a part was written
             owner = links[partial[-1]][1]
             held = views.settled(self.value(owner))
-            inputs = (self.t.tensor(held), self.t.tensor(value))
-            value = self.t.emit(indexing.Update, inputs, owner, order=held.stored, name="update")
+            inputs = (self.writer.tensor(held), self.writer.tensor(value))
+            value = self.writer.emit(indexing.Update, inputs, owner, order=held.stored, name="update")
             self._known[id(owner)] = (owner, value)
             links = links[partial[-1] + 1 :]
         for shown, parent, name, raw in links:
@@ -215,7 +213,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         shapes = ", ".join(show(tuple(x.shape)) for x in _tensors(raw))
         self.unknown.setdefault(found.name, []).append(f"{self.place or 'the program'!r} ({shapes})")
         for x in _tensors(out):
-            self._known[id(x)] = (x, self.t.leaf(f"unknown/{found.name}", x, "input"))
+            self._known[id(x)] = (x, self.writer.leaf(f"unknown/{found.name}", x, "input"))
 
 
 def _undone(name: str, raw: dict[str, Any], shown: torch.Tensor, parent: torch.Tensor, value: Value) -> Value:

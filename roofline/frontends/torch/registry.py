@@ -3,10 +3,10 @@
     from roofline.frontends.torch import lowering
 
     @lowering("mylib.fused_bias_gelu")
-    def fused_bias_gelu(t, a, out):
-        return t.pointwise("gelu", out, a.input, a.bias)
+    def fused_bias_gelu(w, a, out):
+        return w.pointwise("gelu", out, a.input, a.bias)
 
-`t` is the `Lowering` that collects the graph, `a` holds the arguments by the names of the op's schema with every tensor
+`w` is the `Writer` that collects the graph, `a` holds the arguments by the names of the op's schema with every tensor
 replaced by its `Value`, `out` is what torch returned (tensors without data: shapes and dtypes). The function returns a
 value for each tensor of `out`. An in-place op (``relu_``) and an ``out=`` variant use the rule of the op itself.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from roofline.errors import GraphError
+from roofline.registry import filed
 
 Rule: TypeAlias = Callable[..., Any]
 RULES: dict[str, Rule] = {}
@@ -32,16 +32,13 @@ def lowering(*names: str) -> Callable[[Rule], Rule]:
     GraphError
         One of the ops has a rule already.
     """
+    _found.cache_clear()
+    return filed(RULES, names, lambda name: f"torch op {name!r} has two lowering rules")
 
-    def register(rule: Rule) -> Rule:
-        for name in names:
-            if name in RULES:
-                raise GraphError(f"torch op {name!r} has two lowering rules")
-            RULES[name] = rule
-        _found.cache_clear()
-        return rule
 
-    return register
+def aten(names: str) -> Callable[[Rule], Rule]:
+    """Register the decorated function as the rule of ATen ops, named one after the other in a text."""
+    return lowering(*(f"aten.{name}" for name in names.split()))
 
 
 @dataclass(frozen=True, kw_only=True)

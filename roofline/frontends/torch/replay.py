@@ -12,13 +12,16 @@ from torch import nn
 from roofline.errors import InputError, UnknownOpError
 from roofline.frontends.torch.api import from_torch
 from roofline.graph.opgraph import OpGraph
+from roofline.text import pairs
 
 #: how PyTorch's profiler calls formats of tensors
-FORMATS = {
-    "float": torch.float32, "double": torch.float64, "c10::Half": torch.float16, "c10::BFloat16": torch.bfloat16,
-    "int": torch.int32, "long int": torch.int64, "long": torch.int64, "bool": torch.bool, "unsigned char": torch.uint8,
-    "signed char": torch.int8, "short": torch.int16, "short int": torch.int16,
-}  # fmt: skip
+FORMATS: dict[str, torch.dtype] = {
+    name.replace("_", " "): getattr(torch, ours)
+    for name, ours in pairs(
+        "float=float32 double=float64 c10::Half=float16 c10::BFloat16=bfloat16 int=int32 long_int=int64 long=int64 "
+        "bool unsigned_char=uint8 signed_char=int8 short=int16 short_int=int16"
+    ).items()
+}
 #: arguments that a module stores
 STORED = frozenset({"weight", "bias", "running_mean", "running_var"})
 

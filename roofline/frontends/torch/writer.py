@@ -15,13 +15,13 @@ from roofline.graph import indexing, ops, windows
 from roofline.graph.op import Op
 from roofline.graph.tensor import Role, Tensor
 from roofline.graph.writer import GraphWriter
+from roofline.text import pairs
 
-_NAMES = {
-    "float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16", "complex64": "fp64",
-    "int64": "int64", "uint64": "int64", "int32": "int32", "uint32": "int32", "int16": "int32", "uint16": "int32",
-    "int8": "int8", "uint8": "int8", "bool": "bool", "complex32": "fp32", "complex128": "fp64",
-    "float8_e4m3fn": "fp8", "float8_e5m2": "fp8", "float8_e4m3fnuz": "fp8", "float8_e5m2fnuz": "fp8",
-}  # fmt: skip
+_NAMES = pairs(
+    "float32=fp32 float64=fp64 float16=fp16 bfloat16=bf16 complex64=fp64 int64 uint64=int64 int32 uint32=int32 "
+    "int16=int32 uint16=int32 int8 uint8=int8 bool complex32=fp32 complex128=fp64 float8_e4m3fn=fp8 float8_e5m2=fp8 "
+    "float8_e4m3fnuz=fp8 float8_e5m2fnuz=fp8"
+)
 _DTYPES = {getattr(torch, name): DTYPES[ours] for name, ours in _NAMES.items() if hasattr(torch, name)}
 
 
@@ -39,7 +39,7 @@ def dtype_of(tensor: torch.Tensor) -> DType:
     return found
 
 
-class Lowering(GraphWriter):
+class Writer(GraphWriter):
     """Collects ops and tensors; rules of ops call its methods."""
 
     def __init__(self) -> None:
@@ -167,6 +167,11 @@ class Lowering(GraphWriter):
             small.append(broadcast)
             inputs.append(self.tensor(v) if broadcast else self.tensor(v, order))
         return self.emit(
-            ops.Elementwise, inputs, out, order=order, function=function, broadcast=tuple(small),
+            ops.Elementwise,
+            inputs,
+            out,
+            order=order,
+            function=function,
+            broadcast=tuple(small),
             keeps_dtype=self.in_place and not small[0],
-        )  # fmt: skip
+        )

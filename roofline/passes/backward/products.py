@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from roofline.graph.gradients import AttentionGrad, ConvInputGrad, ConvWeightGrad
 from roofline.graph.ops import Attention, Conv, MatMul
 from roofline.graph.resampling import ConvTranspose
@@ -15,19 +17,12 @@ from roofline.passes.backward.tape import Step
 def conv(step: Step[Conv | ConvTranspose]) -> None:
     """The input's gradient reads the weight, the weight's the input, both dy; a bias sums dy."""
     op, dy, (x, weight) = step.op, step.dy, step.inputs[:2]
-    transposed, layout = isinstance(op, ConvTranspose), op.layout
+    shared: dict[str, Any] = {"kernel": op.kernel, "groups": op.groups, "form": op.form, "layout": op.layout}
+    shared["transposed"] = isinstance(op, ConvTranspose)
     if step.needs(0):
-        dx = step.add(
-            "dx", ConvInputGrad, dy, step.x(1), shape=x.shape, kernel=op.kernel, groups=op.groups, form=op.form,
-            transposed=transposed, layout=layout, dtype=x,
-        )  # fmt: skip
-        step.give(0, dx)
+        step.give(0, step.add("dx", ConvInputGrad, dy, step.x(1), shape=x.shape, dtype=x, **shared))
     if step.needs(1):
-        dw = step.add(
-            "dw", ConvWeightGrad, dy, step.x(0), shape=weight.shape, kernel=op.kernel, groups=op.groups, form=op.form,
-            transposed=transposed, layout=layout, dtype=weight,
-        )  # fmt: skip
-        step.give(1, dw)
+        step.give(1, step.add("dw", ConvWeightGrad, dy, step.x(0), shape=weight.shape, dtype=weight, **shared))
     step.give(2, dy)
 
 
@@ -58,9 +53,8 @@ def attention(step: Step[Attention]) -> None:
     trained = tuple(i for i in range(len(step.op.inputs) - 3) if step.needs(3 + i))
     operands: tuple[Tensor, ...] = (step.dy, step.y(), *(step.x(i) for i in range(len(step.op.inputs))))
     places = (0, 1, 2, *(3 + i for i in trained))
-    found = step.add_all(
-        "grad", AttentionGrad, operands, tuple(step.inputs[i] for i in places), heads=step.op.heads,
-        kv_heads=step.op.kv_heads, biases=trained,
-    )  # fmt: skip
+    wanted = tuple(step.inputs[i] for i in places)
+    heads = {"heads": step.op.heads, "kv_heads": step.op.kv_heads}
+    found = step.add_all("grad", AttentionGrad, operands, wanted, biases=trained, **heads)
     for place, gradient in zip(places, found, strict=True):
         step.give(place, gradient)

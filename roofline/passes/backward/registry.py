@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from roofline.errors import GraphError, UnknownOpError
+from roofline.errors import UnknownOpError
 from roofline.graph.op import Op, show
 from roofline.graph.opgraph import OpGraph
+from roofline.registry import filed
 
 if TYPE_CHECKING:
     from roofline.passes.backward.tape import Step
@@ -26,15 +27,7 @@ def backward(*op_types: type[Op]) -> Callable[[R], R]:
     GraphError
         An op type has a rule already.
     """
-
-    def register(function: R) -> R:
-        for op_type in op_types:
-            if op_type in RULES:
-                raise GraphError(f"op {op_type.__name__!r} has two backward rules")
-            RULES[op_type] = function
-        return function
-
-    return register
+    return filed(RULES, op_types, lambda op: f"op {op.__name__!r} has two backward rules")
 
 
 def check_rules(graph: OpGraph, op_ids: Iterable[str]) -> None:

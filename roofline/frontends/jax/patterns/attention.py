@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from roofline.frontends.jax.patterns.sketch import Sketch
-from roofline.frontends.jax.writer import Lowerer
+from roofline.frontends.jax.writer import Writer
 from roofline.graph.ops import Attention, Elementwise, MatMul, Softmax
 
 Shape = tuple[int, ...]
@@ -21,7 +21,7 @@ class _Scores:
     causal: bool
 
 
-def fold_attention(sketch: Sketch, notes: Lowerer) -> None:
+def fold_attention(sketch: Sketch, notes: Writer) -> None:
     """softmax(q k^T + bias) v is one op; runtimes without a kernel for it take it apart again."""
     for op_id, op in list(sketch.ops.items()):
         if not isinstance(op, MatMul) or len(op.inputs) != 2 or op.outputs[0] not in notes.products:
@@ -36,7 +36,7 @@ def fold_attention(sketch: Sketch, notes: Lowerer) -> None:
                 break
 
 
-def _scores(sketch: Sketch, notes: Lowerer, softmax: Softmax) -> _Scores | None:
+def _scores(sketch: Sketch, notes: Writer, softmax: Softmax) -> _Scores | None:
     """Walk from a softmax back to its product, over scaling, biases and masks."""
     biases: list[str] = []
     causal = False
@@ -66,7 +66,7 @@ def _fill(sketch: Sketch, tensor: str) -> bool:
     return op is not None and op.kind == "fill"
 
 
-def _replace(sketch: Sketch, notes: Lowerer, op_id: str, op: MatMul, scores: _Scores, v: str) -> None:
+def _replace(sketch: Sketch, notes: Writer, op_id: str, op: MatMul, scores: _Scores, v: str) -> None:
     q, k = scores.product.inputs
     batch, rows, columns = notes.products[scores.product.outputs[0]]
     if not batch or prod(columns) == 0:
@@ -92,10 +92,14 @@ def _replace(sketch: Sketch, notes: Lowerer, op_id: str, op: MatMul, scores: _Sc
     sketch.put(
         fused,
         Attention(
-            inputs=(*inputs, *scores.biases), outputs=(made.id,), times=times, heads=heads, kv_heads=kv_heads,
+            inputs=(*inputs, *scores.biases),
+            outputs=(made.id,),
+            times=times,
+            heads=heads,
+            kv_heads=kv_heads,
             causal=scores.causal,
         ),
-    )  # fmt: skip
+    )
     view = sketch.view(made.id, out.shape, f"{op_id}/merged", times)
     sketch.rename(out.id, view)
 

@@ -171,8 +171,9 @@ def _replace(sketch: Sketch, region: _Region) -> None:
         form = "group" if not last else "layer" if centred else "rms"
         sketch.put(writer, Norm(inputs=(x, *scale, *shift), outputs=(out,), form=form, times=old.times))  # type: ignore[arg-type]
     elif len(scale) == len(shift) == len(mean) == len(region.stored) == 1:
-        vectors = [sketch.view(t, (int(channels),), f"{writer}/v", old.times) for t in (
-            *scale, *shift, *mean, *region.stored)]  # fmt: skip
+        vectors = [
+            sketch.view(t, (int(channels),), f"{writer}/v", old.times) for t in (*scale, *shift, *mean, *region.stored)
+        ]
         sketch.put(writer, BatchNorm(inputs=(x, *vectors), outputs=(out,), times=old.times))
 
 

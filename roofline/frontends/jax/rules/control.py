@@ -8,76 +8,76 @@ from math import prod
 from typing import Any
 
 from roofline.errors import InputError
-from roofline.frontends.jax.registry import rule
-from roofline.frontends.jax.values import Constant, Operand, Value
-from roofline.frontends.jax.writer import Lowerer, literal
+from roofline.frontends.jax.reader import Reader
+from roofline.frontends.jax.registry import lowering
+from roofline.frontends.jax.values import Constant, Operand, Value, literal
 from roofline.graph.indexing import Update
 from roofline.graph.movement import Part
 
 _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
 
 
-@rule(
-    "jit", "pjit", "closed_call", "core_call", "call", "remat", "remat2", "checkpoint", "custom_jvp_call",
-    "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_vmap_call", "composite", "jaxpr_call",
-)  # fmt: skip
-def call(lw: Lowerer, equation: Any, *operands: Operand) -> list[Operand]:
+@lowering(
+    "jit pjit closed_call core_call call remat remat2 checkpoint custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr "
+    "custom_vmap_call composite jaxpr_call"
+)
+def call(w: Reader, equation: Any, *operands: Operand) -> list[Operand]:
     """Write the called program in place of the call."""
-    return body(lw, next(equation.params[name] for name in _BODIES if name in equation.params), operands)
+    return body(w, next(equation.params[name] for name in _BODIES if name in equation.params), operands)
 
 
-def body(lw: Lowerer, jaxpr: Any, operands: Sequence[Operand]) -> list[Operand]:
+def body(w: Reader, jaxpr: Any, operands: Sequence[Operand]) -> list[Operand]:
     """Write a jaxpr, closed or open."""
-    return lw.closed(jaxpr, operands) if hasattr(jaxpr, "consts") else lw.run(jaxpr, operands)
+    return w.closed(jaxpr, operands) if hasattr(jaxpr, "consts") else w.run(jaxpr, operands)
 
 
-@rule("scan")
-def scan(lw: Lowerer, equation: Any, *operands: Operand) -> list[Operand]:
+@lowering("scan")
+def scan(w: Reader, equation: Any, *operands: Operand) -> list[Operand]:
     """Write the body once, to run `length` times: stacked inputs are read, stacked outputs written slice by slice."""
     p = equation.params
     length, fixed, carried = int(p["length"]), int(p["num_consts"]), int(p["num_carry"])
     constants, carry, stacked = operands[:fixed], operands[fixed : fixed + carried], operands[fixed + carried :]
-    start = [_carry(lw, c) for c in carry]
+    start = [_carry(w, c) for c in carry]
     targets: list[Value] = []
-    with lw.repeated(length):
-        results = body(lw, p["jaxpr"], [*constants, *start, *(_slice(lw, s) for s in stacked)])
+    with w.repeated(length):
+        results = body(w, p["jaxpr"], [*constants, *start, *(_slice(w, s) for s in stacked)])
     for result in results[carried:]:
-        held = lw.spread(lw.value(result))
-        buffer = lw.emit_fill((length, *held.tensor.shape), held.tensor.dtype)  # type: ignore[arg-type]
-        with lw.repeated(length):
-            written = lw.emit("stack", Update, buffer, held.tensor)
+        held = w.spread(w.value(result))
+        buffer = w.emit_fill((length, *held.tensor.shape), held.tensor.dtype)  # type: ignore[arg-type]
+        with w.repeated(length):
+            written = w.emit("stack", Update, buffer, held.tensor)
         axes = (0, *(None if a is None else a + 1 for a in held.axes))
         targets.append(Value(tensor=written, shape=(length, *held.shape), axes=axes))
     return [*results[:carried], *targets]
 
 
-def _carry(lw: Lowerer, operand: Operand) -> Operand:
+def _carry(w: Reader, operand: Operand) -> Operand:
     """Return what the body reads: a counter costs nothing, an array of equal numbers is one in memory."""
     if isinstance(operand, Value):
         return operand
-    return replace(operand, value=None) if prod(operand.shape) == 1 else lw.value(operand)
+    return replace(operand, value=None) if prod(operand.shape) == 1 else w.value(operand)
 
 
-def _slice(lw: Lowerer, stacked: Operand) -> Operand:
+def _slice(w: Reader, stacked: Operand) -> Operand:
     if isinstance(stacked, Constant):
         core = stacked.core[1:] if len(stacked.core) == len(stacked.shape) else stacked.core
         return replace(stacked, shape=stacked.shape[1:], core=core, value=stacked.value)
     axis, shape = stacked.axes[0], stacked.shape[1:]
     if axis is None:
         return replace(stacked, shape=shape, axes=stacked.axes[1:])
-    view = lw.emit("slice", Part, stacked.tensor, axis=axis, size=1)
+    view = w.emit("slice", Part, stacked.tensor, axis=axis, size=1)
     return Value(tensor=view, shape=shape, axes=stacked.axes[1:])
 
 
-@rule("while")
-def while_loop(lw: Lowerer, equation: Any, *operands: Operand) -> list[Operand]:
+@lowering("while")
+def while_loop(w: Reader, equation: Any, *operands: Operand) -> list[Operand]:
     """Write the body of a loop that counts from one known number to another."""
     p = equation.params
     tests, fixed = int(p["cond_nconsts"]), int(p["body_nconsts"])
     bounds, constants, carry = operands[:tests], operands[tests : tests + fixed], operands[tests + fixed :]
     trips = _trips(p["cond_jaxpr"], p["body_jaxpr"], bounds, constants, carry)
-    with lw.repeated(trips):
-        return body(lw, p["body_jaxpr"], [*constants, *(_carry(lw, c) for c in carry)])
+    with w.repeated(trips):
+        return body(w, p["body_jaxpr"], [*constants, *(_carry(w, c) for c in carry)])
 
 
 def _trips(
@@ -120,19 +120,19 @@ def _count(first: float | None, stop: float | None, change: float, inclusive: bo
     return trips
 
 
-@rule("cond")
-def cond(lw: Lowerer, equation: Any, index: Operand, *operands: Operand) -> list[Operand]:
+@lowering("cond")
+def cond(w: Reader, equation: Any, index: Operand, *operands: Operand) -> list[Operand]:
     """Write one branch: the one that is known to run, else the one with most multiply-adds, then most elements."""
     branches = equation.params["branches"]
     if isinstance(index, Constant) and index.value is not None:
-        return body(lw, branches[max(0, min(int(index.value), len(branches) - 1))], operands)
+        return body(w, branches[max(0, min(int(index.value), len(branches) - 1))], operands)
     dearest = max(range(len(branches)), key=lambda i: _price(branches[i], operands))
-    return body(lw, branches[dearest], operands)
+    return body(w, branches[dearest], operands)
 
 
 def _price(branch: Any, operands: Sequence[Operand]) -> tuple[float, float]:
     """Return multiply-adds and elements written by a branch, lowered by itself."""
-    scratch = Lowerer()
+    scratch = Reader()
     scratch.place = "branch"
     for operand in operands:
         if isinstance(operand, Value):

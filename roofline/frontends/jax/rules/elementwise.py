@@ -8,38 +8,45 @@ from dataclasses import replace
 from typing import Any
 
 from roofline.dtypes import DType
-from roofline.frontends.jax.registry import rule
+from roofline.frontends.jax.registry import lowering
 from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
-from roofline.frontends.jax.writer import Lowerer
+from roofline.frontends.jax.writer import Writer
 from roofline.graph.ops import Cast, Elementwise
 from roofline.graph.tensor import Tensor
+from roofline.text import pairs
 
 #: primitive -> function of `roofline.work.functions`
-FUNCTIONS = {
-    "add": "add", "add_any": "add", "sub": "sub", "mul": "mul", "div": "div", "max": "max", "min": "min", "neg": "neg",
-    "abs": "abs", "sign": "sign", "floor": "round", "ceil": "round", "round": "round", "exp": "exp", "exp2": "exp",
-    "expm1": "exp", "log": "log", "log1p": "log", "sqrt": "sqrt", "rsqrt": "rsqrt", "cbrt": "cbrt", "pow": "pow",
-    "sin": "sin", "cos": "cos", "tan": "tan", "tanh": "tanh", "logistic": "sigmoid", "erf": "erf", "erfc": "erfc",
-    "erf_inv": "erf_inv", "lgamma": "lgamma", "digamma": "lgamma", "square": "square", "rem": "remainder",
-    "reciprocal": "reciprocal",
-    "asin": "arc", "acos": "arc", "atan": "arc", "atan2": "arc", "sinh": "tan", "cosh": "tan", "asinh": "arc",
-    "acosh": "arc", "atanh": "arc", "eq": "compare", "ne": "compare", "lt": "compare", "le": "compare", "gt": "compare",
-    "ge": "compare", "is_finite": "compare", "and": "logical", "or": "logical", "xor": "logical", "not": "logical",
-    "shift_left": "logical", "shift_right_logical": "logical", "shift_right_arithmetic": "logical",
-    "population_count": "remainder", "clz": "remainder", "nextafter": "remainder", "clamp": "clamp",
-}  # fmt: skip
+FUNCTIONS = pairs(
+    "add add_any=add sub mul div max min neg abs sign floor=round ceil=round round exp exp2=exp expm1=exp log "
+    "log1p=log sqrt rsqrt cbrt pow sin cos tan tanh logistic=sigmoid erf erfc erf_inv lgamma digamma=lgamma square "
+    "rem=remainder reciprocal asin=arc acos=arc atan=arc atan2=arc sinh=tan cosh=tan asinh=arc acosh=arc atanh=arc "
+    "eq=compare ne=compare lt=compare le=compare gt=compare ge=compare is_finite=compare and=logical or=logical "
+    "xor=logical not=logical shift_left=logical shift_right_logical=logical shift_right_arithmetic=logical "
+    "population_count=remainder clz=remainder nextafter=remainder clamp"
+)
 #: what is known of numbers is computed, as far as trip counts and choices need it
 _ARITHMETIC: dict[str, Callable[..., Any]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "max": max, "min": min, "neg": operator.neg,
-    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "eq": operator.eq, "ne": operator.ne,
-    "sign": lambda x: (x > 0) - (x < 0), "clamp": lambda low, x, high: min(max(x, low), high),
-}  # fmt: skip
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "max": max,
+    "min": min,
+    "neg": operator.neg,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "sign": lambda x: (x > 0) - (x < 0),
+    "clamp": lambda low, x, high: min(max(x, low), high),
+}
 #: operations with a number that change nothing: compilers drop them
 _NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1, "pow": 1, "and": True, "or": False}
 _INFINITY = float("inf")
 
 
-def elementwise(lw: Lowerer, function: str, shape: tuple[int, ...], dtype: DType, *operands: Operand) -> Operand:
+def elementwise(w: Writer, function: str, shape: tuple[int, ...], dtype: DType, *operands: Operand) -> Operand:
     """Write `function` of operands that broadcast to `shape`; equal numbers are part of the function."""
     if all(isinstance(o, Constant) for o in operands):
         constants = [o for o in operands if isinstance(o, Constant)]
@@ -48,18 +55,18 @@ def elementwise(lw: Lowerer, function: str, shape: tuple[int, ...], dtype: DType
     live = [o for o in operands if not (isinstance(o, Constant) and o.uniform)]
     small_shape = _needed(live, shape)
     if small_shape != shape:  # every operand repeats along an axis: computed once, the result repeats
-        result = elementwise(lw, function, small_shape, dtype, *(_narrowed(o, small_shape) for o in live))
+        result = elementwise(w, function, small_shape, dtype, *(_narrowed(o, small_shape) for o in live))
         assert isinstance(result, Value)
         return _repeated(result, shape)
-    reference, replaced = _reference(lw, live, shape)
+    reference, replaced = _reference(w, live, shape)
     tensors: list[Tensor] = []
     small: list[bool] = []
     for operand in live:
         full = operand is replaced
-        tensor, broadcast = (reference.tensor, False) if full else _operand(lw, operand, reference, shape)
+        tensor, broadcast = (reference.tensor, False) if full else _operand(w, operand, reference, shape)
         tensors.append(tensor)
         small.append(broadcast)
-    out = lw.emit(function, Elementwise, *tensors, dtype=dtype, function=function, broadcast=tuple(small))
+    out = w.emit(function, Elementwise, *tensors, dtype=dtype, function=function, broadcast=tuple(small))
     return Value(tensor=out, shape=shape, axes=reference.axes)
 
 
@@ -91,7 +98,7 @@ def _repeated(value: Value, shape: tuple[int, ...]) -> Value:
     return Value(tensor=value.tensor, shape=shape, axes=(None,) * lead + kept)
 
 
-def _reference(lw: Lowerer, operands: list[Operand], shape: tuple[int, ...]) -> tuple[Value, Operand]:
+def _reference(w: Writer, operands: list[Operand], shape: tuple[int, ...]) -> tuple[Value, Operand]:
     """Return the value whose memory order the result takes, and the operand that it is.
 
     A full one, in the program's order where there is one; where all are broadcast, a repeated view of the largest.
@@ -99,7 +106,7 @@ def _reference(lw: Lowerer, operands: list[Operand], shape: tuple[int, ...]) -> 
     values = [o for o in operands if isinstance(o, Value)]
     if not values:
         pattern = next(o for o in operands if isinstance(o, Constant))
-        return Value.plain(lw.fill(pattern, shape)), pattern
+        return Value.plain(w.fill(pattern, shape)), pattern
     full = [v for v in values if v.covers(shape)]
     moving = [v for v in full if not v.tensor.stored] or full
     ordered = [v for v in moving if v.order == tuple(sorted(v.order))]
@@ -109,22 +116,22 @@ def _reference(lw: Lowerer, operands: list[Operand], shape: tuple[int, ...]) -> 
     largest = max(values, key=lambda v: (not v.tensor.stored, v.tensor.elements))
     lead = len(shape) - len(largest.shape)
     axes = [None] * lead + [a if largest.shape[i] != 1 else None for i, a in enumerate(largest.axes)]
-    return lw.spread(Value(tensor=largest.tensor, shape=shape, axes=tuple(axes))), largest
+    return w.spread(Value(tensor=largest.tensor, shape=shape, axes=tuple(axes))), largest
 
 
-def _operand(lw: Lowerer, operand: Operand, reference: Value, shape: tuple[int, ...]) -> tuple[Tensor, bool]:
+def _operand(w: Writer, operand: Operand, reference: Value, shape: tuple[int, ...]) -> tuple[Tensor, bool]:
     if isinstance(operand, Constant):
         full = operand.core == shape
-        return (lw.fill(operand, reference.tensor.shape if full else None), not full)  # type: ignore[arg-type]
+        return (w.fill(operand, reference.tensor.shape if full else None), not full)  # type: ignore[arg-type]
     if not operand.covers(shape) or (operand.tensor.stored and not reference.tensor.stored):
         return operand.tensor, True
     if operand.order == reference.order and operand.tensor.shape == reference.tensor.shape:
         return operand.tensor, False
-    return lw.reshape(lw.ordered(operand, reference.order), reference.tensor.shape), False  # type: ignore[arg-type]
+    return w.reshape(w.ordered(operand, reference.order), reference.tensor.shape), False  # type: ignore[arg-type]
 
 
-@rule(*FUNCTIONS)
-def function_rule(lw: Lowerer, equation: Any, *operands: Operand) -> Operand:
+@lowering(*FUNCTIONS)
+def function_rule(w: Writer, equation: Any, *operands: Operand) -> Operand:
     """Write one element-wise op, or nothing where a number leaves the operand as it is."""
     name, aval = equation.primitive.name, equation.outvars[0].aval
     shape, dtype = tuple(aval.shape), dtype_of(aval)
@@ -137,13 +144,13 @@ def function_rule(lw: Lowerer, equation: Any, *operands: Operand) -> Operand:
         if _changes_nothing(name, known[0], first) and isinstance(other, Value):
             return _repeated(other, shape)
         if name == "pow" and not first and known[0] in (0.5, -0.5, 2):
-            return elementwise(lw, {0.5: "sqrt", -0.5: "rsqrt", 2: "square"}[known[0]], shape, dtype, other)
+            return elementwise(w, {0.5: "sqrt", -0.5: "rsqrt", 2: "square"}[known[0]], shape, dtype, other)
         if name == "max" and known[0] == 0:
-            return elementwise(lw, "relu", shape, dtype, other)
+            return elementwise(w, "relu", shape, dtype, other)
     function = FUNCTIONS[name]
     if function in ("mul", "div") and any(isinstance(o, Constant) and o.uniform for o in operands):
         function = "reciprocal" if function == "div" and isinstance(operands[0], Constant) else "scale"
-    return elementwise(lw, function, shape, dtype, *operands)
+    return elementwise(w, function, shape, dtype, *operands)
 
 
 def _changes_nothing(name: str, value: float, first: bool) -> bool:
@@ -173,8 +180,8 @@ def _core(operands: Sequence[Constant], rank: int) -> tuple[int, ...]:
     return tuple(max(sizes) for sizes in zip(*aligned, strict=True))
 
 
-@rule("integer_pow")
-def integer_pow(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+@lowering("integer_pow")
+def integer_pow(w: Writer, equation: Any, x: Operand) -> Operand:
     """Multiply as often as squaring needs; a negative power is a reciprocal more."""
     aval, power = equation.outvars[0].aval, int(equation.params["y"])
     shape, dtype = tuple(aval.shape), dtype_of(aval)
@@ -182,23 +189,23 @@ def integer_pow(lw: Lowerer, equation: Any, x: Operand) -> Operand:
         return Constant(shape=shape, dtype=dtype, value=1)
     result = x
     for _ in range(abs(power).bit_length() - 1):
-        result = elementwise(lw, "square", shape, dtype, result)
+        result = elementwise(w, "square", shape, dtype, result)
     for _ in range(abs(power).bit_count() - 1):
-        result = elementwise(lw, "mul", shape, dtype, result, x)
-    return elementwise(lw, "reciprocal", shape, dtype, result) if power < 0 else result
+        result = elementwise(w, "mul", shape, dtype, result, x)
+    return elementwise(w, "reciprocal", shape, dtype, result) if power < 0 else result
 
 
-@rule("select_n")
-def select(lw: Lowerer, equation: Any, which: Operand, *cases: Operand) -> Operand:
+@lowering("select_n")
+def select(w: Writer, equation: Any, which: Operand, *cases: Operand) -> Operand:
     """Choose between arrays; a choice that is known picks one."""
     aval = equation.outvars[0].aval
     if isinstance(which, Constant) and which.value is not None and cases[int(which.value)].shape == tuple(aval.shape):
         return cases[int(which.value)]
-    return elementwise(lw, "select", tuple(aval.shape), dtype_of(aval), which, *cases)
+    return elementwise(w, "select", tuple(aval.shape), dtype_of(aval), which, *cases)
 
 
-@rule("convert_element_type")
-def convert(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+@lowering("convert_element_type")
+def convert(w: Writer, equation: Any, x: Operand) -> Operand:
     """Change the format. Between floats nothing: the precision of a run gives every float its format."""
     aval = equation.outvars[0].aval
     dtype = dtype_of(aval)
@@ -206,54 +213,53 @@ def convert(lw: Lowerer, equation: Any, x: Operand) -> Operand:
         return Constant(shape=x.shape, dtype=dtype, core=x.core, value=x.value, causal=x.causal)
     if x.tensor.dtype is dtype or (x.tensor.dtype.kind == "float" and dtype.kind == "float"):
         return x
-    return Value(tensor=lw.emit("cast", Cast, x.tensor, dtype=dtype), shape=x.shape, axes=x.axes)
+    return Value(tensor=w.emit("cast", Cast, x.tensor, dtype=dtype), shape=x.shape, axes=x.axes)
 
 
-@rule(
-    "stop_gradient", "copy", "reduce_precision", "sharding_constraint", "name", "pvary", "layout_constraint",
-    "real",
-)  # fmt: skip
-def same(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+@lowering("stop_gradient copy reduce_precision sharding_constraint name pvary layout_constraint real")
+def same(w: Writer, equation: Any, x: Operand) -> Operand:
     """Return the operand: nothing is computed."""
     return x
 
 
-@rule("optimization_barrier", "device_put", "tie")
-def all_same(lw: Lowerer, equation: Any, *operands: Operand) -> list[Operand]:
+@lowering("optimization_barrier", "device_put", "tie")
+def all_same(w: Writer, equation: Any, *operands: Operand) -> list[Operand]:
     """Return the operands: nothing is computed."""
     return list(operands)
 
 
-@rule("iota")
-def iota(lw: Lowerer, equation: Any, *operands: Operand) -> Operand:
+@lowering("iota")
+def iota(w: Writer, equation: Any, *operands: Operand) -> Operand:
     """Return a range: it depends on nothing."""
     aval, axis = equation.outvars[0].aval, equation.params["dimension"]
     core = tuple(d if i == axis else 1 for i, d in enumerate(aval.shape))
     return Constant(shape=tuple(aval.shape), dtype=dtype_of(aval), core=core)
 
 
-@rule("empty", "empty2", "zeros_like", "platform_index")
-def filled(lw: Lowerer, equation: Any, *operands: Operand) -> Operand:
+@lowering("empty", "empty2", "zeros_like", "platform_index")
+def filled(w: Writer, equation: Any, *operands: Operand) -> Operand:
     """Return equal numbers; of programs for several platforms the first one is taken."""
     aval = equation.outvars[0].aval
     return Constant(shape=tuple(aval.shape), dtype=dtype_of(aval), value=0)
 
 
-@rule("debug_callback", "debug_print", "check")
-def nothing(lw: Lowerer, equation: Any, *operands: Operand) -> list[Operand]:
+@lowering("debug_callback", "debug_print", "check")
+def nothing(w: Writer, equation: Any, *operands: Operand) -> list[Operand]:
     """Leave out what only speaks to the host."""
     return []
 
 
-@rule("random_bits", "threefry2x32", "random_wrap", "random_unwrap", "random_split", "random_clone", "random_fold_in",
-      "random_seed", "rng_bit_generator", "rng_uniform", "random_gamma")  # fmt: skip
-def random(lw: Lowerer, equation: Any, *operands: Operand) -> list[Operand]:
+@lowering(
+    "random_bits threefry2x32 random_wrap random_unwrap random_split random_clone random_fold_in random_seed "
+    "rng_bit_generator rng_uniform random_gamma"
+)
+def random(w: Writer, equation: Any, *operands: Operand) -> list[Operand]:
     """Write random bits; they depend on a key that weighs nothing."""
     made: list[Operand] = []
     for variable in equation.outvars:
         shape, dtype = tuple(variable.aval.shape), dtype_of(variable.aval)
-        bits = lw.emit_fill(shape, dtype, "random")
+        bits = w.emit_fill(shape, dtype, "random")
         made.append(
-            Value.plain(lw.emit("random", Elementwise, bits, dtype=dtype, function="threefry", broadcast=(False,)))
+            Value.plain(w.emit("random", Elementwise, bits, dtype=dtype, function="threefry", broadcast=(False,)))
         )
     return made

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from roofline.frontends.jax.registry import rule
+from roofline.frontends.jax.registry import lowering
 from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
-from roofline.frontends.jax.writer import Lowerer
+from roofline.frontends.jax.writer import Writer
 from roofline.graph.indexing import Gather, Update
 from roofline.graph.movement import Embedding
 from roofline.graph.tensor import Tensor
 
 
-def _indices(lw: Lowerer, operands: tuple[Operand, ...]) -> list[Tensor]:
+def _indices(w: Writer, operands: tuple[Operand, ...]) -> list[Tensor]:
     return [o.tensor for o in operands if isinstance(o, Value)]
 
 
-@rule("gather")
-def gather(lw: Lowerer, equation: Any, source: Operand, indices: Operand) -> Operand:
+@lowering("gather")
+def gather(w: Writer, equation: Any, source: Operand, indices: Operand) -> Operand:
     """Pick slices; whole rows of a table are an embedding."""
     aval, numbers = equation.outvars[0].aval, equation.params["dimension_numbers"]
     shape, dtype = tuple(aval.shape), dtype_of(aval)
@@ -31,29 +31,27 @@ def gather(lw: Lowerer, equation: Any, source: Operand, indices: Operand) -> Ope
         and sizes == (1, source.shape[1])
         and tuple(numbers.offset_dims) == (len(shape) - 1,)
     )
-    table = lw.canonical(source)
+    table = w.canonical(source)
     if rows and isinstance(indices, Value):
-        ids = lw.reshape(lw.canonical(indices), shape[:-1])
-        return Value.plain(lw.emit("embedding", Embedding, ids, table, dtype=table.dtype))
-    return Value.plain(lw.emit("gather", Gather, table, *_indices(lw, (indices,)), dtype=dtype, shape=shape))
+        ids = w.reshape(w.canonical(indices), shape[:-1])
+        return Value.plain(w.emit("embedding", Embedding, ids, table, dtype=table.dtype))
+    return Value.plain(w.emit("gather", Gather, table, *_indices(w, (indices,)), dtype=dtype, shape=shape))
 
 
-@rule("dynamic_update_slice")
-def update_slice(lw: Lowerer, equation: Any, target: Operand, update: Operand, *starts: Operand) -> Operand:
+@lowering("dynamic_update_slice")
+def update_slice(w: Writer, equation: Any, target: Operand, update: Operand, *starts: Operand) -> Operand:
     """Overwrite a part in place."""
-    return _update(lw, target, update, starts, accumulate=False)
+    return _update(w, target, update, starts, accumulate=False)
 
 
-@rule("scatter", "scatter-add", "scatter-mul", "scatter-min", "scatter-max", "scatter-sub")
-def scatter(lw: Lowerer, equation: Any, target: Operand, indices: Operand, updates: Operand) -> Operand:
+@lowering("scatter", "scatter-add", "scatter-mul", "scatter-min", "scatter-max", "scatter-sub")
+def scatter(w: Writer, equation: Any, target: Operand, indices: Operand, updates: Operand) -> Operand:
     """Overwrite or add to elements in place."""
-    return _update(lw, target, updates, (indices,), accumulate=equation.primitive.name != "scatter")
+    return _update(w, target, updates, (indices,), accumulate=equation.primitive.name != "scatter")
 
 
-def _update(
-    lw: Lowerer, target: Operand, values: Operand, indices: tuple[Operand, ...], *, accumulate: bool
-) -> Operand:
-    held = lw.spread(lw.value(target))
-    new = lw.spread(lw.value(values)).tensor
-    out = lw.emit("update", Update, held.tensor, new, *_indices(lw, indices), accumulate=accumulate)
+def _update(w: Writer, target: Operand, values: Operand, indices: tuple[Operand, ...], *, accumulate: bool) -> Operand:
+    held = w.spread(w.value(target))
+    new = w.spread(w.value(values)).tensor
+    out = w.emit("update", Update, held.tensor, new, *_indices(w, indices), accumulate=accumulate)
     return Value(tensor=out, shape=held.shape, axes=held.axes)

@@ -8,16 +8,16 @@ from math import prod
 from typing import Any
 
 from roofline.dtypes import DType
-from roofline.frontends.jax.registry import rule
+from roofline.frontends.jax.registry import lowering
 from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
-from roofline.frontends.jax.writer import Lowerer
+from roofline.frontends.jax.writer import Writer
 from roofline.graph.movement import Concat, Expand, Move, Part
 from roofline.graph.resampling import Pad
 from roofline.graph.tensor import Tensor
 
 
-@rule("transpose")
-def transpose(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+@lowering("transpose")
+def transpose(w: Writer, equation: Any, x: Operand) -> Operand:
     """Rename the axes; whoever needs them in order copies."""
     permutation = tuple(int(p) for p in equation.params["permutation"])
     if isinstance(x, Value):
@@ -26,8 +26,8 @@ def transpose(lw: Lowerer, equation: Any, x: Operand) -> Operand:
     return replace(x, shape=tuple(x.shape[p] for p in permutation), core=core)
 
 
-@rule("broadcast_in_dim")
-def broadcast(lw: Lowerer, equation: Any, x: Operand, *dynamic: Operand) -> Operand:
+@lowering("broadcast_in_dim")
+def broadcast(w: Writer, equation: Any, x: Operand, *dynamic: Operand) -> Operand:
     """Repeat along new axes: memory stays as it is."""
     shape = tuple(int(d) for d in equation.params["shape"])
     places = [int(d) for d in equation.params["broadcast_dimensions"]]
@@ -42,19 +42,19 @@ def broadcast(lw: Lowerer, equation: Any, x: Operand, *dynamic: Operand) -> Oper
     return Value(tensor=x.tensor, shape=shape, axes=tuple(axes))
 
 
-@rule("squeeze")
-def squeeze(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+@lowering("squeeze")
+def squeeze(w: Writer, equation: Any, x: Operand) -> Operand:
     """Drop axes of size 1."""
-    return reshaped(lw, x, tuple(equation.outvars[0].aval.shape))
+    return reshaped(w, x, tuple(equation.outvars[0].aval.shape))
 
 
-@rule("reshape")
-def reshape(lw: Lowerer, equation: Any, x: Operand, *dynamic: Operand) -> Operand:
+@lowering("reshape")
+def reshape(w: Writer, equation: Any, x: Operand, *dynamic: Operand) -> Operand:
     """View the elements in another shape."""
-    return reshaped(lw, x, tuple(equation.outvars[0].aval.shape))
+    return reshaped(w, x, tuple(equation.outvars[0].aval.shape))
 
 
-def reshaped(lw: Lowerer, x: Operand, shape: tuple[int, ...]) -> Operand:
+def reshaped(w: Writer, x: Operand, shape: tuple[int, ...]) -> Operand:
     """Return an operand in another shape: a view where the axes that merge or split lie together in memory."""
     if isinstance(x, Constant):
         same_order = [d for d in x.shape if d != 1] == [d for d in shape if d != 1]
@@ -63,7 +63,7 @@ def reshaped(lw: Lowerer, x: Operand, shape: tuple[int, ...]) -> Operand:
         kept = iter([c for c, d in zip(x.core, x.shape, strict=True) if d != 1])
         return replace(x, shape=shape, core=tuple(next(kept) if d != 1 else 1 for d in shape))
     if 0 in x.shape:
-        return Value.plain(lw.reshape(x.tensor, shape))
+        return Value.plain(w.reshape(x.tensor, shape))
     old, new = _long(x.shape), _long(shape)
     if [x.shape[i] for i in old] == [shape[i] for i in new]:  # only axes of size 1 come or go
         axes: list[int | None] = [None] * len(shape)
@@ -71,10 +71,10 @@ def reshaped(lw: Lowerer, x: Operand, shape: tuple[int, ...]) -> Operand:
             axes[j] = x.axes[i]
         return Value(tensor=x.tensor, shape=shape, axes=tuple(axes))
     if not x.repeated:
-        carried = _in_place(lw, x, shape, _groups(x.shape, old, shape, new))
+        carried = _in_place(w, x, shape, _groups(x.shape, old, shape, new))
         if carried is not None:
             return carried
-    return Value.plain(lw.reshape(lw.canonical(x), shape))
+    return Value.plain(w.reshape(w.canonical(x), shape))
 
 
 def _long(shape: Sequence[int]) -> list[int]:
@@ -102,7 +102,7 @@ def _groups(
     return groups
 
 
-def _in_place(lw: Lowerer, x: Value, shape: tuple[int, ...], groups: list[tuple[list[int], list[int]]]) -> Value | None:
+def _in_place(w: Writer, x: Value, shape: tuple[int, ...], groups: list[tuple[list[int], list[int]]]) -> Value | None:
     """Return a view, where the axes of every run follow each other in memory; None where they do not."""
     order, starts = x.order, {}
     for before, after in groups:
@@ -112,25 +112,25 @@ def _in_place(lw: Lowerer, x: Value, shape: tuple[int, ...], groups: list[tuple[
         starts[at] = after
     new_order = [axis for at in sorted(starts) for axis in starts[at]]
     if new_order == sorted(new_order):
-        return Value.plain(lw.reshape(x.tensor, shape))
+        return Value.plain(w.reshape(x.tensor, shape))
     new_order = [*(i for i in range(len(shape)) if i not in new_order), *new_order]
-    tensor = lw.reshape(x.tensor, [shape[i] for i in new_order])
+    tensor = w.reshape(x.tensor, [shape[i] for i in new_order])
     return Value(tensor=tensor, shape=shape, axes=tuple(new_order.index(i) for i in range(len(shape))))
 
 
-@rule("slice")
-def slice_rule(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+@lowering("slice")
+def slice_rule(w: Writer, equation: Any, x: Operand) -> Operand:
     """View a part: compilers read it where it lies."""
-    return part(lw, x, tuple(equation.outvars[0].aval.shape), tuple(equation.params["start_indices"]))
+    return part(w, x, tuple(equation.outvars[0].aval.shape), tuple(equation.params["start_indices"]))
 
 
-@rule("dynamic_slice")
-def dynamic_slice(lw: Lowerer, equation: Any, x: Operand, *starts: Operand) -> Operand:
+@lowering("dynamic_slice")
+def dynamic_slice(w: Writer, equation: Any, x: Operand, *starts: Operand) -> Operand:
     """View a part whose start is known when it runs."""
-    return part(lw, x, tuple(equation.outvars[0].aval.shape), (0,) * len(x.shape))
+    return part(w, x, tuple(equation.outvars[0].aval.shape), (0,) * len(x.shape))
 
 
-def part(lw: Lowerer, x: Operand, shape: tuple[int, ...], starts: tuple[int, ...]) -> Operand:
+def part(w: Writer, x: Operand, shape: tuple[int, ...], starts: tuple[int, ...]) -> Operand:
     """Return a view of `shape` from `starts` on."""
     if isinstance(x, Constant):
         core = tuple(min(c, d) for c, d in zip(x.core, shape, strict=True)) if len(x.core) == len(shape) else shape
@@ -138,25 +138,25 @@ def part(lw: Lowerer, x: Operand, shape: tuple[int, ...], starts: tuple[int, ...
     tensor = x.tensor
     for i, axis in enumerate(x.axes):
         if shape[i] != x.shape[i] and axis is not None:
-            tensor = lw.emit("part", Part, tensor, axis=axis, size=shape[i], start=int(starts[i]))
+            tensor = w.emit("part", Part, tensor, axis=axis, size=shape[i], start=int(starts[i]))
     return Value(tensor=tensor, shape=shape, axes=x.axes)
 
 
-@rule("concatenate")
-def concatenate(lw: Lowerer, equation: Any, *parts: Operand) -> Operand:
+@lowering("concatenate")
+def concatenate(w: Writer, equation: Any, *parts: Operand) -> Operand:
     """Copy arrays behind each other, in the memory order of the largest."""
     aval = equation.outvars[0].aval
-    return _joined(lw, list(parts), tuple(aval.shape), int(equation.params["dimension"]), dtype_of(aval))
+    return _joined(w, list(parts), tuple(aval.shape), int(equation.params["dimension"]), dtype_of(aval))
 
 
-def _joined(lw: Lowerer, parts: list[Operand], shape: tuple[int, ...], axis: int, dtype: DType) -> Operand:
+def _joined(w: Writer, parts: list[Operand], shape: tuple[int, ...], axis: int, dtype: DType) -> Operand:
     if all(isinstance(p, Constant) for p in parts):
         return Constant(shape=shape, dtype=dtype, core=shape)
     order = _order_of([p for p in parts if isinstance(p, Value)])
-    tensors = [ordered(lw, p, order) for p in parts if 0 not in p.shape]
+    tensors = [ordered(w, p, order) for p in parts if 0 not in p.shape]
     if len(tensors) == 1:
         return _seen(tensors[0], shape, order)
-    return _seen(lw.emit("concat", Concat, *tensors, axis=order.index(axis)), shape, order)
+    return _seen(w.emit("concat", Concat, *tensors, axis=order.index(axis)), shape, order)
 
 
 def _order_of(values: list[Value]) -> list[int]:
@@ -165,37 +165,37 @@ def _order_of(values: list[Value]) -> list[int]:
     return list(largest.memory)
 
 
-def ordered(lw: Lowerer, operand: Operand, order: Sequence[int]) -> Tensor:
+def ordered(w: Writer, operand: Operand, order: Sequence[int]) -> Tensor:
     """Return an operand with all its logical axes in `order`; copied where memory has another."""
     if isinstance(operand, Constant):
-        return lw.fill(operand, [operand.shape[i] for i in order])
-    return lw.ordered(operand, order)
+        return w.fill(operand, [operand.shape[i] for i in order])
+    return w.ordered(operand, order)
 
 
 def _seen(tensor: Tensor, shape: tuple[int, ...], order: Sequence[int]) -> Value:
     return Value(tensor=tensor, shape=shape, axes=tuple(order.index(i) for i in range(len(shape))))
 
 
-@rule("stack")
-def stack(lw: Lowerer, equation: Any, *parts: Operand) -> Operand:
+@lowering("stack")
+def stack(w: Writer, equation: Any, *parts: Operand) -> Operand:
     """Copy arrays behind each other, along a new axis."""
     axis, shape = int(equation.params["axis"]), tuple(equation.outvars[0].aval.shape)
     inner = tuple(1 if i == axis else d for i, d in enumerate(shape))
-    return _joined(lw, [reshaped(lw, p, inner) for p in parts], shape, axis, dtype_of(equation.outvars[0].aval))
+    return _joined(w, [reshaped(w, p, inner) for p in parts], shape, axis, dtype_of(equation.outvars[0].aval))
 
 
-@rule("unstack")
-def unstack(lw: Lowerer, equation: Any, x: Operand) -> list[Operand]:
+@lowering("unstack")
+def unstack(w: Writer, equation: Any, x: Operand) -> list[Operand]:
     """View the slices along an axis."""
     axis = int(equation.params["axis"])
     size = tuple(1 if i == axis else d for i, d in enumerate(x.shape))
     starts = [tuple(n if i == axis else 0 for i in range(len(size))) for n in range(x.shape[axis])]
-    views = (part(lw, x, size, start) for start in starts)
-    return [reshaped(lw, v, (*size[:axis], *size[axis + 1 :])) for v in views]
+    views = (part(w, x, size, start) for start in starts)
+    return [reshaped(w, v, (*size[:axis], *size[axis + 1 :])) for v in views]
 
 
-@rule("tile")
-def tile(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+@lowering("tile")
+def tile(w: Writer, equation: Any, x: Operand) -> Operand:
     """Repeat the whole array along its axes."""
     shape = tuple(equation.outvars[0].aval.shape)
     if isinstance(x, Constant):
@@ -204,12 +204,12 @@ def tile(lw: Lowerer, equation: Any, x: Operand) -> Operand:
         axes = tuple(a if d == s else None for a, d, s in zip(x.axes, x.shape, shape, strict=True))
         return Value(tensor=x.tensor, shape=shape, axes=axes)
     apart = tuple(n for d, s in zip(x.shape, shape, strict=True) for n in (s // d, d))
-    small = lw.reshape(lw.canonical(x), [n if i % 2 else 1 for i, n in enumerate(apart)])
-    return Value.plain(lw.reshape(lw.emit("expand", Expand, small, shape=apart), shape))
+    small = w.reshape(w.canonical(x), [n if i % 2 else 1 for i, n in enumerate(apart)])
+    return Value.plain(w.reshape(w.emit("expand", Expand, small, shape=apart), shape))
 
 
-@rule("pad")
-def pad(lw: Lowerer, equation: Any, x: Operand, filler: Operand) -> Operand:
+@lowering("pad")
+def pad(w: Writer, equation: Any, x: Operand, filler: Operand) -> Operand:
     """Copy into a larger frame; a negative border cuts off, an inner one spreads the elements."""
     shape = tuple(equation.outvars[0].aval.shape)
     if isinstance(x, Constant):
@@ -220,35 +220,35 @@ def pad(lw: Lowerer, equation: Any, x: Operand, filler: Operand) -> Operand:
     borders = [equation.params["padding_config"][i] for i in order]
     before = tuple(int(low) for low, _, _ in borders)
     after = tuple(int(high) + int(inner) * (x.shape[i] - 1) for i, (_, high, inner) in zip(order, borders, strict=True))
-    return _seen(lw.emit("pad", Pad, lw.ordered(x, order), before=before, after=after), shape, order)
+    return _seen(w.emit("pad", Pad, w.ordered(x, order), before=before, after=after), shape, order)
 
 
-@rule("rev")
-def reverse(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+@lowering("rev")
+def reverse(w: Writer, equation: Any, x: Operand) -> Operand:
     """Copy backwards."""
     if isinstance(x, Constant):
         return replace(x, causal=False)
-    moved = lw.emit("reverse", Move, lw.spread(x).tensor, function="reverse", shape=lw.spread(x).tensor.shape)
-    return replace(lw.spread(x), tensor=moved)
+    moved = w.emit("reverse", Move, w.spread(x).tensor, function="reverse", shape=w.spread(x).tensor.shape)
+    return replace(w.spread(x), tensor=moved)
 
 
-@rule("split")
-def split(lw: Lowerer, equation: Any, x: Operand) -> list[Operand]:
+@lowering("split")
+def split(w: Writer, equation: Any, x: Operand) -> list[Operand]:
     """View consecutive parts."""
     axis, start, made = int(equation.params["axis"]), 0, []
     for variable in equation.outvars:
         starts = tuple(start if i == axis else 0 for i in range(len(x.shape)))
-        made.append(part(lw, x, tuple(variable.aval.shape), starts))
+        made.append(part(w, x, tuple(variable.aval.shape), starts))
         start += int(variable.aval.shape[axis])
     return made
 
 
-@rule("bitcast_convert_type")
-def bitcast(lw: Lowerer, equation: Any, x: Operand) -> Operand:
+@lowering("bitcast_convert_type")
+def bitcast(w: Writer, equation: Any, x: Operand) -> Operand:
     """Copy, in another format (a view would do, where the sizes agree)."""
     aval = equation.outvars[0].aval
     if isinstance(x, Constant):
         return Constant(shape=tuple(aval.shape), dtype=dtype_of(aval), core=tuple(aval.shape))
     if tuple(aval.shape) != x.shape:
-        return Value.plain(lw.emit_fill(tuple(aval.shape), dtype_of(aval), "bits"))
+        return Value.plain(w.emit_fill(tuple(aval.shape), dtype_of(aval), "bits"))
     return x

@@ -14,21 +14,21 @@ from roofline.frontends.onnx.registry import Node, lowering
 from roofline.frontends.onnx.rules.shapes import part
 from roofline.frontends.onnx.values import Constant, Value, check_shape
 from roofline.frontends.onnx.views import axis_of
-from roofline.frontends.onnx.writer import MAX_TURNS, Context
+from roofline.frontends.onnx.writer import MAX_TURNS, Writer
 from roofline.graph.indexing import Fill, Update
 
 
-def stacked(context: Context, value: Value, turns: int, axis: int = 0) -> Value:
+def stacked(w: Writer, value: Value, turns: int, axis: int = 0) -> Value:
     """Return the results of all turns in one tensor: every turn writes its part in place."""
     shape = check_shape((*value.shape[:axis], turns, *value.shape[axis:]), "stacked result")
-    target = context.add(Fill, dtype=value.dtype, shape=shape, function="empty")
-    with context.repeated(turns):
-        out = context.add(Update, target, context.read(value))
-    return context.value(out)
+    target = w.add(Fill, dtype=value.dtype, shape=shape, function="empty")
+    with w.repeated(turns):
+        out = w.add(Update, target, w.read(value))
+    return w.value(out)
 
 
 @lowering("Loop")
-def loop(context: Context, node: Node) -> Sequence[Value]:
+def loop(w: Writer, node: Node) -> Sequence[Value]:
     """Lower the body once; its ops run as often as the trip count says."""
     trips, condition = node.get(0), node.get(1)
     body = node.attributes.get("body")
@@ -42,16 +42,16 @@ def loop(context: Context, node: Node) -> Sequence[Value]:
         return _no_turn(node, body, state)
     if turns > MAX_TURNS:
         raise InputError(f"a loop of {turns} turns; allowed: up to {MAX_TURNS}")
-    counter = _opaque(context, (), "iteration", "int64")
+    counter = _opaque(w, (), "iteration", "int64")
     going = Value(shape=(), dtype=DTYPES["bool"], data=np.array(True), constant=Constant(name="condition"))
-    fixed = [_forgotten(context, value) for value in state] if turns > 1 else state
-    with context.repeated(turns):
-        outputs = _lowered(context, body, [counter, going, *fixed])
+    fixed = [_forgotten(w, value) for value in state] if turns > 1 else state
+    with w.repeated(turns):
+        outputs = _lowered(w, body, [counter, going, *fixed])
     carried, scanned = outputs[1 : 1 + len(state)], outputs[1 + len(state) :]
     for before, after in zip(state, carried, strict=True):
         if turns > 1 and before.parts is None and before.shape != after.shape:
             raise ShapeError(f"a carried tensor changes its shape from {before.shape!r} to {after.shape!r}")
-    return [*carried, *(stacked(context, value, turns) for value in scanned)]
+    return [*carried, *(stacked(w, value, turns) for value in scanned)]
 
 
 def _no_turn(node: Node, body: Any, state: list[Value]) -> list[Value]:
@@ -60,18 +60,18 @@ def _no_turn(node: Node, body: Any, state: list[Value]) -> list[Value]:
     return state
 
 
-def _opaque(context: Context, shape: tuple[int, ...], name: str, dtype: str) -> Value:
+def _opaque(w: Writer, shape: tuple[int, ...], name: str, dtype: str) -> Value:
     """Return a value that changes from turn to turn."""
-    return context.value(context.add(Fill, dtype=DTYPES[dtype], shape=shape, function=name))
+    return w.value(w.add(Fill, dtype=DTYPES[dtype], shape=shape, function=name))
 
 
-def _forgotten(context: Context, value: Value) -> Value:
+def _forgotten(w: Writer, value: Value) -> Value:
     """Return a carried value without its elements: only those of the first turn are known."""
     return replace(value, data=None) if value.known and value.parts is None else value
 
 
-def _lowered(context: Context, body: Any, inputs: list[Value]) -> list[Value]:
-    lower = getattr(context, "subgraph", None)
+def _lowered(w: Writer, body: Any, inputs: list[Value]) -> list[Value]:
+    lower = getattr(w, "subgraph", None)
     if lower is None or body is None:
         raise InputError("a node without body")
     found: list[Value] = lower(body, inputs)
@@ -79,7 +79,7 @@ def _lowered(context: Context, body: Any, inputs: list[Value]) -> list[Value]:
 
 
 @lowering("Scan")
-def scan(context: Context, node: Node) -> Sequence[Value]:
+def scan(w: Writer, node: Node) -> Sequence[Value]:
     """Lower the body once for each element along the scanned axes."""
     body, count = node.attributes.get("body"), node.integer("num_scan_inputs")
     values = list(node.given)
@@ -93,24 +93,24 @@ def scan(context: Context, node: Node) -> Sequence[Value]:
     if len(turns) != 1:
         raise ShapeError(f"scanned inputs have different lengths: {sorted(turns)!r}")
     length = turns.pop()
-    with context.repeated(length):
+    with w.repeated(length):
         slices = []
         for value, axis in zip(scanned, axes, strict=True):
             axis = axis_of(axis, value.rank)
-            one = part(context, replace(value, data=None) if value.known else value, axis, 0, 1)
-            slices.append(context.reshaped(one, (*value.shape[:axis], *value.shape[axis + 1 :])))
-        outputs = _lowered(context, body, [*(_forgotten(context, v) for v in state), *slices])
+            one = part(w, replace(value, data=None) if value.known else value, axis, 0, 1)
+            slices.append(w.reshaped(one, (*value.shape[:axis], *value.shape[axis + 1 :])))
+        outputs = _lowered(w, body, [*(_forgotten(w, v) for v in state), *slices])
     results = outputs[len(state) :]
     out_axes = node.integers("scan_output_axes", (0,) * len(results))
-    made = [stacked(context, v, length, axis_of(a, v.rank + 1)) for v, a in zip(results, out_axes, strict=True)]
+    made = [stacked(w, v, length, axis_of(a, v.rank + 1)) for v, a in zip(results, out_axes, strict=True)]
     return [*outputs[: len(state)], *made]
 
 
 @lowering("If")
-def condition(context: Context, node: Node) -> Sequence[Value]:
+def condition(w: Writer, node: Node) -> Sequence[Value]:
     """Lower the branch that is taken, where that is known at load."""
     decided = node[0].data
     if decided is None:
         raise InputError("a condition that depends on the data: export the branch that is meant")
     branch = node.attributes.get("then_branch" if decided.item() else "else_branch")
-    return _lowered(context, branch, [])
+    return _lowered(w, branch, [])

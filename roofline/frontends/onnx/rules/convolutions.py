@@ -10,14 +10,15 @@ from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
 from roofline.frontends.onnx.rules.windows import kernel_of, transposed_window, window_of
 from roofline.frontends.onnx.values import Dims, Value
 from roofline.frontends.onnx.views import channels_last, identity
-from roofline.frontends.onnx.writer import Context
+from roofline.frontends.onnx.writer import Writer
 from roofline.graph.op import ContractionForm
 from roofline.graph.ops import Conv, Pool, Reduce
 from roofline.graph.resampling import ConvTranspose
 from roofline.graph.tensor import Tensor
+from roofline.text import pairs
 
-_ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "LeakyRelu": "leaky_relu", "Clip": "clamp",
-                "HardSigmoid": "hard_sigmoid", "": ""}  # fmt: skip
+_ACTIVATIONS = pairs("Relu=relu Sigmoid=sigmoid Tanh=tanh LeakyRelu=leaky_relu Clip=clamp HardSigmoid=hard_sigmoid")
+_ACTIVATIONS[""] = ""
 
 
 def integers_behind(*values: Value) -> tuple[Value, ...]:
@@ -30,11 +31,11 @@ def integers_behind(*values: Value) -> tuple[Value, ...]:
     return values
 
 
-def bias_of(context: Context, value: Value | None) -> list[Tensor]:
+def bias_of(w: Writer, value: Value | None) -> list[Tensor]:
     """Return a bias as operands: none where it is left out, or where an exporter writes zeros."""
     if value is None or (value.data is not None and not value.data.any() and not _trained(value)):
         return []
-    return [context.read(context.reshaped(value, (value.elements,)), role="parameter" if value.known else None)]
+    return [w.read(w.reshaped(value, (value.elements,)), role="parameter" if value.known else None)]
 
 
 def _trained(value: Value) -> bool:
@@ -42,7 +43,7 @@ def _trained(value: Value) -> bool:
 
 
 def convolution(
-    context: Context, node: Node, x: Value, weight: Value, bias: Value | None, dtype: DType | None = None
+    w: Writer, node: Node, x: Value, weight: Value, bias: Value | None, dtype: DType | None = None
 ) -> Value:
     """Add a convolution of x (N, C, *spatial) with a weight (K, C / groups, *kernel)."""
     groups = node.integer("group", 1)
@@ -51,14 +52,21 @@ def convolution(
     window = window_of(node, x.shape[2:], kernel_of(node, weight))
     x, weight = integers_behind(x, weight)
     order = channels_last(x.rank)
-    tensors = [context.read(x, order), context.read(weight, (*range(2, weight.rank), 1, 0), role="parameter")]
+    tensors = [w.read(x, order), w.read(weight, (*range(2, weight.rank), 1, 0), role="parameter")]
     depthwise = groups > 1 and weight.shape[1] == 1 and groups == x.shape[1]
     form: ContractionForm = "depthwise" if depthwise else "grouped" if groups > 1 else "dense"
-    out = context.add(
-        Conv, *tensors, *bias_of(context, bias), dtype=dtype or _result(x, weight), kernel=window.kernel,
-        stride=window.stride, padding=window.padding, groups=groups, form=form,
-    )  # fmt: skip
-    return context.value(out, order)
+    out = w.add(
+        Conv,
+        *tensors,
+        *bias_of(w, bias),
+        dtype=dtype or _result(x, weight),
+        kernel=window.kernel,
+        stride=window.stride,
+        padding=window.padding,
+        groups=groups,
+        form=form,
+    )
+    return w.value(out, order)
 
 
 def _result(x: Value, weight: Value) -> DType:
@@ -67,25 +75,25 @@ def _result(x: Value, weight: Value) -> DType:
 
 
 @lowering("Conv")
-def conv(context: Context, node: Node) -> Value:
+def conv(w: Writer, node: Node) -> Value:
     """Convolution of any rank."""
-    return convolution(context, node, node[0], node[1], node.get(2))
+    return convolution(w, node, node[0], node[1], node.get(2))
 
 
 @lowering("FusedConv", domain=MICROSOFT)
-def fused_conv(context: Context, node: Node) -> Value:
+def fused_conv(w: Writer, node: Node) -> Value:
     """Convolution, sum with another tensor, activation."""
-    out = convolution(context, node, node[0], node[1], node.get(2))
+    out = convolution(w, node, node[0], node[1], node.get(2))
     if (other := node.get(3)) is not None:
-        out = context.pointwise("add", out, other)
+        out = w.pointwise("add", out, other)
     name = node.text("activation", "")
     if name not in _ACTIVATIONS:
         raise ShapeError(f"unknown activation {name!r}; allowed: {', '.join(_ACTIVATIONS)}")
-    return context.pointwise(_ACTIVATIONS[name], out) if name else out
+    return w.pointwise(_ACTIVATIONS[name], out) if name else out
 
 
 @lowering("ConvTranspose")
-def conv_transpose(context: Context, node: Node) -> Value:
+def conv_transpose(w: Writer, node: Node) -> Value:
     """Transposed convolution; its weight is (C, K / groups, *kernel)."""
     x, weight, groups = node[0], node[1], node.integer("group", 1)
     if x.rank < 3 or weight.rank != x.rank or groups < 1 or weight.shape[0] != x.shape[1]:
@@ -95,17 +103,22 @@ def conv_transpose(context: Context, node: Node) -> Value:
     x, weight = integers_behind(x, weight)
     order = channels_last(x.rank)
     depthwise = groups > 1 and groups == x.shape[1] == channels
-    out = context.add(
-        ConvTranspose, context.read(x, order),
-        context.read(weight, (*range(2, weight.rank), 0, 1), role="parameter"), *bias_of(context, node.get(2)),
-        dtype=_result(x, weight), kernel=weight.shape[2:], shape=(x.shape[0], *size, channels), groups=groups,
+    out = w.add(
+        ConvTranspose,
+        w.read(x, order),
+        w.read(weight, (*range(2, weight.rank), 0, 1), role="parameter"),
+        *bias_of(w, node.get(2)),
+        dtype=_result(x, weight),
+        kernel=weight.shape[2:],
+        shape=(x.shape[0], *size, channels),
+        groups=groups,
         form="depthwise" if depthwise else "grouped" if groups > 1 else "dense",
-    )  # fmt: skip
-    return context.value(out, order)
+    )
+    return w.value(out, order)
 
 
 @lowering("MaxPool", "AveragePool", "LpPool")
-def pool(context: Context, node: Node) -> Value | list[Value]:
+def pool(w: Writer, node: Node) -> Value | list[Value]:
     """Maximum or mean of a sliding window."""
     x = node[0]
     if x.rank < 3:
@@ -117,49 +130,45 @@ def pool(context: Context, node: Node) -> Value | list[Value]:
     order = channels_last(x.rank)
     function = "max" if node.op == "MaxPool" else "mean"
     if node.op == "MaxPool" and x.quantized is not None:  # the largest is the largest in integers too
-        inner = _pooled(context, x.quantized, order, window.kernel, window.stride, window.padding, function)
+        inner = _pooled(w, x.quantized, order, window.kernel, window.stride, window.padding, function)
         return replace(x, shape=inner.shape, tensor=None, quantized=inner)
-    out = _pooled(context, x, order, window.kernel, window.stride, window.padding, function)
+    out = _pooled(w, x, order, window.kernel, window.stride, window.padding, function)
     return [out, replace(out, dtype=DTYPES["int64"])][: node.outputs]
 
 
-def _pooled(
-    context: Context, x: Value, order: Dims, kernel: Dims, stride: Dims, padding: object, function: str
-) -> Value:
-    out = context.add(
-        Pool, context.read(x, order), kernel=kernel, stride=stride, padding=padding, function=function
-    )  # fmt: skip
-    return context.value(out, order)
+def _pooled(w: Writer, x: Value, order: Dims, kernel: Dims, stride: Dims, padding: object, function: str) -> Value:
+    out = w.add(Pool, w.read(x, order), kernel=kernel, stride=stride, padding=padding, function=function)
+    return w.value(out, order)
 
 
 @lowering("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
-def global_pool(context: Context, node: Node) -> Value:
+def global_pool(w: Writer, node: Node) -> Value:
     """Mean or maximum of all positions."""
     x = node[0]
     order = channels_last(x.rank)
     function = "max" if node.op == "GlobalMaxPool" else "mean"
-    out = context.add(Reduce, context.read(x, order), axes=tuple(range(1, x.rank - 1)), function=function)
-    return context.value(out, order)
+    out = w.add(Reduce, w.read(x, order), axes=tuple(range(1, x.rank - 1)), function=function)
+    return w.value(out, order)
 
 
 @lowering("LRN")
-def lrn(context: Context, node: Node) -> Value:
+def lrn(w: Writer, node: Node) -> Value:
     """Local response norm: squares, their mean over neighbouring channels, a power, a division."""
     x = node[0]
-    squares = context.pointwise("square", x)
+    squares = w.pointwise("square", x)
     order = (*(a for a in range(x.rank) if a != 1), 1)
-    tensor = context.read(squares, order)
-    flat = context.reshaped(context.value(tensor), (x.elements // x.shape[1], x.shape[1], 1))
+    tensor = w.read(squares, order)
+    flat = w.reshaped(w.value(tensor), (x.elements // x.shape[1], x.shape[1], 1))
     size = node.integer("size")
     if not 1 <= size <= 2 * x.shape[1]:
         raise ShapeError(f"a window of {size} over {x.shape[1]} channels")
-    sums = context.add(Pool, context.read(flat), kernel=(size,), stride=(1,), padding="same", function="mean")
-    back = context.reshaped(context.value(sums), tuple(x.shape[a] for a in order))
-    scale = context.pointwise("pow", context.transposed(back, tuple(order.index(a) for a in identity(x.rank))))
-    return context.pointwise("div", x, scale)
+    sums = w.add(Pool, w.read(flat), kernel=(size,), stride=(1,), padding="same", function="mean")
+    back = w.reshaped(w.value(sums), tuple(x.shape[a] for a in order))
+    scale = w.pointwise("pow", w.transposed(back, tuple(order.index(a) for a in identity(x.rank))))
+    return w.pointwise("div", x, scale)
 
 
 @lowering("MaxUnpool", "MaxRoiPool", "RoiAlign", "GridSample", "DeformConv")
-def by_coordinates(context: Context, node: Node) -> Value:
+def by_coordinates(w: Writer, node: Node) -> Value:
     """Refuse what reads at computed coordinates."""
     raise ShapeError("reads at computed coordinates, which the op graph cannot express: cut the model around it")

@@ -8,14 +8,14 @@ from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering, numbers
 from roofline.frontends.onnx.rules.shapes import concatenated, part
 from roofline.frontends.onnx.values import Dims, Value, check_shape
 from roofline.frontends.onnx.views import axis_of, identity, last
-from roofline.frontends.onnx.writer import Context
+from roofline.frontends.onnx.writer import Writer
 from roofline.graph import indexing, movement
 
 INT64 = DTYPES["int64"]
 
 
 @lowering("Gather")
-def gather(context: Context, node: Node) -> Value:
+def gather(w: Writer, node: Node) -> Value:
     """Pick along an axis: a view for one known index, rows of a table, or a copy of what is picked."""
     x, indices = node[0], node[1]
     axis = axis_of(node.integer("axis", 0), x.rank)
@@ -24,65 +24,65 @@ def gather(context: Context, node: Node) -> Value:
         index = int(indices.data.item())
         if not -x.shape[axis] <= index < x.shape[axis]:
             raise ShapeError(f"index {index} is out of range for {x.shape[axis]}")
-        return context.reshaped(part(context, x, axis, index % x.shape[axis], 1), shape)
+        return w.reshaped(part(w, x, axis, index % x.shape[axis], 1), shape)
     if axis == 0 and x.rank == 2 and x.known:
-        ids = context.read(indices)
-        table = context.read(x, role="parameter" if x.dtype.kind == "float" else None)
-        return context.value(context.add(movement.Embedding, ids, table, dtype=x.dtype))
-    return picked(context, x, indices, shape)
+        ids = w.read(indices)
+        table = w.read(x, role="parameter" if x.dtype.kind == "float" else None)
+        return w.value(w.add(movement.Embedding, ids, table, dtype=x.dtype))
+    return picked(w, x, indices, shape)
 
 
-def picked(context: Context, source: Value, indices: Value, shape: Dims) -> Value:
+def picked(w: Writer, source: Value, indices: Value, shape: Dims) -> Value:
     """Add a look-up with a result of `shape`."""
-    tensors = (context.read(source, source.order or None), context.read(indices))
-    return context.value(context.add(indexing.Gather, *tensors, shape=check_shape(shape, "result")))
+    tensors = (w.read(source, source.order or None), w.read(indices))
+    return w.value(w.add(indexing.Gather, *tensors, shape=check_shape(shape, "result")))
 
 
 @lowering("GatherElements")
-def gather_elements(context: Context, node: Node) -> Value:
+def gather_elements(w: Writer, node: Node) -> Value:
     """Pick an element for each index."""
-    return picked(context, node[0], node[1], node[1].shape)
+    return picked(w, node[0], node[1], node[1].shape)
 
 
 @lowering("GatherND")
-def gather_nd(context: Context, node: Node) -> Value:
+def gather_nd(w: Writer, node: Node) -> Value:
     """Pick a part of the source for each row of indices."""
     x, indices, batch = node[0], node[1], node.integer("batch_dims", 0)
     depth = indices.shape[-1] if indices.rank else 0
     if not batch >= 0 or batch + depth > x.rank or not indices.rank:
         raise ShapeError(f"indices of shape {indices.shape!r} do not fit {x.shape!r}")
-    return picked(context, x, indices, (*indices.shape[:-1], *x.shape[batch + depth :]))
+    return picked(w, x, indices, (*indices.shape[:-1], *x.shape[batch + depth :]))
 
 
 @lowering("ScatterND", "ScatterElements", "Scatter")
-def scatter(context: Context, node: Node) -> Value:
+def scatter(w: Writer, node: Node) -> Value:
     """Overwrite or add to some elements, in place."""
     x, indices, updates = node[0], node[1], node[2]
     order = x.order or identity(x.rank)
-    tensors = (context.read(x, order), context.read(updates), context.read(indices))
+    tensors = (w.read(x, order), w.read(updates), w.read(indices))
     accumulate = node.text("reduction", "none") != "none"
-    return context.value(context.add(indexing.Update, *tensors, accumulate=accumulate), order)
+    return w.value(w.add(indexing.Update, *tensors, accumulate=accumulate), order)
 
 
 @lowering("TensorScatter")
-def tensor_scatter(context: Context, node: Node) -> Value:
+def tensor_scatter(w: Writer, node: Node) -> Value:
     """Write new keys or values into a cache, in place."""
-    tensors = [context.read(v) for v in node.given]
-    return context.value(context.add(indexing.Update, *tensors))
+    tensors = [w.read(v) for v in node.given]
+    return w.value(w.add(indexing.Update, *tensors))
 
 
 @lowering("OneHot")
-def one_hot(context: Context, node: Node) -> Value:
+def one_hot(w: Writer, node: Node) -> Value:
     """Compare indices with every class."""
     indices, depth = node[0], int(numbers(node[1], "the depth")[0])
     axis = axis_of(node.integer("axis", -1), indices.rank + 1)
     shape = check_shape((*indices.shape[:axis], depth, *indices.shape[axis:]), "result")
-    wide = context.expanded(context.reshaped(indices, (*indices.shape[:axis], 1, *indices.shape[axis:])), shape)
-    return context.pointwise("compare", wide, dtype=node[2].dtype)
+    wide = w.expanded(w.reshaped(indices, (*indices.shape[:axis], 1, *indices.shape[axis:])), shape)
+    return w.pointwise("compare", wide, dtype=node[2].dtype)
 
 
 @lowering("TopK")
-def top_k(context: Context, node: Node) -> list[Value]:
+def top_k(w: Writer, node: Node) -> list[Value]:
     """Sort along an axis and keep the largest."""
     x = node[0]
     kept = node.integer("k") if "k" in node.attributes else int(numbers(node[1], "k")[0])
@@ -90,26 +90,26 @@ def top_k(context: Context, node: Node) -> list[Value]:
     if not 1 <= kept <= x.shape[axis]:
         raise ShapeError(f"the {kept} largest of {x.shape[axis]}")
     order = last(x.rank, axis)
-    outputs = context.write("", indexing.Sort, [context.read(x, order)], [x.dtype, INT64], kept=kept)
-    return [context.value(t, order) for t in outputs]
+    outputs = w.write("", indexing.Sort, [w.read(x, order)], [x.dtype, INT64], kept=kept)
+    return [w.value(t, order) for t in outputs]
 
 
 @lowering("CumSum", "CumProd")
-def running(context: Context, node: Node) -> Value:
+def running(w: Writer, node: Node) -> Value:
     """Sum or multiply up along an axis."""
     x = node[0]
     axis = axis_of(int(numbers(node[1], "the axis")[0]), x.rank)
     order = x.order or identity(x.rank)
     function = "sum" if node.op == "CumSum" else "product"
-    out = context.add(indexing.Scan, context.read(x, order), axis=order.index(axis), function=function)
-    return context.value(out, order)
+    out = w.add(indexing.Scan, w.read(x, order), axis=order.index(axis), function=function)
+    return w.value(out, order)
 
 
 # sequences -------------------------------------------------------------------------
 
 
 @lowering("SequenceConstruct", "SequenceEmpty", "SequenceInsert")
-def sequence(context: Context, node: Node) -> Value:
+def sequence(w: Writer, node: Node) -> Value:
     """List tensors."""
     parts: tuple[Value, ...] = ()
     for value in node.given[:2] if node.op == "SequenceInsert" else node.given:
@@ -119,7 +119,7 @@ def sequence(context: Context, node: Node) -> Value:
 
 
 @lowering("SplitToSequence")
-def split_to_sequence(context: Context, node: Node) -> Value:
+def split_to_sequence(w: Writer, node: Node) -> Value:
     """Split along an axis into parts of a size, or of one each."""
     x, given = node[0], node.get(1)
     axis = axis_of(node.integer("axis", 0), x.rank)
@@ -134,15 +134,15 @@ def split_to_sequence(context: Context, node: Node) -> Value:
         raise ShapeError(f"parts of {wanted!r} do not make up {size}")
     parts, start = [], 0
     for one in wanted:
-        parts.append(part(context, x, axis, start, one))
+        parts.append(part(w, x, axis, start, one))
         start += one
     if given is None and not node.integer("keepdims", 1):
-        parts = [context.reshaped(p, (*p.shape[:axis], *p.shape[axis + 1 :])) for p in parts]
+        parts = [w.reshaped(p, (*p.shape[:axis], *p.shape[axis + 1 :])) for p in parts]
     return Value(shape=(len(parts),), dtype=x.dtype, parts=tuple(parts))
 
 
 @lowering("SequenceAt")
-def sequence_at(context: Context, node: Node) -> Value:
+def sequence_at(w: Writer, node: Node) -> Value:
     """Return one tensor of a sequence."""
     parts = node[0].parts or ()
     index = int(numbers(node[1], "the position")[0])
@@ -152,25 +152,26 @@ def sequence_at(context: Context, node: Node) -> Value:
 
 
 @lowering("ConcatFromSequence")
-def concat_from_sequence(context: Context, node: Node) -> Value:
+def concat_from_sequence(w: Writer, node: Node) -> Value:
     """Concatenate the tensors of a sequence, along a new axis if asked."""
     parts, axis = list(node[0].parts or ()), node.integer("axis")
     if not parts:
         raise ShapeError("an empty sequence does not concatenate")
     if node.integer("new_axis", 0):
         axis = axis_of(axis, parts[0].rank + 1)
-        parts = [context.reshaped(p, (*p.shape[:axis], 1, *p.shape[axis:])) for p in parts]
-    return concatenated(context, parts, axis)
+        parts = [w.reshaped(p, (*p.shape[:axis], 1, *p.shape[axis:])) for p in parts]
+    return concatenated(w, parts, axis)
 
 
 # what only the data decides --------------------------------------------------------
 
 
-@lowering("NonZero", "NonMaxSuppression", "Unique", "Compress", "StringNormalizer", "TfIdfVectorizer", "Multinomial",
-          "RegexFullMatch", "StringConcat", "StringSplit", "ImageDecoder", "SequenceErase", "Optional",
-          "OptionalGetElement", "OptionalHasElement")  # fmt: skip
+@lowering(
+    "NonZero NonMaxSuppression Unique Compress StringNormalizer TfIdfVectorizer Multinomial RegexFullMatch "
+    "StringConcat StringSplit ImageDecoder SequenceErase Optional OptionalGetElement OptionalHasElement"
+)
 @lowering("BeamSearch", "GreedySearch", "Sampling", domain=MICROSOFT)
-def decided_by_data(context: Context, node: Node) -> Value:
+def decided_by_data(w: Writer, node: Node) -> Value:
     """Refuse what has a size that only the data decides.
 
     Raises
@@ -183,18 +184,18 @@ def decided_by_data(context: Context, node: Node) -> Value:
 
 @lowering("RotaryEmbedding")
 @lowering("RotaryEmbedding", domain=MICROSOFT)
-def rotary(context: Context, node: Node) -> Value:
+def rotary(w: Writer, node: Node) -> Value:
     """Rotate pairs of channels: two multiplications and an addition for each element, angles from tables."""
     x = node[0]
     tables = [v for v in node.given[1:] if v.rank >= 2]
-    angle = context.reshaped(tables[0], (tables[0].elements,)) if tables else None
-    rotated = context.pointwise("mul", x) if angle is None else _scaled(context, x, angle)
-    return context.pointwise("add", context.pointwise("mul", x), rotated)
+    angle = w.reshaped(tables[0], (tables[0].elements,)) if tables else None
+    rotated = w.pointwise("mul", x) if angle is None else _scaled(w, x, angle)
+    return w.pointwise("add", w.pointwise("mul", x), rotated)
 
 
-def _scaled(context: Context, x: Value, table: Value) -> Value:
+def _scaled(w: Writer, x: Value, table: Value) -> Value:
     from roofline.graph.ops import Elementwise
 
     order = x.order or identity(x.rank)
-    tensors = (context.read(x, order), context.read(table, role="buffer" if table.known else None))
-    return context.value(context.add(Elementwise, *tensors, function="mul", broadcast=(False, True)), order)
+    tensors = (w.read(x, order), w.read(table, role="buffer" if table.known else None))
+    return w.value(w.add(Elementwise, *tensors, function="mul", broadcast=(False, True)), order)

@@ -10,69 +10,69 @@ from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
 from roofline.frontends.onnx.rules.convolutions import bias_of, integers_behind
 from roofline.frontends.onnx.values import Value
 from roofline.frontends.onnx.views import broadcast, identity
-from roofline.frontends.onnx.writer import Context
+from roofline.frontends.onnx.writer import Writer
 from roofline.graph import ops
 
 
-def product_of(context: Context, a: Value, b: Value, bias: Value | None = None, dtype: DType | None = None) -> Value:
+def product_of(w: Writer, a: Value, b: Value, bias: Value | None = None, dtype: DType | None = None) -> Value:
     """Add a (..., M, K) x b (..., K, N), with a bias (N,)."""
     if not a.rank or not b.rank:
         raise ShapeError("a scalar is no operand of a matrix product")
     drop = [i for i, v in ((-2, a), (-1, b)) if v.rank == 1]
-    a = context.reshaped(a, (1, a.shape[0])) if a.rank == 1 else a
-    b = context.reshaped(b, (b.shape[0], 1)) if b.rank == 1 else b
+    a = w.reshaped(a, (1, a.shape[0])) if a.rank == 1 else a
+    b = w.reshaped(b, (b.shape[0], 1)) if b.rank == 1 else b
     a, b = integers_behind(a, b)
     lead = broadcast(a.shape[:-2], b.shape[:-2])
     if all(d == 1 for d in b.shape[:-2]):
-        b = context.reshaped(b, b.shape[-2:])
-        a = context.reshaped(a, (1,) * (len(lead) + 2 - a.rank) + a.shape)
+        b = w.reshaped(b, b.shape[-2:])
+        a = w.reshaped(a, (1,) * (len(lead) + 2 - a.rank) + a.shape)
     else:
-        a, b = context.expanded(a, (*lead, *a.shape[-2:])), context.expanded(b, (*lead, *b.shape[-2:]))
+        a, b = w.expanded(a, (*lead, *a.shape[-2:])), w.expanded(b, (*lead, *b.shape[-2:]))
     wanted = dtype or (a.dtype if a.dtype.kind == "float" else DTYPES["fp32"])
-    weight = context.read(b, role="parameter" if b.known else None)
-    out = context.add(ops.MatMul, context.read(a), weight, *bias_of(context, bias), dtype=wanted)
-    value = context.value(out)
+    weight = w.read(b, role="parameter" if b.known else None)
+    out = w.add(ops.MatMul, w.read(a), weight, *bias_of(w, bias), dtype=wanted)
+    value = w.value(out)
     shape = [size for i, size in enumerate(value.shape, -value.rank) if i not in drop]
-    return context.reshaped(value, tuple(shape))
+    return w.reshaped(value, tuple(shape))
 
 
 @lowering("MatMul")
-def matmul(context: Context, node: Node) -> Value:
+def matmul(w: Writer, node: Node) -> Value:
     """Product with numpy's rules for ranks."""
-    return product_of(context, node[0], node[1])
+    return product_of(w, node[0], node[1])
 
 
 @lowering("Gemm")
 @lowering("FusedGemm", domain=MICROSOFT)
-def gemm(context: Context, node: Node) -> Value:
+def gemm(w: Writer, node: Node) -> Value:
     """Product of two matrices, either of them transposed, and a bias of any shape that broadcasts."""
     a, b, c = node[0], node[1], node.get(2)
     if a.rank != 2 or b.rank != 2:
         raise ShapeError(f"ranks {a.rank} and {b.rank}; allowed: 2")
-    a = context.transposed(a, (1, 0)) if node.integer("transA", 0) else a
-    b = context.transposed(b, (1, 0)) if node.integer("transB", 0) else b
+    a = w.transposed(a, (1, 0)) if node.integer("transA", 0) else a
+    b = w.transposed(b, (1, 0)) if node.integer("transB", 0) else b
     if a.shape[1] != b.shape[0]:
         raise ShapeError(f"contracted dimensions disagree: {a.shape[1]} and {b.shape[0]}")
     if c is None or (c.known and c.elements == b.shape[1]):
-        return product_of(context, a, b, c)
-    return context.pointwise("add", product_of(context, a, b), c)
+        return product_of(w, a, b, c)
+    return w.pointwise("add", product_of(w, a, b), c)
 
 
 @lowering("FusedMatMul", "TransposeMatMul", domain=MICROSOFT)
-def fused_matmul(context: Context, node: Node) -> Value:
+def fused_matmul(w: Writer, node: Node) -> Value:
     """Product with either operand transposed, scaled by a number."""
     a, b = (
-        context.transposed(v, (*identity(v.rank)[:-2], v.rank - 1, v.rank - 2)) if node.integer(flag, 0) else v
+        w.transposed(v, (*identity(v.rank)[:-2], v.rank - 1, v.rank - 2)) if node.integer(flag, 0) else v
         for v, flag in ((node[0], "transA"), (node[1], "transB"))
     )
     if node.integer("transBatchA", 0) or node.integer("transBatchB", 0):
         raise GraphError("transposed batch axes are not supported; allowed: transA, transB")
-    out = product_of(context, a, b)
-    return context.pointwise("scale", out) if node.number("alpha", 1.0) != 1.0 else out
+    out = product_of(w, a, b)
+    return w.pointwise("scale", out) if node.number("alpha", 1.0) != 1.0 else out
 
 
 @lowering("MatMulNBits", domain=MICROSOFT)
-def matmul_of_few_bits(context: Context, node: Node) -> Value:
+def matmul_of_few_bits(w: Writer, node: Node) -> Value:
     """Product with a weight of 4 or 8 bits that the kernel unpacks as it reads."""
     size = (node.integer("K"), node.integer("N"))
     bits = node.integer("bits", 4)
@@ -81,11 +81,11 @@ def matmul_of_few_bits(context: Context, node: Node) -> Value:
         raise GraphError(f"{bits!r} bits; allowed: 4 and 8, of a stored weight")
     weight = Value(shape=size, dtype=DTYPES[f"int{bits}"], constant=packed.constant)
     bias = node.get(5)
-    return product_of(context, node[0], weight, bias)
+    return product_of(w, node[0], weight, bias)
 
 
 @lowering("Einsum")
-def einsum(context: Context, node: Node) -> Value:
+def einsum(w: Writer, node: Node) -> Value:
     """Sums of products: two operands at a time, as batched matrix products."""
     operands = list(node.given)
     left, arrow, right = node.text("equation", "").replace(" ", "").partition("->")
@@ -113,9 +113,9 @@ def einsum(context: Context, node: Node) -> Value:
     value, term = operands[0], letters[0]
     for i in range(1, len(operands)):
         needed = set(right).union(*letters[i + 1 :])
-        value, term = _contract(context, (value, term), (operands[i], letters[i]), needed)
-    value, term = _summed(context, value, term, set(right))
-    return context.transposed(value, tuple(term.index(c) for c in right))
+        value, term = _contract(w, (value, term), (operands[i], letters[i]), needed)
+    value, term = _summed(w, value, term, set(right))
+    return w.transposed(value, tuple(term.index(c) for c in right))
 
 
 def _spelled(term: str, rank: int) -> str:
@@ -128,43 +128,41 @@ def _spelled(term: str, rank: int) -> str:
     return term
 
 
-def _summed(context: Context, value: Value, term: str, kept: set[str]) -> tuple[Value, str]:
+def _summed(w: Writer, value: Value, term: str, kept: set[str]) -> tuple[Value, str]:
     axes = tuple(i for i, letter in enumerate(term) if letter not in kept)
     if not axes:
         return value, term
-    out = context.add(ops.Reduce, context.read(value), axes=axes, function="sum", keep=False)
-    return context.value(out), "".join(c for c in term if c in kept)
+    out = w.add(ops.Reduce, w.read(value), axes=axes, function="sum", keep=False)
+    return w.value(out), "".join(c for c in term if c in kept)
 
 
-def _contract(
-    context: Context, left: tuple[Value, str], right: tuple[Value, str], needed: set[str]
-) -> tuple[Value, str]:
+def _contract(w: Writer, left: tuple[Value, str], right: tuple[Value, str], needed: set[str]) -> tuple[Value, str]:
     """Return the product of two terms, summed over the indices that nobody needs any more."""
-    a, a_term = _summed(context, *left, needed | set(right[1]))
-    b, b_term = _summed(context, *right, needed | set(a_term))
+    a, a_term = _summed(w, *left, needed | set(right[1]))
+    b, b_term = _summed(w, *right, needed | set(a_term))
     batch = [c for c in a_term if c in b_term and c in needed]
     inner = [c for c in a_term if c in b_term and c not in needed]
     rows, columns = [c for c in a_term if c not in b_term], [c for c in b_term if c not in a_term]
     if not inner:
         a, b = (
-            _aligned(context, a, a_term, [*batch, *rows, *columns]),
-            _aligned(context, b, b_term, [*batch, *rows, *columns]),
+            _aligned(w, a, a_term, [*batch, *rows, *columns]),
+            _aligned(w, b, b_term, [*batch, *rows, *columns]),
         )
-        return context.pointwise("mul", a, b), "".join([*batch, *rows, *columns])
-    a = context.transposed(a, tuple(a_term.index(c) for c in (*batch, *rows, *inner)))
-    b = context.transposed(b, tuple(b_term.index(c) for c in (*batch, *inner, *columns)))
+        return w.pointwise("mul", a, b), "".join([*batch, *rows, *columns])
+    a = w.transposed(a, tuple(a_term.index(c) for c in (*batch, *rows, *inner)))
+    b = w.transposed(b, tuple(b_term.index(c) for c in (*batch, *inner, *columns)))
     nb, nr, nc = len(batch), len(rows), len(columns)
     outer = a.shape[:nb]
     shape = (*outer, *a.shape[nb : nb + nr], *b.shape[b.rank - nc :])
     k = math.prod(a.shape[nb + nr :])
-    a = context.reshaped(a, (*outer, math.prod(a.shape[nb : nb + nr]), k))
-    b = context.reshaped(b, (*outer, k, math.prod(b.shape[b.rank - nc :])))
-    out = context.reshaped(product_of(context, a, b), shape)
+    a = w.reshaped(a, (*outer, math.prod(a.shape[nb : nb + nr]), k))
+    b = w.reshaped(b, (*outer, k, math.prod(b.shape[b.rank - nc :])))
+    out = w.reshaped(product_of(w, a, b), shape)
     return out, "".join([*batch, *rows, *columns])
 
 
-def _aligned(context: Context, value: Value, term: str, letters: list[str]) -> Value:
+def _aligned(w: Writer, value: Value, term: str, letters: list[str]) -> Value:
     order = [c for c in letters if c in term]
-    value = context.transposed(value, tuple(term.index(c) for c in order))
+    value = w.transposed(value, tuple(term.index(c) for c in order))
     sizes = dict(zip(order, value.shape, strict=True))
-    return context.reshaped(value, tuple(sizes.get(c, 1) for c in letters))
+    return w.reshaped(value, tuple(sizes.get(c, 1) for c in letters))

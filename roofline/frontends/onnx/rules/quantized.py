@@ -14,7 +14,7 @@ from roofline.frontends.onnx.rules.products import product_of
 from roofline.frontends.onnx.rules.shapes import concatenated
 from roofline.frontends.onnx.values import Value, dtype_of
 from roofline.frontends.onnx.views import channels_last, identity
-from roofline.frontends.onnx.writer import Context
+from roofline.frontends.onnx.writer import Writer
 
 FP32, INT8, INT32 = DTYPES["fp32"], DTYPES["int8"], DTYPES["int32"]
 
@@ -27,19 +27,19 @@ def _integers(node: Node, zero: Value | None) -> DType:
 
 @lowering("QuantizeLinear")
 @lowering("QuantizeLinear", domain=MICROSOFT)
-def quantize(context: Context, node: Node) -> Value:
+def quantize(w: Writer, node: Node) -> Value:
     """Scale, round, add the zero point, saturate. What was just dequantized is the integers again."""
     x, dtype = node[0], _integers(node, node.get(2))
     if x.known:
         return Value(shape=x.shape, dtype=dtype, constant=x.constant)
     if x.quantized is not None and x.quantized.dtype is dtype and not x.quantized.known:
         return x.quantized
-    return context.pointwise("quantize", x, dtype=dtype)
+    return w.pointwise("quantize", x, dtype=dtype)
 
 
 @lowering("DequantizeLinear")
 @lowering("DequantizeLinear", domain=MICROSOFT)
-def dequantize(context: Context, node: Node) -> Value:
+def dequantize(w: Writer, node: Node) -> Value:
     """Note what the integers stand for: a product reads the integers, other readers convert them."""
     x = node[0]
     scale = node[1].dtype
@@ -47,91 +47,91 @@ def dequantize(context: Context, node: Node) -> Value:
 
 
 @lowering("DynamicQuantizeLinear")
-def dynamic_quantize(context: Context, node: Node) -> list[Value]:
+def dynamic_quantize(w: Writer, node: Node) -> list[Value]:
     """Find the range of the whole tensor, then quantize."""
     x = node[0]
-    scale = reduced(context, x, identity(x.rank), "max", keep=False)
-    return [context.pointwise("quantize", x, dtype=INT8), scale, scale]
+    scale = reduced(w, x, identity(x.rank), "max", keep=False)
+    return [w.pointwise("quantize", x, dtype=INT8), scale, scale]
 
 
 @lowering("QLinearConv")
 @lowering("QLinearConv", domain=MICROSOFT)
-def qlinear_conv(context: Context, node: Node) -> Value:
+def qlinear_conv(w: Writer, node: Node) -> Value:
     """Convolution from integers to integers."""
     x = node[0]
     if node.domain == MICROSOFT and node.integer("channels_last", 0):
-        x = context.transposed(x, (0, x.rank - 1, *range(1, x.rank - 1)))
-        out = convolution(context, node, x, node[3], node.get(8), dtype=node[7].dtype)
-        return context.transposed(out, (0, *range(2, x.rank), 1))
-    return convolution(context, node, x, node[3], node.get(8), dtype=node[7].dtype)
+        x = w.transposed(x, (0, x.rank - 1, *range(1, x.rank - 1)))
+        out = convolution(w, node, x, node[3], node.get(8), dtype=node[7].dtype)
+        return w.transposed(out, (0, *range(2, x.rank), 1))
+    return convolution(w, node, x, node[3], node.get(8), dtype=node[7].dtype)
 
 
 @lowering("ConvInteger")
-def conv_integer(context: Context, node: Node) -> Value:
+def conv_integer(w: Writer, node: Node) -> Value:
     """Convolution of integers; the sums are 32 bits wide."""
-    return convolution(context, node, node[0], node[1], None, dtype=INT32)
+    return convolution(w, node, node[0], node[1], None, dtype=INT32)
 
 
 @lowering("QLinearMatMul")
-def qlinear_matmul(context: Context, node: Node) -> Value:
+def qlinear_matmul(w: Writer, node: Node) -> Value:
     """Product from integers to integers."""
-    return product_of(context, node[0], node[3], dtype=node[7].dtype)
+    return product_of(w, node[0], node[3], dtype=node[7].dtype)
 
 
 @lowering("QGemm", domain=MICROSOFT)
-def qgemm(context: Context, node: Node) -> Value:
+def qgemm(w: Writer, node: Node) -> Value:
     """Gemm of integers."""
     a, b = node[0], node[3]
-    a = context.transposed(a, (1, 0)) if node.integer("transA", 0) else a
-    b = context.transposed(b, (1, 0)) if node.integer("transB", 0) else b
+    a = w.transposed(a, (1, 0)) if node.integer("transA", 0) else a
+    b = w.transposed(b, (1, 0)) if node.integer("transB", 0) else b
     zero = node.get(8)
-    return product_of(context, a, b, node.get(6), dtype=FP32 if zero is None else zero.dtype)
+    return product_of(w, a, b, node.get(6), dtype=FP32 if zero is None else zero.dtype)
 
 
 @lowering("MatMulInteger")
-def matmul_integer(context: Context, node: Node) -> Value:
+def matmul_integer(w: Writer, node: Node) -> Value:
     """Product of integers; the sums are 32 bits wide."""
-    return product_of(context, node[0], node[1], dtype=INT32)
+    return product_of(w, node[0], node[1], dtype=INT32)
 
 
 @lowering("MatMulIntegerToFloat", "DynamicQuantizeMatMul", domain=MICROSOFT)
-def matmul_to_float(context: Context, node: Node) -> Value:
+def matmul_to_float(w: Writer, node: Node) -> Value:
     """Product of integers, scaled back to floats; the dynamic form quantizes its first operand."""
     a, bias = node[0], node.get(4 if node.op.startswith("Dynamic") else 6)
     if node.op.startswith("Dynamic"):
-        reduced(context, a, identity(a.rank), "max", keep=False)
-        a = context.pointwise("quantize", a, dtype=INT8)
-    return product_of(context, a, node[1], bias, dtype=FP32)
+        reduced(w, a, identity(a.rank), "max", keep=False)
+        a = w.pointwise("quantize", a, dtype=INT8)
+    return product_of(w, a, node[1], bias, dtype=FP32)
 
 
 @lowering("QLinearAdd", "QLinearMul", domain=MICROSOFT)
-def qlinear_binary(context: Context, node: Node) -> Value:
+def qlinear_binary(w: Writer, node: Node) -> Value:
     """Dequantize, combine, quantize: one kernel."""
-    a, b = (context.pointwise("dequantize", node[i], dtype=FP32) for i in (0, 3))
-    out = context.pointwise(BINARY[node.op.removeprefix("QLinear")], a, b)
-    return context.pointwise("quantize", out, dtype=node[0].dtype)
+    a, b = (w.pointwise("dequantize", node[i], dtype=FP32) for i in (0, 3))
+    out = w.pointwise(BINARY[node.op.removeprefix("QLinear")], a, b)
+    return w.pointwise("quantize", out, dtype=node[0].dtype)
 
 
 @lowering("QLinearSigmoid", "QLinearLeakyRelu", domain=MICROSOFT)
-def qlinear_unary(context: Context, node: Node) -> Value:
+def qlinear_unary(w: Writer, node: Node) -> Value:
     """Dequantize, apply, quantize: runtimes look all of it up in a table of 256 entries."""
-    out = context.pointwise("dequantize", node[0], dtype=FP32)
-    out = context.pointwise(UNARY[node.op.removeprefix("QLinear")], out)
-    return context.pointwise("quantize", out, dtype=node[0].dtype)
+    out = w.pointwise("dequantize", node[0], dtype=FP32)
+    out = w.pointwise(UNARY[node.op.removeprefix("QLinear")], out)
+    return w.pointwise("quantize", out, dtype=node[0].dtype)
 
 
 @lowering("QLinearGlobalAveragePool", domain=MICROSOFT)
-def qlinear_pool(context: Context, node: Node) -> Value:
+def qlinear_pool(w: Writer, node: Node) -> Value:
     """Mean of all positions, in integers."""
     x = node[0]
     axes = tuple(range(1, x.rank - 1)) if node.integer("channels_last", 0) else channels_last(x.rank)[1:-1]
-    return reduced(context, x, axes, "mean", keep=True)
+    return reduced(w, x, axes, "mean", keep=True)
 
 
 @lowering("QLinearConcat", domain=MICROSOFT)
-def qlinear_concat(context: Context, node: Node) -> Value:
+def qlinear_concat(w: Writer, node: Node) -> Value:
     """Concatenate integers."""
     parts = list(node.given[2::3])
     if not parts:
         raise ShapeError("nothing to concatenate")
-    return concatenated(context, parts, node.integer("axis"))
+    return concatenated(w, parts, node.integer("axis"))

@@ -10,40 +10,40 @@ from roofline.errors import GraphError, ShapeError
 from roofline.frontends.onnx.registry import Node, lowering, numbers
 from roofline.frontends.onnx.values import Dims, Value, check_shape, known
 from roofline.frontends.onnx.views import axis_of, channels_last, identity, reshape_target, stored
-from roofline.frontends.onnx.writer import Context
+from roofline.frontends.onnx.writer import Writer
 from roofline.graph import movement, resampling
 
 
 @lowering("Reshape")
-def reshape(context: Context, node: Node) -> Value:
+def reshape(w: Writer, node: Node) -> Value:
     """View the same elements in another shape; a copy where their order in memory does not allow it."""
     x = node[0]
     target = node.list_or("shape", 1) or ()
-    return context.reshaped(x, reshape_target(x.shape, target, zero_is_zero=bool(node.integer("allowzero", 0))))
+    return w.reshaped(x, reshape_target(x.shape, target, zero_is_zero=bool(node.integer("allowzero", 0))))
 
 
 @lowering("Flatten")
-def flatten(context: Context, node: Node) -> Value:
+def flatten(w: Writer, node: Node) -> Value:
     """View as a matrix."""
     x = node[0]
     axis = node.integer("axis", 1)
     axis = x.rank if axis == x.rank else axis_of(axis, x.rank)
-    return context.reshaped(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
+    return w.reshaped(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
 
 
 @lowering("Squeeze")
-def squeeze(context: Context, node: Node) -> Value:
+def squeeze(w: Writer, node: Node) -> Value:
     """Drop axes of size 1."""
     x = node[0]
     axes = node.list_or("axes", 1)
     chosen = [i for i, d in enumerate(x.shape) if d == 1] if axes is None else [axis_of(a, x.rank) for a in axes]
     if any(x.shape[a] != 1 for a in chosen):
         raise ShapeError(f"axes {chosen!r} of {x.shape!r} are not all of size 1")
-    return context.reshaped(x, tuple(d for i, d in enumerate(x.shape) if i not in chosen))
+    return w.reshaped(x, tuple(d for i, d in enumerate(x.shape) if i not in chosen))
 
 
 @lowering("Unsqueeze")
-def unsqueeze(context: Context, node: Node) -> Value:
+def unsqueeze(w: Writer, node: Node) -> Value:
     """Add axes of size 1."""
     x = node[0]
     axes = node.list_or("axes", 1) or ()
@@ -52,27 +52,27 @@ def unsqueeze(context: Context, node: Node) -> Value:
     if len(chosen) != len(axes):
         raise ShapeError(f"axes {axes!r} are not distinct")
     rest = iter(x.shape)
-    return context.reshaped(x, tuple(1 if i in chosen else next(rest) for i in range(rank)))
+    return w.reshaped(x, tuple(1 if i in chosen else next(rest) for i in range(rank)))
 
 
 @lowering("Transpose")
-def transpose(context: Context, node: Node) -> Value:
+def transpose(w: Writer, node: Node) -> Value:
     """Permute the axes: the bytes stay, readers find them with strides."""
     x = node[0]
     axes = node.integers("perm", tuple(reversed(range(x.rank))))
     if sorted(axes) != list(range(x.rank)):
         raise ShapeError(f"perm {axes!r} is no permutation of {x.rank} axes")
-    return context.transposed(x, axes)
+    return w.transposed(x, axes)
 
 
 @lowering("Expand")
-def expand(context: Context, node: Node) -> Value:
+def expand(w: Writer, node: Node) -> Value:
     """Repeat axes of size 1, as a view."""
-    return context.expanded(node[0], tuple(map(int, numbers(node[1], "the shape"))))
+    return w.expanded(node[0], tuple(map(int, numbers(node[1], "the shape"))))
 
 
 @lowering("Tile")
-def tile(context: Context, node: Node) -> Value:
+def tile(w: Writer, node: Node) -> Value:
     """Repeat along every axis, as a copy."""
     x = node[0]
     repeats = [int(r) for r in numbers(node[1], "the repeats")]
@@ -80,42 +80,42 @@ def tile(context: Context, node: Node) -> Value:
         raise ShapeError(f"repeats {repeats!r} do not fit shape {x.shape!r}")
     for axis, count in enumerate(repeats):
         if count > 1:
-            x = _repeated(context, x, axis, count)
+            x = _repeated(w, x, axis, count)
     return x
 
 
-def _repeated(context: Context, x: Value, axis: int, count: int) -> Value:
-    apart = context.reshaped(x, (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
-    wide = context.expanded(apart, (*x.shape[: axis + 1], count, *x.shape[axis + 1 :]))
-    moved = context.transposed(wide, (*range(axis), axis + 1, axis, *range(axis + 2, wide.rank)))
-    return context.reshaped(context.copied(moved), (*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :]))
+def _repeated(w: Writer, x: Value, axis: int, count: int) -> Value:
+    apart = w.reshaped(x, (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
+    wide = w.expanded(apart, (*x.shape[: axis + 1], count, *x.shape[axis + 1 :]))
+    moved = w.transposed(wide, (*range(axis), axis + 1, axis, *range(axis + 2, wide.rank)))
+    return w.reshaped(w.copied(moved), (*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :]))
 
 
-def part(context: Context, x: Value, axis: int, start: int, size: int, step: int = 1) -> Value:
+def part(w: Writer, x: Value, axis: int, start: int, size: int, step: int = 1) -> Value:
     """View `size` elements along an axis."""
     if x.data is not None:
         stop = start + size * step
         index = [slice(None)] * x.rank
         index[axis] = slice(start, stop if stop >= 0 else None, step)
-        return known(x.data[tuple(index)], x.dtype, context.unique(context.place))
+        return known(x.data[tuple(index)], x.dtype, w.unique(w.place))
     if size == x.shape[axis] and step > 0:
         return x
     order = x.order or identity(x.rank)
     if size == x.shape[axis]:
         shape = stored(x.shape, order)
-        return context.value(context.add(movement.Move, context.read(x, order), function="flip", shape=shape), order)
+        return w.value(w.add(movement.Move, w.read(x, order), function="flip", shape=shape), order)
     begin = min(start, start + (size - 1) * step)
     place = order.index(axis)
     begin = min(begin, x.shape[axis] - size)
     if x.quantized is not None:
-        inner = part(context, x.quantized, axis, start, size, step)
+        inner = part(w, x.quantized, axis, start, size, step)
         return Value(shape=inner.shape, dtype=x.dtype, quantized=inner)
     check_shape((size,), "slice")
-    return context.value(context.add(movement.Part, context.read(x, order), axis=place, size=size, start=begin), order)
+    return w.value(w.add(movement.Part, w.read(x, order), axis=place, size=size, start=begin), order)
 
 
 @lowering("Slice")
-def slice_(context: Context, node: Node) -> Value:
+def slice_(w: Writer, node: Node) -> Value:
     """View a range of every named axis."""
     x = node[0]
     starts, ends = node.list_or("starts", 1) or (), node.list_or("ends", 2) or ()
@@ -125,12 +125,12 @@ def slice_(context: Context, node: Node) -> Value:
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         axis = axis_of(axis, x.rank)
         taken = range(*slice(start, None if step < 0 and end < -x.shape[axis] else end, step).indices(x.shape[axis]))
-        x = part(context, x, axis, taken.start, len(taken), step)
+        x = part(w, x, axis, taken.start, len(taken), step)
     return x
 
 
 @lowering("Split")
-def split(context: Context, node: Node) -> list[Value]:
+def split(w: Writer, node: Node) -> list[Value]:
     """View consecutive parts along an axis."""
     x = node[0]
     axis = axis_of(node.integer("axis", 0), x.rank)
@@ -141,16 +141,16 @@ def split(context: Context, node: Node) -> list[Value]:
     if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
         raise ShapeError(f"parts of {sizes!r} do not make up {x.shape[axis]}")
     starts = np.cumsum((0, *sizes))
-    return [part(context, x, axis, int(start), size) for start, size in zip(starts, sizes, strict=False)]
+    return [part(w, x, axis, int(start), size) for start, size in zip(starts, sizes, strict=False)]
 
 
 @lowering("Concat")
-def concat(context: Context, node: Node) -> Value:
+def concat(w: Writer, node: Node) -> Value:
     """Copy the operands behind each other."""
-    return concatenated(context, list(node.given), node.integer("axis"))
+    return concatenated(w, list(node.given), node.integer("axis"))
 
 
-def concatenated(context: Context, parts: list[Value], axis: int) -> Value:
+def concatenated(w: Writer, parts: list[Value], axis: int) -> Value:
     """Copy `parts` behind each other along an axis; empty ones are left out."""
     parts = [v for v in parts if v.elements] or parts[:1]
     if len(parts) == 1:
@@ -161,15 +161,15 @@ def concatenated(context: Context, parts: list[Value], axis: int) -> Value:
     order = next((v.order for v in parts if v.order), identity(parts[0].rank))
     integers = [v.quantized for v in parts if v.quantized is not None]
     if len(integers) == len(parts):
-        inner = concatenated(context, integers, axis)
+        inner = concatenated(w, integers, axis)
         return Value(shape=inner.shape, dtype=parts[0].dtype, quantized=inner)
-    tensors = [context.read(v, order) for v in parts]
+    tensors = [w.read(v, order) for v in parts]
     dtype = next((v.dtype for v in parts if not v.known), parts[0].dtype)
-    return context.value(context.add(movement.Concat, *tensors, axis=order.index(axis), dtype=dtype), order)
+    return w.value(w.add(movement.Concat, *tensors, axis=order.index(axis), dtype=dtype), order)
 
 
 @lowering("Pad")
-def pad(context: Context, node: Node) -> Value:
+def pad(w: Writer, node: Node) -> Value:
     """Copy with a border."""
     x = node[0]
     pads = node.list_or("pads", 1) or ()
@@ -184,12 +184,12 @@ def pad(context: Context, node: Node) -> Value:
         return x
     order = x.order or identity(x.rank)
     first, second = (tuple(side[a] for a in order) for side in (before, after))
-    out = context.add(resampling.Pad, context.read(x, order), before=first, after=second)
-    return context.value(out, order)
+    out = w.add(resampling.Pad, w.read(x, order), before=first, after=second)
+    return w.value(out, order)
 
 
 @lowering("Resize", "Upsample")
-def resize(context: Context, node: Node) -> Value:
+def resize(w: Writer, node: Node) -> Value:
     """Interpolate an image to another grid."""
     x = node[0]
     shape = _resized(node, x.shape)
@@ -199,11 +199,11 @@ def resize(context: Context, node: Node) -> Value:
     mode = {"nearest": "nearest", "cubic": "cubic"}.get(node.text("mode", "nearest"), "linear")
     if x.rank > 2 and shape[:2] == x.shape[:2]:
         order = channels_last(x.rank)
-        out = context.add(resampling.Resize, context.read(x, order), size=shape[2:], function=mode)
-        return context.value(out, order)
-    flat = context.reshaped(context.copied(x), (1, *x.shape, 1))
-    out = context.add(resampling.Resize, context.read(flat), size=shape, function=mode)
-    return context.reshaped(context.value(out), shape)
+        out = w.add(resampling.Resize, w.read(x, order), size=shape[2:], function=mode)
+        return w.value(out, order)
+    flat = w.reshaped(w.copied(x), (1, *x.shape, 1))
+    out = w.add(resampling.Resize, w.read(flat), size=shape, function=mode)
+    return w.reshaped(w.value(out), shape)
 
 
 def _resized(node: Node, shape: Dims) -> Dims:
@@ -226,23 +226,27 @@ def _resized(node: Node, shape: Dims) -> Dims:
 
 
 @lowering("DepthToSpace", "SpaceToDepth")
-def regrid(context: Context, node: Node) -> Value:
+def regrid(w: Writer, node: Node) -> Value:
     """Move blocks of pixels into channels, or back: one copy."""
     x, block = node[0], node.integer("blocksize")
     if x.rank != 4 or block < 1:
         raise ShapeError(f"blocks of {block} in shape {x.shape!r}; allowed: (N, C, H, W)")
-    n, c, h, w = x.shape
+    n, c, height, width = x.shape
     deep = node.op == "SpaceToDepth"
-    if (deep and (h % block or w % block)) or (not deep and c % block**2):
+    if (deep and (height % block or width % block)) or (not deep and c % block**2):
         raise ShapeError(f"blocks of {block} do not divide {x.shape!r}")
-    shape = (n, c * block**2, h // block, w // block) if deep else (n, c // block**2, h * block, w * block)
+    shape = (
+        (n, c * block**2, height // block, width // block)
+        if deep
+        else (n, c // block**2, height * block, width * block)
+    )
     order = channels_last(4)
     name = "space_to_depth" if deep else "depth_to_space"
-    out = context.add(movement.Move, context.read(x, order), function=name, shape=stored(shape, order))
-    return context.value(out, order)
+    out = w.add(movement.Move, w.read(x, order), function=name, shape=stored(shape, order))
+    return w.value(out, order)
 
 
 @lowering("Trilu", "ReverseSequence")
-def masked(context: Context, node: Node) -> Value:
+def masked(w: Writer, node: Node) -> Value:
     """Copy with some elements zeroed or turned around."""
-    return context.pointwise("select", node[0])
+    return w.pointwise("select", node[0])

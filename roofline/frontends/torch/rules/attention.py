@@ -9,9 +9,9 @@ import torch
 from roofline.frontends.torch import values as views
 from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.reader import Tracer
-from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.registry import aten
 from roofline.frontends.torch.values import Value
-from roofline.frontends.torch.writer import Lowering
+from roofline.frontends.torch.writer import Writer
 from roofline.graph import ops
 
 
@@ -42,7 +42,7 @@ def scaled_dot_product_attention(
     tracer.begin("attention")
     mask = [] if attn_mask is None else [tracer.value(attn_mask)]
     operands = [tracer.value(x) for x in (query, key, value)]
-    tracer.bind(out, attend(tracer.t, operands[0], operands[1], operands[2], mask, out, causal=is_causal))
+    tracer.bind(out, attend(tracer.writer, operands[0], operands[1], operands[2], mask, out, causal=is_causal))
     return out
 
 
@@ -52,18 +52,23 @@ def _fits(shapes: list[tuple[int, ...]]) -> bool:
     return len(q) == len(k) == len(v) >= 2 and q[-1] == k[-1] and k[-2] == v[-2] and same_lead
 
 
-def attend(t: Lowering, q: Value, k: Value, v: Value, biases: list[Value], out: Any, *, causal: bool) -> Value:
+def attend(w: Writer, q: Value, k: Value, v: Value, biases: list[Value], out: Any, *, causal: bool) -> Value:
     """Q, k and v (..., heads, T, D) as (N, T, heads x D)."""
     heads = q.shape[-3] if q.rank > 3 else 1
     kv_heads = k.shape[-3] if k.rank > 3 else 1
     rows, features = q.shape[-2], v.shape[-1]
     batch = q.elements // (heads * rows * q.shape[-1])
-    inputs = [t.tensor(_merged(x), (0, 1, 2)) for x in (q, k, v)]
-    inputs += [t.tensor(b, range(b.rank)) for b in biases]  # in the order of the scores
-    made = t.emit(
-        ops.Attention, inputs, out, torch_shape=(batch, rows, heads * features),
-        heads=heads, kv_heads=kv_heads, causal=causal,
-    )  # fmt: skip
+    inputs = [w.tensor(_merged(x), (0, 1, 2)) for x in (q, k, v)]
+    inputs += [w.tensor(b, range(b.rank)) for b in biases]  # in the order of the scores
+    made = w.emit(
+        ops.Attention,
+        inputs,
+        out,
+        torch_shape=(batch, rows, heads * features),
+        heads=heads,
+        kv_heads=kv_heads,
+        causal=causal,
+    )
     if q.rank <= 3:
         return views.reshape(made, tuple(out.shape))
     apart = views.reshape(made, (batch, rows, heads, features))
@@ -78,12 +83,14 @@ def _merged(x: Value) -> Value:
     return views.reshape(apart, (batch, tokens, heads * features))
 
 
-@lowering("aten._scaled_dot_product_flash_attention_for_cpu", "aten._scaled_dot_product_flash_attention",
-          "aten._scaled_dot_product_efficient_attention", "aten._scaled_dot_product_cudnn_attention",
-          "aten._scaled_dot_product_fused_attention_overrideable", "aten._scaled_dot_product_attention_math",
-          "aten._scaled_dot_product_attention_math_for_mps", "aten.scaled_dot_product_attention")  # fmt: skip
-def _fused_attention(t: Lowering, a: Any, out: Any) -> Any:
+@aten(
+    "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
+    "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
+    "_scaled_dot_product_fused_attention_overrideable _scaled_dot_product_attention_math "
+    "_scaled_dot_product_attention_math_for_mps scaled_dot_product_attention"
+)
+def _fused_attention(w: Writer, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     bias = a.get("attn_mask") or a.get("attn_bias")
-    made = attend(t, a.query, a.key, a.value, [bias] if bias else [], first, causal=bool(a.get("is_causal")))
+    made = attend(w, a.query, a.key, a.value, [bias] if bias else [], first, causal=bool(a.get("is_causal")))
     return (made, *(None for _ in out[1:])) if isinstance(out, tuple) else made

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.registry import aten
 from roofline.frontends.torch.rules.move import in_one_piece
 from roofline.frontends.torch.values import Dims, Value, reshape
-from roofline.frontends.torch.writer import Lowering
+from roofline.frontends.torch.writer import Writer
 from roofline.graph import ops, resampling
 from roofline.graph.sliding import window_size
 from roofline.numeric import Numeric
@@ -42,62 +42,81 @@ def fitting_padding(
     return tuple(fitting)
 
 
-@lowering("aten.convolution", "aten._convolution", "aten.cudnn_convolution", "aten.mkldnn_convolution",
-          "aten.convolution_overrideable")  # fmt: skip
-def _convolution(t: Lowering, a: Any, out: Any) -> Value:
+@aten("convolution _convolution cudnn_convolution mkldnn_convolution convolution_overrideable")
+def _convolution(w: Writer, a: Any, out: Any) -> Value:
     if a.get("transposed"):
-        return _transposed(t, a, out)
+        return _transposed(w, a, out)
     rank = out.dim()
     order = channels_last(rank)
-    weight = t.tensor(a.weight, (*range(2, rank), 1, 0))
+    weight = w.tensor(a.weight, (*range(2, rank), 1, 0))
     kernel = a.weight.shape[2:]
     stride = each(a.stride, rank - 2)
     channels, per_group = a.input.shape[1], a.weight.shape[1]
     form = "dense" if a.groups == 1 else "depthwise" if per_group == 1 and channels == a.groups else "grouped"
-    return t.emit(
-        ops.Conv, [t.tensor(in_one_piece(t, a.input, out), order), weight, *_bias(t, a)], out, order=order, name="conv",
-        kernel=kernel, stride=stride, groups=a.groups, form=form,
+    return w.emit(
+        ops.Conv,
+        [w.tensor(in_one_piece(w, a.input, out), order), weight, *_bias(w, a)],
+        out,
+        order=order,
+        name="conv",
+        kernel=kernel,
+        stride=stride,
+        groups=a.groups,
+        form=form,
         padding=fitting_padding(a.input.shape[2:], tuple(out.shape[2:]), kernel, stride, each(a.padding, rank - 2)),
-    )  # fmt: skip
+    )
 
 
-def _bias(t: Lowering, a: Any) -> list[Any]:
-    return [t.tensor(a.bias)] if a.get("bias") is not None else []
+def _bias(w: Writer, a: Any) -> list[Any]:
+    return [w.tensor(a.bias)] if a.get("bias") is not None else []
 
 
-def _transposed(t: Lowering, a: Any, out: Any) -> Value:
+def _transposed(w: Writer, a: Any, out: Any) -> Value:
     rank = out.dim()
     order = channels_last(rank)
-    weight = t.tensor(a.weight, (*range(2, rank), 0, 1))
+    weight = w.tensor(a.weight, (*range(2, rank), 0, 1))
     depthwise = a.groups > 1 and a.groups == a.input.shape[1] == out.shape[1]
     form = "dense" if a.groups == 1 else "depthwise" if depthwise else "grouped"
-    return t.emit(
-        resampling.ConvTranspose, [t.tensor(a.input, order), weight, *_bias(t, a)], out, order=order,
-        name="conv_transpose", kernel=a.weight.shape[2:], groups=a.groups, form=form,
-    )  # fmt: skip
+    return w.emit(
+        resampling.ConvTranspose,
+        [w.tensor(a.input, order), weight, *_bias(w, a)],
+        out,
+        order=order,
+        name="conv_transpose",
+        kernel=a.weight.shape[2:],
+        groups=a.groups,
+        form=form,
+    )
 
 
-def _pool(t: Lowering, x: Value, out: Any, function: str, kernel: Any, stride: Any, padding: Any, dims: int) -> Value:
+def _pool(w: Writer, x: Value, out: Any, function: str, kernel: Any, stride: Any, padding: Any, dims: int) -> Value:
     """Slide a window over the last `dims` dimensions; an image without a batch has one."""
     shape = tuple(out.shape)
     if x.rank == dims + 1:
         x, shape = reshape(x, (1, *x.shape)), (1, *shape)
     order = channels_last(dims + 2)
     kernels, strides = each(kernel, dims), each(stride, dims)
-    image = t.tensor(in_one_piece(t, x, out), order)
-    made = t.emit(
-        ops.Pool, [image], out, order=order, torch_shape=shape, name=f"{function}_pool",
-        function=function, kernel=kernels, stride=strides,
+    image = w.tensor(in_one_piece(w, x, out), order)
+    made = w.emit(
+        ops.Pool,
+        [image],
+        out,
+        order=order,
+        torch_shape=shape,
+        name=f"{function}_pool",
+        function=function,
+        kernel=kernels,
+        stride=strides,
         padding=fitting_padding(x.shape[2:], shape[2:], kernels, strides, each(padding, dims)),
-    )  # fmt: skip
+    )
     return reshape(made, tuple(out.shape))
 
 
 def _windowed(name: str, function: str, dims: int) -> None:
-    @lowering(f"aten.{name}")
-    def pool(t: Lowering, a: Any, out: Any) -> Any:
+    @aten(name)
+    def pool(w: Writer, a: Any, out: Any) -> Any:
         first = out[0] if isinstance(out, tuple) else out
-        made = _pool(t, a.input, first, function, a.kernel_size, a.stride or a.kernel_size, a.padding, dims)
+        made = _pool(w, a.input, first, function, a.kernel_size, a.stride or a.kernel_size, a.padding, dims)
         return (made, None) if isinstance(out, tuple) else made
 
 
@@ -108,14 +127,14 @@ for _dims in (1, 2, 3):
 
 
 def _adaptive(name: str, function: str, dims: int) -> None:
-    @lowering(f"aten.{name}")
-    def pool(t: Lowering, a: Any, out: Any) -> Any:
+    @aten(name)
+    def pool(w: Writer, a: Any, out: Any) -> Any:
         """Windows of ceil(size / out) elements, size / out apart."""
         first = out[0] if isinstance(out, tuple) else out
         pairs = list(zip(a.input.shape[-dims:], first.shape[-dims:], strict=True))
         kernel = tuple(-(-size // o) for size, o in pairs)
         stride = tuple(max(size // o, 1) for size, o in pairs)
-        made = _pool(t, a.input, first, function, kernel, stride, 0, dims)
+        made = _pool(w, a.input, first, function, kernel, stride, 0, dims)
         return (made, None) if isinstance(out, tuple) else made
 
 

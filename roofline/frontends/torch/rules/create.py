@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.registry import aten
 from roofline.frontends.torch.values import Node, Value, whole
-from roofline.frontends.torch.writer import Lowering, dtype_of
+from roofline.frontends.torch.writer import Writer, dtype_of
 from roofline.graph import indexing
 
 
-@lowering("aten.empty", "aten.empty_like", "aten.new_empty", "aten.empty_strided", "aten.empty_permuted",
-          "aten.new_empty_strided", "aten.resize")  # fmt: skip
-def empty(t: Lowering, a: Any, out: Any) -> Value:
+@aten("empty empty_like new_empty empty_strided empty_permuted new_empty_strided resize")
+def empty(w: Writer, a: Any, out: Any) -> Value:
     """Memory without a kernel; it is written where somebody reads it all the same."""
     shape = tuple(out.shape)
     fields = {"shape": shape, "function": "empty"}
     return whole(Node(shape=shape, dtype=dtype_of(out), make=indexing.Fill, fields=fields))
 
 
-@lowering("aten.zeros", "aten.ones", "aten.full", "aten.arange", "aten.linspace", "aten.eye", "aten.scalar_tensor",
-          "aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.new_zeros", "aten.new_ones", "aten.new_full",
-          "aten.rand", "aten.randn", "aten.randint", "aten.rand_like", "aten.randn_like", "aten.randint_like",
-          "aten.randperm", "aten.fill", "aten.zero", "aten.bernoulli", "aten.normal", "aten.uniform", "aten.logspace",
-          "aten.tril_indices", "aten.triu_indices", "aten.hann_window", "aten.exponential", "aten.multinomial",
-          "aten.normal_functional", "aten.bartlett_window", "aten.hamming_window", "aten.range",
-          "aten.random")  # fmt: skip
-def _fill(t: Lowering, a: Any, out: Any) -> Value:
-    return t.emit(indexing.Fill, [], out, function=t.op_name)
+@aten(
+    "zeros ones full arange linspace eye scalar_tensor zeros_like ones_like full_like new_zeros new_ones new_full rand "
+    "randn randint rand_like randn_like randint_like randperm fill zero bernoulli normal uniform logspace tril_indices "
+    "triu_indices hann_window exponential multinomial normal_functional bartlett_window hamming_window range random"
+)
+def _fill(w: Writer, a: Any, out: Any) -> Value:
+    return w.emit(indexing.Fill, [], out, function=w.op_name)

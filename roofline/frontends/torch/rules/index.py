@@ -5,83 +5,80 @@ from __future__ import annotations
 from typing import Any
 
 from roofline.frontends.torch import values as views
-from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.registry import aten
 from roofline.frontends.torch.values import Value
-from roofline.frontends.torch.writer import Lowering
+from roofline.frontends.torch.writer import Writer
 from roofline.graph import indexing, movement
 
 
-@lowering("aten.embedding")
-def _embedding(t: Lowering, a: Any, out: Any) -> Value:
-    ids = t.tensor(a.indices, range(a.indices.rank))
-    return t.emit(movement.Embedding, [ids, t.tensor(a.weight, (0, 1))], out)
+@aten("embedding")
+def _embedding(w: Writer, a: Any, out: Any) -> Value:
+    ids = w.tensor(a.indices, range(a.indices.rank))
+    return w.emit(movement.Embedding, [ids, w.tensor(a.weight, (0, 1))], out)
 
 
-@lowering("aten._embedding_bag", "aten._embedding_bag_forward_only")
-def _embedding_bag(t: Lowering, a: Any, out: Any) -> Any:
-    return (t.emit(indexing.Gather, [t.tensor(a.weight), t.tensor(a.indices)], out[0]), None, None, None)
+@aten("_embedding_bag _embedding_bag_forward_only")
+def _embedding_bag(w: Writer, a: Any, out: Any) -> Any:
+    return (w.emit(indexing.Gather, [w.tensor(a.weight), w.tensor(a.indices)], out[0]), None, None, None)
 
 
-@lowering("aten.nonzero", "aten.masked_select")
-def picked(t: Lowering, a: Any, out: Any) -> Value:
+@aten("nonzero masked_select")
+def picked(w: Writer, a: Any, out: Any) -> Value:
     """Of a mask whose values are known."""
-    inputs = [t.tensor(v) for v in (a.input, a.get("mask")) if isinstance(v, Value)]
-    return t.emit(indexing.Gather, inputs, out)
+    inputs = [w.tensor(v) for v in (a.input, a.get("mask")) if isinstance(v, Value)]
+    return w.emit(indexing.Gather, inputs, out)
 
 
-@lowering("aten.index", "aten.gather", "aten.index_select", "aten.take", "aten.take_along_dim", "aten._unsafe_index")
-def _gather(t: Lowering, a: Any, out: Any) -> Value:
+@aten("index gather index_select take take_along_dim _unsafe_index")
+def _gather(w: Writer, a: Any, out: Any) -> Value:
     picked = a.get("indices") if "indices" in a else a.get("index")
     picked = picked if isinstance(picked, list) else [picked]
-    inputs = [t.tensor(views.settled(a.input)), *(t.tensor(v) for v in picked if isinstance(v, Value))]
-    return t.emit(indexing.Gather, inputs, out, name="gather")
+    inputs = [w.tensor(views.settled(a.input)), *(w.tensor(v) for v in picked if isinstance(v, Value))]
+    return w.emit(indexing.Gather, inputs, out, name="gather")
 
 
-def updated(t: Lowering, target: Value, values: Any, out: Any, indices: list[Any], *, accumulate: bool) -> Value:
+def updated(w: Writer, target: Value, values: Any, out: Any, indices: list[Any], *, accumulate: bool) -> Value:
     """Write `values` into `target`; unless in place, into a copy of it."""
     target = views.settled(target)
     order = target.stored
-    base = t.tensor(target)
-    if not t.in_place:
-        copied = t.emit(movement.Move, [base], out, order=order, function="copy", name="copy")
-        base = t.tensor(copied)
+    base = w.tensor(target)
+    if not w.in_place:
+        copied = w.emit(movement.Move, [base], out, order=order, function="copy", name="copy")
+        base = w.tensor(copied)
     if not isinstance(values, Value):
         amount = next((v for v in indices if isinstance(v, Value)), target)
         values = amount
-    inputs = [base, t.tensor(values), *(t.tensor(v) for v in indices if isinstance(v, Value))]
-    return t.emit(indexing.Update, inputs, out, order=order, name="update", accumulate=accumulate)
+    inputs = [base, w.tensor(values), *(w.tensor(v) for v in indices if isinstance(v, Value))]
+    return w.emit(indexing.Update, inputs, out, order=order, name="update", accumulate=accumulate)
 
 
-@lowering(
-    "aten.index_put", "aten._index_put_impl", "aten._unsafe_index_put", "aten._unsafe_masked_index_put_accumulate"
-)
-def _index_put(t: Lowering, a: Any, out: Any) -> Value:
-    return updated(t, a.input, a["values"], out, a.indices, accumulate=bool(a.get("accumulate")))
+@aten("index_put _index_put_impl _unsafe_index_put _unsafe_masked_index_put_accumulate")
+def _index_put(w: Writer, a: Any, out: Any) -> Value:
+    return updated(w, a.input, a["values"], out, a.indices, accumulate=bool(a.get("accumulate")))
 
 
-@lowering("aten.scatter", "aten.scatter_add", "aten.scatter_reduce", "aten.index_add", "aten.index_copy",
-          "aten.index_fill", "aten.masked_scatter", "aten.put")  # fmt: skip
-def _scatter(t: Lowering, a: Any, out: Any) -> Value:
+@aten("scatter scatter_add scatter_reduce index_add index_copy index_fill masked_scatter put")
+def _scatter(w: Writer, a: Any, out: Any) -> Value:
     values = next((a[key] for key in ("src", "source") if key in a), None)
     index = [a[key] for key in ("index", "mask") if key in a]
-    adds = t.op_name in ("scatter_add", "scatter_reduce", "index_add")
-    return updated(t, a.input, values, out, index, accumulate=adds)
+    adds = w.op_name in ("scatter_add", "scatter_reduce", "index_add")
+    return updated(w, a.input, values, out, index, accumulate=adds)
 
 
-@lowering("aten.slice_scatter", "aten.select_scatter", "aten.diagonal_scatter", "aten.as_strided_scatter")
-def _view_scatter(t: Lowering, a: Any, out: Any) -> Value:
-    return updated(t, a.input, a.src, out, [], accumulate=False)
+@aten("slice_scatter select_scatter diagonal_scatter as_strided_scatter")
+def _view_scatter(w: Writer, a: Any, out: Any) -> Value:
+    return updated(w, a.input, a.src, out, [], accumulate=False)
 
 
-@lowering("aten.one_hot")
-def _one_hot(t: Lowering, a: Any, out: Any) -> Value:
-    return t.pointwise("compare", out, views.reshape(a.input, (*a.input.shape, 1)))
+@aten("one_hot")
+def _one_hot(w: Writer, a: Any, out: Any) -> Value:
+    return w.pointwise("compare", out, views.reshape(a.input, (*a.input.shape, 1)))
 
 
-@lowering("aten.searchsorted", "aten.bucketize")
-def search(t: Lowering, a: Any, out: Any) -> Value:
+@aten("searchsorted bucketize")
+def search(w: Writer, a: Any, out: Any) -> Value:
     """A binary search for each element: a look-up."""
     x = a.get("self")
     table = a.get("sorted_sequence") or a.get("boundaries")
-    inputs = [t.tensor(v) for v in (table, x) if isinstance(v, Value)]
-    return t.emit(indexing.Gather, inputs, out)
+    inputs = [w.tensor(v) for v in (table, x) if isinstance(v, Value)]
+    return w.emit(indexing.Gather, inputs, out)

@@ -9,9 +9,9 @@ import torch
 from roofline.frontends.torch import values as views
 from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.reader import Tracer
-from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.registry import aten
 from roofline.frontends.torch.values import Value
-from roofline.frontends.torch.writer import Lowering
+from roofline.frontends.torch.writer import Writer
 from roofline.graph import ops
 
 
@@ -23,12 +23,12 @@ def unflattened(v: Value, last: int) -> Value:
     return source
 
 
-def product(t: Lowering, a: Value, b: Value, out: Any, *bias: Value) -> Value:
+def product(w: Writer, a: Value, b: Value, out: Any, *bias: Value) -> Value:
     """A (..., M, K) x a shared b (K, N), with the rows as the program had them before it flattened them."""
     rows = unflattened(a, 1)
     shape = (*rows.shape[:-1], b.shape[-1])
-    inputs = [t.tensor(rows, range(rows.rank)), t.tensor(b, (0, 1)), *(t.tensor(v) for v in bias)]
-    made = t.emit(ops.MatMul, inputs, out, torch_shape=shape)
+    inputs = [w.tensor(rows, range(rows.rank)), w.tensor(b, (0, 1)), *(w.tensor(v) for v in bias)]
+    made = w.emit(ops.MatMul, inputs, out, torch_shape=shape)
     return views.reshape(made, tuple(out.shape))
 
 
@@ -36,20 +36,20 @@ def _added(a: Any) -> tuple[Value, ...]:
     return (a.input,) if a.get("beta", 1) != 0 else ()
 
 
-@lowering("aten.mm")
-def _mm(t: Lowering, a: Any, out: Any) -> Value:
-    return product(t, a.input, a.mat2, out)
+@aten("mm")
+def _mm(w: Writer, a: Any, out: Any) -> Value:
+    return product(w, a.input, a.mat2, out)
 
 
-@lowering("aten.addmm", "aten._addmm_activation")
-def _addmm(t: Lowering, a: Any, out: Any) -> Value:
-    return product(t, a.mat1, a.mat2, out, *_added(a))
+@aten("addmm _addmm_activation")
+def _addmm(w: Writer, a: Any, out: Any) -> Value:
+    return product(w, a.mat1, a.mat2, out, *_added(a))
 
 
-@lowering("aten.linear")
-def _linear(t: Lowering, a: Any, out: Any) -> Value:
+@aten("linear")
+def _linear(w: Writer, a: Any, out: Any) -> Value:
     bias = (a.bias,) if a.bias is not None else ()
-    return product(t, _matrix(a.input), views.transpose(a.weight, 0, 1), out, *bias)
+    return product(w, _matrix(a.input), views.transpose(a.weight, 0, 1), out, *bias)
 
 
 @caught("linear")
@@ -60,11 +60,11 @@ def linear(tracer: Tracer, input: Any, weight: Any, bias: Any = None) -> Any:
     fits = input.shape[-1] == weight.shape[1] and (bias is None or bias.shape == weight.shape[:1])
     if not fits or input.dtype != weight.dtype:
         return NotImplemented  # torch says what is wrong
-    tracer.t.op_name = "mm" if bias is None else "addmm"
+    tracer.writer.op_name = "mm" if bias is None else "addmm"
     made = torch.empty((*input.shape[:-1], weight.shape[0]), dtype=input.dtype, device="meta")
     columns = views.transpose(tracer.value(weight), 0, 1)
     biases = () if bias is None else (tracer.value(bias),)
-    tracer.bind(made, product(tracer.t, tracer.value(input), columns, made, *biases))
+    tracer.bind(made, product(tracer.writer, tracer.value(input), columns, made, *biases))
     return made
 
 
@@ -72,53 +72,53 @@ def _matrix(v: Value) -> Value:
     return v if v.rank > 1 else views.reshape(v, (1, *v.shape))
 
 
-def _batched(t: Lowering, a: Value, b: Value, out: Any, *bias: Value) -> Value:
+def _batched(w: Writer, a: Value, b: Value, out: Any, *bias: Value) -> Value:
     """One product per leading index, with the leading dimensions as the program had them before it flattened them."""
     left, right = unflattened(a, 2), unflattened(b, 2)
     if left.shape[:-2] != right.shape[:-2]:
         left, right = a, b
     shape = (*left.shape[:-1], right.shape[-1])
     axes = range(left.rank)
-    inputs = [t.tensor(left, axes), t.tensor(right, axes), *(t.tensor(v) for v in bias)]
-    return views.reshape(t.emit(ops.MatMul, inputs, out, torch_shape=shape), tuple(out.shape))
+    inputs = [w.tensor(left, axes), w.tensor(right, axes), *(w.tensor(v) for v in bias)]
+    return views.reshape(w.emit(ops.MatMul, inputs, out, torch_shape=shape), tuple(out.shape))
 
 
-@lowering("aten.bmm")
-def _bmm(t: Lowering, a: Any, out: Any) -> Value:
-    return _batched(t, a.input, a.mat2, out)
+@aten("bmm")
+def _bmm(w: Writer, a: Any, out: Any) -> Value:
+    return _batched(w, a.input, a.mat2, out)
 
 
-@lowering("aten.baddbmm")
-def _baddbmm(t: Lowering, a: Any, out: Any) -> Value:
-    return _batched(t, a.batch1, a.batch2, out, *_added(a))
+@aten("baddbmm")
+def _baddbmm(w: Writer, a: Any, out: Any) -> Value:
+    return _batched(w, a.batch1, a.batch2, out, *_added(a))
 
 
-@lowering("aten.mv", "aten.addmv")
-def _mv(t: Lowering, a: Any, out: Any) -> Value:
+@aten("mv addmv")
+def _mv(w: Writer, a: Any, out: Any) -> Value:
     matrix = a.get("mat") or a.input
     column = views.reshape(a.vec, (a.vec.shape[0], 1))
-    inputs = [t.tensor(matrix, (0, 1)), t.tensor(column, (0, 1))]
-    made = t.emit(ops.MatMul, inputs, out, torch_shape=(out.shape[0], 1))
+    inputs = [w.tensor(matrix, (0, 1)), w.tensor(column, (0, 1))]
+    made = w.emit(ops.MatMul, inputs, out, torch_shape=(out.shape[0], 1))
     return views.reshape(made, tuple(out.shape))
 
 
-@lowering("aten.dot", "aten.vdot")
-def _dot(t: Lowering, a: Any, out: Any) -> Value:
+@aten("dot vdot")
+def _dot(w: Writer, a: Any, out: Any) -> Value:
     row, column = views.reshape(a.input, (1, a.input.elements)), views.reshape(a.tensor, (a.tensor.shape[0], 1))
-    made = t.emit(ops.MatMul, [t.tensor(row, (0, 1)), t.tensor(column, (0, 1))], out, torch_shape=(1, 1))
+    made = w.emit(ops.MatMul, [w.tensor(row, (0, 1)), w.tensor(column, (0, 1))], out, torch_shape=(1, 1))
     return views.reshape(made, ())
 
 
-@lowering("aten.addbmm")
-def addbmm(t: Lowering, a: Any, out: Any) -> Value:
+@aten("addbmm")
+def addbmm(w: Writer, a: Any, out: Any) -> Value:
     """The sum over the batch is part of the contraction."""
     b, m, k = a.batch1.shape
     left = views.reshape(views.permute(a.batch1, (1, 0, 2)), (m, b * k))
     right = views.reshape(a.batch2, (b * k, a.batch2.shape[-1]))
-    return product(t, left, right, out, *_added(a))
+    return product(w, left, right, out, *_added(a))
 
 
-@lowering("aten.addr", "aten.outer", "aten.ger")
-def _outer(t: Lowering, a: Any, out: Any) -> Value:
+@aten("addr outer ger")
+def _outer(w: Writer, a: Any, out: Any) -> Value:
     v1, v2 = a.get("vec1") or a.input, a.get("vec2")
-    return t.pointwise("mul", out, views.reshape(v1, (v1.shape[0], 1)), v2)
+    return w.pointwise("mul", out, views.reshape(v1, (v1.shape[0], 1)), v2)

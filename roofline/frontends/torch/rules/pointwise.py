@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from roofline.frontends.torch import values as views
-from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.registry import aten
 from roofline.frontends.torch.values import Value
-from roofline.frontends.torch.writer import Lowering
+from roofline.frontends.torch.writer import Writer
 
 #: function of `roofline.work.functions` -> ATen ops that are it, whatever their number of tensor operands
 _SAME = {
@@ -59,45 +59,45 @@ _SAME = {
 
 
 def _register(function: str, names: str) -> None:
-    @lowering(*(f"aten.{name}" for name in names.split()))
-    def rule(t: Lowering, a: Any, out: Any) -> Any:
+    @aten(names)
+    def rule(w: Writer, a: Any, out: Any) -> Any:
         operands = [v for v in a.values() if isinstance(v, Value)]
         if isinstance(out, tuple):  # log_sigmoid_forward brings a buffer along
-            return (t.pointwise(function, out[0], *operands), *(None for _ in out[1:]))
-        return t.pointwise(function, out, *operands)
+            return (w.pointwise(function, out[0], *operands), *(None for _ in out[1:]))
+        return w.pointwise(function, out, *operands)
 
 
 for _function, _names in _SAME.items():
     _register(_function, _names)
 
 
-@lowering("aten.hardtanh.default")
-def _hardtanh(t: Lowering, a: Any, out: Any) -> Value:
-    return t.pointwise("relu6" if (a.min_val, a.max_val) == (0, 6) else "clamp", out, a.input)
+@aten("hardtanh.default")
+def _hardtanh(w: Writer, a: Any, out: Any) -> Value:
+    return w.pointwise("relu6" if (a.min_val, a.max_val) == (0, 6) else "clamp", out, a.input)
 
 
-@lowering("aten.gelu")
-def _gelu(t: Lowering, a: Any, out: Any) -> Value:
-    return t.pointwise("gelu_tanh" if a.approximate == "tanh" else "gelu", out, a.input)
+@aten("gelu")
+def _gelu(w: Writer, a: Any, out: Any) -> Value:
+    return w.pointwise("gelu_tanh" if a.approximate == "tanh" else "gelu", out, a.input)
 
 
-@lowering("aten.pow", "aten.square", "aten.float_power")
-def power(t: Lowering, a: Any, out: Any) -> Value:
+@aten("pow square float_power")
+def power(w: Writer, a: Any, out: Any) -> Value:
     """PyTorch's kernel multiplies for the exponents 2 and 3, and takes roots for a half."""
     exponent = a.get("exponent", 2)
     operands = [v for v in (a.get("self"), exponent) if isinstance(v, Value)]
     number = float(exponent) if isinstance(exponent, (int, float)) else 0.0
     function = {2.0: "square", 3.0: "cube", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}.get(number, "pow")
-    return t.pointwise(function, out, *operands)
+    return w.pointwise(function, out, *operands)
 
 
-@lowering("aten.glu")
-def _glu(t: Lowering, a: Any, out: Any) -> Value:
+@aten("glu")
+def _glu(w: Writer, a: Any, out: Any) -> Value:
     half = a.input.shape[a.dim] // 2
     parts = [views.part(a.input, a.dim, start, half) for start in (0, half)]
-    return t.pointwise("glu", out, *parts)
+    return w.pointwise("glu", out, *parts)
 
 
-@lowering("aten.complex", "aten.polar")
-def _complex_(t: Lowering, a: Any, out: Any) -> Value:
-    return t.pointwise("cos" if t.op_name == "polar" else "identity", out, *a.values())
+@aten("complex polar")
+def _complex_(w: Writer, a: Any, out: Any) -> Value:
+    return w.pointwise("cos" if w.op_name == "polar" else "identity", out, *a.values())

@@ -9,9 +9,9 @@ import torch
 from roofline.frontends.torch import values as views
 from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.reader import Tracer
-from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.registry import aten
 from roofline.frontends.torch.values import Value
-from roofline.frontends.torch.writer import Lowering
+from roofline.frontends.torch.writer import Writer
 from roofline.graph import indexing, ops
 from roofline.graph.op import Op
 from roofline.graph.tensor import Tensor
@@ -26,14 +26,14 @@ def recurrent(tracer: Tracer, input: Any, hidden: Any, *rest: Any, **_: Any) -> 
     if not isinstance(rest[0], (list, tuple)):
         return NotImplemented
     weights, has_bias, layers, _dropout, _train, bidirectional, batch_first = rest
-    kind = tracer.t.op_name
+    kind = tracer.writer.op_name
     states = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden]
     size = states[0].shape[-1]
     directions = 2 if bidirectional else 1
     steps_dim = 1 if batch_first else 0
     out = torch.empty((*input.shape[:-1], size * directions), dtype=input.dtype, device="meta")
     per_cell = len(weights) // (layers * directions)
-    cell = _Cells(tracer.t, kind, input.shape[steps_dim], input.shape[1 - steps_dim])
+    cell = _Cells(tracer.writer, kind, input.shape[steps_dim], input.shape[1 - steps_dim])
     x = tracer.value(input)
     if not batch_first:
         x = views.transpose(x, 0, 1)
@@ -42,7 +42,7 @@ def recurrent(tracer: Tracer, input: Any, hidden: Any, *rest: Any, **_: Any) -> 
         outs = []
         for direction in range(directions):
             i = layer * directions + direction
-            values = [tracer.value(w) for w in weights[i * per_cell : (i + 1) * per_cell]]
+            values = [tracer.value(weight) for weight in weights[i * per_cell : (i + 1) * per_cell]]
             outs.append(cell.run(x, views.select(start, 0, i), values, has_bias))
         x = cell.join(outs)
     last = x if batch_first else views.transpose(x, 0, 1)
@@ -58,12 +58,12 @@ def recurrent(tracer: Tracer, input: Any, hidden: Any, *rest: Any, **_: Any) -> 
 class _Cells:
     """The cells of one direction of one layer, over all steps."""
 
-    def __init__(self, t: Lowering, kind: str, steps: int, batch: int) -> None:
-        self.t, self.kind, self.steps, self.batch = t, kind, steps, batch
+    def __init__(self, w: Writer, kind: str, steps: int, batch: int) -> None:
+        self.writer, self.kind, self.steps, self.batch = w, kind, steps, batch
 
     def run(self, x: Value, state: Value, weights: list[Value], has_bias: bool) -> Value:
         """Return one step's state: every step reads the last one and its rows of the input product."""
-        t, (gates, function) = self.t, _GATES[self.kind]
+        w, (gates, function) = self.writer, _GATES[self.kind]
         w_in, w_hidden, *more = weights
         bias_in, bias_hidden = more[:2] if has_bias else (None, None)
         width = w_hidden.shape[0]
@@ -71,15 +71,15 @@ class _Cells:
         of_input = self._matmul(x, w_in, bias_in, (self.batch, self.steps, width), 1)
         of_state = self._matmul(state, w_hidden, bias_hidden, (self.batch, width), self.steps)
         row = views.select(of_input, 1, 0)
-        gate = self._step((t.tensor(row), t.tensor(of_state)), function, (self.batch, width))
+        gate = self._step((w.tensor(row), w.tensor(of_state)), function, (self.batch, width))
         states = views.part(gate, 1, 0, size)
         if len(more) in (1, 3):  # a projection of the state
             states = self._matmul(states, more[-1], None, (self.batch, more[-1].shape[0]), self.steps)
         return states
 
     def _matmul(self, x: Value, weight: Value, bias: Value | None, shape: tuple[int, ...], times: int) -> Value:
-        inputs = [self.t.tensor(x, range(x.rank)), self.t.tensor(weight, (1, 0))]
-        inputs += [self.t.tensor(bias)] if bias is not None else []
+        inputs = [self.writer.tensor(x, range(x.rank)), self.writer.tensor(weight, (1, 0))]
+        inputs += [self.writer.tensor(bias)] if bias is not None else []
         return self._add(ops.MatMul, inputs, shape, times=times)
 
     def _step(self, inputs: tuple[Tensor, ...], function: str, shape: tuple[int, ...]) -> Value:
@@ -90,17 +90,17 @@ class _Cells:
     def join(self, parts: list[Value]) -> Value:
         """Return the states of all steps and directions in one tensor."""
         shape = (self.batch, self.steps, sum(v.shape[-1] for v in parts))
-        return self._add(indexing.Gather, [self.t.tensor(v) for v in parts], shape, name="stack")
+        return self._add(indexing.Gather, [self.writer.tensor(v) for v in parts], shape, name="stack")
 
     def _add(self, make: type[Op], inputs: list[Tensor], shape: tuple[int, ...], **fields: Any) -> Value:
-        return self.t.emit(make, inputs, torch.empty(shape, device="meta"), **fields)
+        return self.writer.emit(make, inputs, torch.empty(shape, device="meta"), **fields)
 
 
-@lowering("aten._thnn_fused_lstm_cell", "aten._thnn_fused_gru_cell")
-def _fused_cell(t: Lowering, a: Any, out: Any) -> Any:
+@aten("_thnn_fused_lstm_cell _thnn_fused_gru_cell")
+def _fused_cell(w: Writer, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     gates = torch.empty(tuple(a.input_gates.shape), dtype=first.dtype, device="meta")
-    function = "lstm_cell" if "lstm" in t.op_name else "gru_cell"
+    function = "lstm_cell" if "lstm" in w.op_name else "gru_cell"
     parts = (a.input_gates, a.hidden_gates, a.input_bias, a.hidden_bias)
-    made = views.part(t.pointwise(function, gates, *parts), 1, 0, first.shape[-1])
+    made = views.part(w.pointwise(function, gates, *parts), 1, 0, first.shape[-1])
     return (made, *(None for _ in out[1:])) if isinstance(out, tuple) else made

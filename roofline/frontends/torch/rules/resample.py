@@ -4,40 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
-from roofline.frontends.torch.registry import lowering
+from roofline.frontends.torch.registry import aten
 from roofline.frontends.torch.rules.convolution import channels_last
 from roofline.frontends.torch.values import Value
-from roofline.frontends.torch.writer import Lowering
+from roofline.frontends.torch.writer import Writer
 from roofline.graph import resampling
 
 _KINDS = {
-    "nearest": ("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d",
-                "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
-    "linear": ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "_upsample_bilinear2d_aa"),
-    "cubic": ("upsample_bicubic2d", "_upsample_bicubic2d_aa", "_upsample_lanczos2d_aa"),
-}  # fmt: skip
+    "nearest": "upsample_nearest1d upsample_nearest2d upsample_nearest3d "
+    "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d",
+    "linear": "upsample_linear1d upsample_bilinear2d upsample_trilinear3d _upsample_bilinear2d_aa",
+    "cubic": "upsample_bicubic2d _upsample_bicubic2d_aa _upsample_lanczos2d_aa",
+}
 
 
-def _register(function: str, names: tuple[str, ...]) -> None:
-    @lowering(*(f"aten.{name}" for name in names))
-    def resize(t: Lowering, a: Any, out: Any) -> Value:
+def _register(function: str, names: str) -> None:
+    @aten(names)
+    def resize(w: Writer, a: Any, out: Any) -> Value:
         order = channels_last(out.dim())
-        return t.emit(
-            resampling.Resize, [t.tensor(a.input, order)], out, order=order, name="resize",
-            size=tuple(out.shape[2:]), function=function,
-        )  # fmt: skip
+        return w.emit(
+            resampling.Resize,
+            [w.tensor(a.input, order)],
+            out,
+            order=order,
+            name="resize",
+            size=tuple(out.shape[2:]),
+            function=function,
+        )
 
 
 for _function, _names in _KINDS.items():
     _register(_function, _names)
 
 
-@lowering("aten.grid_sampler_2d", "aten.grid_sampler_3d", "aten.grid_sampler", "aten.cudnn_grid_sampler")
-def grid_sample(t: Lowering, a: Any, out: Any) -> Value:
+@aten("grid_sampler_2d grid_sampler_3d grid_sampler cudnn_grid_sampler")
+def grid_sample(w: Writer, a: Any, out: Any) -> Value:
     """The neighbours of each point of the grid, gathered and weighted."""
     order = channels_last(out.dim())
     function = {1: "nearest", 2: "cubic"}.get(a.get("interpolation_mode", 0), "linear")
-    inputs = [t.tensor(a.input, order), t.tensor(a.grid)]
-    return t.emit(
+    inputs = [w.tensor(a.input, order), w.tensor(a.grid)]
+    return w.emit(
         resampling.Resize, inputs, out, order=order, name="grid_sample", size=tuple(out.shape[2:]), function=function
     )
