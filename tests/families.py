@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from roofline.arch.build import build_graph
 from roofline.arch.load import model
@@ -55,6 +57,23 @@ def whole(name: str) -> OpGraph:
 def policy_of(runtime_name: str, dtype: str = "fp16") -> Policy:
     """Return the policy of a shipped runtime."""
     return policy(runtime(runtime_name), precision(dtype))
+
+
+#: a runtime that leaves every graph as it is
+PLAIN = Policy(
+    precision=precision("fp32"),
+    layout="nhwc",
+    fold_batch_norm=False,
+    attention="fused",
+    epilogue=(),
+    prologue=(),
+    fuse_movement=False,
+)
+
+
+def asking(**wanted: Any) -> Policy:
+    """Return a policy that asks for nothing else."""
+    return replace(PLAIN, **wanted)
 
 
 @lru_cache(maxsize=512)

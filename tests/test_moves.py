@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from families import asking
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,14 +72,14 @@ def padded() -> OpGraph:
 
 
 def test_eager_pads_fill_a_tensor_and_copy_into_it() -> None:
-    graph = split_pads(padded(), ("pad",))
+    graph = split_pads(padded(), asking(split=("pad",)))
     fill, update = graph.ops.values()
     assert isinstance(fill, Fill) and isinstance(update, Update)
     kernels = make_kernels(graph, [(o,) for o in graph.ops])
     written = [sum(a.bytes for a in k.accesses if a.role == "write") for k in kernels]
     assert written == [2 * 10 * 10 * 16 * 4, 2 * 8 * 8 * 16 * 4]
     assert update.side_by_side == 8 * 16
-    assert split_pads(padded(), ()).ops.keys() == padded().ops.keys()
+    assert split_pads(padded(), asking(split=())).ops.keys() == padded().ops.keys()
 
 
 def moved_bytes(graph: OpGraph) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from families import RUNTIMES, SAMPLE, policy_of, whole
+from families import RUNTIMES, SAMPLE, asking, policy_of, whole
 
 from roofline.dtypes import DTYPES, precision
 from roofline.graph.builder import GraphBuilder
@@ -16,10 +17,14 @@ from roofline.graph.ops import Attention, BatchNorm, Cast, Conv, Elementwise, Ma
 from roofline.passes.attention import decompose_attention
 from roofline.passes.batch_norm import fold_batch_norm
 from roofline.passes.composites import CHAINS, split_composites
-from roofline.passes.pipeline import rewrite
+from roofline.passes.pipeline import PASSES, Pass, lower, rewrite
+from roofline.passes.policy import Policy, policy
 from roofline.passes.precision import apply_precision
+from roofline.passes.rewrite import Rewriter
+from roofline.runtime.load import runtime
 from roofline.work import count
 
+FOLD, APART = asking(fold_batch_norm=True), asking(attention="decomposed")
 each_model = pytest.mark.parametrize("name", SAMPLE)
 
 
@@ -40,7 +45,7 @@ def conv_bn_relu(*, bias: bool) -> tuple[GraphBuilder, OpGraph]:
 def test_batch_norm_folds_into_the_convolution(bias: bool, shift: str) -> None:
     """The scale goes into the weights; the shift becomes the bias, or goes into the bias that is there."""
     _, graph = conv_bn_relu(bias=bias)
-    folded = fold_batch_norm(graph)
+    folded = fold_batch_norm(graph, FOLD)
     assert list(folded.ops) == ["conv", "relu"]
     assert folded.op("conv").inputs == ("x", "conv.weight", shift)
     assert folded.op("relu").inputs == ("conv:0",)
@@ -51,7 +56,7 @@ def test_batch_norm_folds_into_the_convolution(bias: bool, shift: str) -> None:
 def test_batch_norm_at_the_end_folds_and_renames_the_output() -> None:
     b = GraphBuilder()
     y = b.batch_norm(b.conv(b.input("x", (1, 4, 4, 3)), 8))
-    folded = fold_batch_norm(b.graph([y]))
+    folded = fold_batch_norm(b.graph([y]), FOLD)
     assert op_kinds(folded) == ["conv"] and folded.outputs == ("conv:0",)
 
 
@@ -59,7 +64,7 @@ def test_a_convolution_that_others_read_keeps_its_batch_norm() -> None:
     b = GraphBuilder()
     x = b.conv(b.input("x", (1, 4, 4, 3)), 8)
     graph = b.graph([b.add(b.batch_norm(x), b.relu(x))])
-    assert op_kinds(fold_batch_norm(graph)) == op_kinds(graph)
+    assert op_kinds(fold_batch_norm(graph, FOLD)) == op_kinds(graph)
 
 
 def test_a_convolution_that_is_returned_keeps_its_batch_norm() -> None:
@@ -67,19 +72,19 @@ def test_a_convolution_that_is_returned_keeps_its_batch_norm() -> None:
     b = GraphBuilder()
     x = b.conv(b.input("x", (1, 4, 4, 3)), 8)
     graph = b.graph([x, b.batch_norm(x)])
-    assert fold_batch_norm(graph).outputs == graph.outputs
+    assert fold_batch_norm(graph, FOLD).outputs == graph.outputs
 
 
 def test_a_batch_norm_without_a_convolution_stays() -> None:
     b = GraphBuilder()
     graph = b.graph([b.relu(b.batch_norm(b.input("x", (1, 4, 4, 3))))])
-    assert op_kinds(fold_batch_norm(graph)) == ["batch_norm", "elementwise"]
+    assert op_kinds(fold_batch_norm(graph, FOLD)) == ["batch_norm", "elementwise"]
 
 
 @each_model
 def test_folding_twice_is_folding_once(name: str) -> None:
-    once = fold_batch_norm(whole(name))
-    twice = fold_batch_norm(once)
+    once = fold_batch_norm(whole(name), FOLD)
+    twice = fold_batch_norm(once, FOLD)
     assert {i: op.inputs for i, op in twice.ops.items()} == {i: op.inputs for i, op in once.ops.items()}
     assert not any(isinstance(op, BatchNorm) for op in once.ops.values()), "every shipped one follows a convolution"
 
@@ -96,7 +101,7 @@ def attention_graph(*, heads: int = 4, kv_heads: int | None = None, bias: bool =
 
 
 def test_decomposed_attention_is_two_products_around_a_softmax() -> None:
-    graph = decompose_attention(attention_graph(bias=True))
+    graph = decompose_attention(attention_graph(bias=True), APART)
     computed = [op_id for op_id, op in graph.ops.items() if op.family != "free"]
     parts = ["scores", "scale", "bias0", "softmax", "context"]
     assert computed == [f"attention/{part}" for part in parts]
@@ -108,7 +113,7 @@ def test_decomposed_attention_is_two_products_around_a_softmax() -> None:
 @pytest.mark.parametrize("bias", [False, True])
 def test_decomposing_attention_keeps_macs_and_shapes(kv_heads: int | None, bias: bool) -> None:
     graph = attention_graph(kv_heads=kv_heads, bias=bias)
-    decomposed = decompose_attention(graph)
+    decomposed = decompose_attention(graph, APART)
     # scores and context: 2 images x 4 heads x 5 queries x 7 keys x 8 channels each
     assert decomposed.macs == graph.macs == 2 * (2 * 4 * 5 * 7 * 8)
     decomposed.check_shapes()
@@ -116,10 +121,10 @@ def test_decomposing_attention_keeps_macs_and_shapes(kv_heads: int | None, bias:
 
 def test_a_graph_without_attention_is_left_alone() -> None:
     graph = whole("resnet-18")
-    assert decompose_attention(graph) is graph
-    decomposed = decompose_attention(whole("vit-ti-16"))
+    assert decompose_attention(graph, APART) is graph
+    decomposed = decompose_attention(whole("vit-ti-16"), APART)
     assert not any(isinstance(op, Attention) for op in decomposed.ops.values())
-    assert decompose_attention(decomposed) is decomposed
+    assert decompose_attention(decomposed, APART) is decomposed
 
 
 # composites ----------------------------------------------------------------------------------------------------------
@@ -129,15 +134,15 @@ def test_a_graph_without_attention_is_left_alone() -> None:
 def test_a_chain_does_the_work_of_the_function_it_replaces(function: str) -> None:
     b = GraphBuilder()
     graph = b.graph([b.activation(function, b.conv(b.input("x", (1, 4, 4, 3)), 8))])
-    split = split_composites(graph, [function])
+    split = split_composites(graph, asking(split=(function,)))
     split.check_shapes()
     assert split.outputs == graph.outputs and len(split.ops) == 1 + len(CHAINS[function])
     whole_work, chain_work = count(graph), count(split)
     if "pow" not in CHAINS[function]:  # a cube by pow costs more than two multiplications
         assert chain_work.simple_ops == whole_work.simple_ops
         assert chain_work.transcendental_ops == whole_work.transcendental_ops
-    assert split_composites(split, [function]).ops.keys() == split.ops.keys()
-    assert split_composites(graph, []) is graph
+    assert split_composites(split, asking(split=(function,))).ops.keys() == split.ops.keys()
+    assert split_composites(graph, asking(split=())) is graph
 
 
 # precision -----------------------------------------------------------------------------------------------------------
@@ -146,7 +151,7 @@ def test_a_chain_does_the_work_of_the_function_it_replaces(function: str) -> Non
 def test_one_dtype_means_everything_but_integers() -> None:
     b = GraphBuilder()
     ids = b.input("ids", (1, 4), DTYPES["int32"])
-    graph = apply_precision(b.graph([b.linear(b.embedding(ids, 10, 8), 4)]), precision("bf16"))
+    graph = apply_precision(b.graph([b.linear(b.embedding(ids, 10, 8), 4)]), asking(precision=precision("bf16")))
     assert graph.tensors["ids"].dtype.name == "int32"
     assert {t.dtype.name for t in graph.tensors.values() if t.id != "ids"} == {"bf16"}
     assert isinstance(graph.op("embedding"), Embedding) and not any(isinstance(o, Cast) for o in graph.ops.values())
@@ -164,7 +169,7 @@ def autocast_graph() -> OpGraph:
 
 
 def test_autocast_by_hand() -> None:
-    graph = apply_precision(autocast_graph(), precision("amp_fp16"))
+    graph = apply_precision(autocast_graph(), asking(precision=precision("amp_fp16")))
 
     def dtype_in(op_id: str) -> list[str]:
         return [graph.tensors[t].dtype.name for t in graph.op(op_id).inputs]
@@ -192,7 +197,7 @@ def test_autocast_by_hand() -> None:
 def test_autocast_keeps_batch_norm_in_the_format_of_its_input() -> None:
     """As cuDNN's: half-precision data with fp32 statistics, without a cast."""
     _, graph = conv_bn_relu(bias=False)
-    cast = apply_precision(graph, precision("amp_fp16"))
+    cast = apply_precision(graph, asking(precision=precision("amp_fp16")))
     formats = [cast.tensors[t].dtype.name for t in cast.op("bn").inputs]
     assert formats == ["fp16", "fp32", "fp32", "fp32", "fp32"]
     assert cast.tensors["relu:0"].dtype.name == "fp16"
@@ -208,14 +213,14 @@ def test_autocast_widens_neither_updates_in_place_nor_by_numbers() -> None:
     scaled = b.add_op("scaled", Elementwise, updated, number, **times)
     normed = b.add_op("normed", Norm, scaled, low_precision=True)
     last = b.add_op("last", Elementwise, normed, wide, **times)
-    graph = apply_precision(b.graph([last]), precision("amp_fp16"))
+    graph = apply_precision(b.graph([last]), asking(precision=precision("amp_fp16")))
     formats = {op_id: graph.tensors[op.outputs[0]].dtype.name for op_id, op in graph.ops.items()}
     assert [formats[name] for name in ("updated", "scaled", "normed", "last")] == ["fp16", "fp16", "fp16", "fp32"]
 
 
 @each_model
 def test_autocast_lists_hold_for_every_network(name: str) -> None:
-    graph = apply_precision(whole(name), precision("amp_bf16"))
+    graph = apply_precision(whole(name), asking(precision=precision("amp_bf16")))
     for op in graph.ops.values():
         formats = {graph.tensors[t].dtype.name for t in op.inputs}
         if isinstance(op, (Conv, MatMul, Attention)):
@@ -230,13 +235,13 @@ def test_autocast_lists_hold_for_every_network(name: str) -> None:
 def test_a_graph_from_a_file_gets_no_casts_between_equal_formats() -> None:
     """What pickle makes has formats of its own, equal to those of the package."""
     graph = autocast_graph()
-    kept = apply_precision(pickle.loads(pickle.dumps(graph)), precision("amp_fp16"))
-    assert list(kept.ops) == list(apply_precision(graph, precision("amp_fp16")).ops)
+    kept = apply_precision(pickle.loads(pickle.dumps(graph)), asking(precision=precision("amp_fp16")))
+    assert list(kept.ops) == list(apply_precision(graph, asking(precision=precision("amp_fp16"))).ops)
 
 
 def test_precision_twice_is_precision_once() -> None:
-    once = apply_precision(autocast_graph(), precision("amp_fp16"))
-    twice = apply_precision(once, precision("amp_fp16"))
+    once = apply_precision(autocast_graph(), asking(precision=precision("amp_fp16")))
+    twice = apply_precision(once, asking(precision=precision("amp_fp16")))
     assert list(twice.ops) == list(once.ops)
 
 
@@ -255,3 +260,37 @@ def test_rewriting_keeps_macs_shapes_and_outputs(name: str, runtime_name: str, d
     rewritten.check_shapes()
     sizes = [graph.tensors[t].elements for t in graph.outputs]
     assert [rewritten.tensors[t].elements for t in rewritten.outputs] == sizes
+
+
+@pytest.mark.parametrize("runtime_name", RUNTIMES)
+@pytest.mark.parametrize("change", PASSES, ids=lambda change: change.__name__)
+def test_a_pass_keeps_macs_and_inputs_and_has_nothing_left_to_do(change: Pass, runtime_name: str) -> None:
+    asked = policy(runtime(runtime_name), precision("amp_fp16"))
+    for name in ("efficientnet-b0", "vit-ti-16", "resnet-18"):
+        graph = whole(name)
+        changed = change(graph, asked)
+        assert (changed.macs, changed.inputs) == (graph.macs, graph.inputs)
+        assert list(change(changed, asked).ops) == list(changed.ops)
+
+
+def test_a_pass_is_a_function_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that a runtime does not ask for returns the graph as it is."""
+
+    def drop_identities(graph: OpGraph, policy: Policy) -> OpGraph:
+        if policy.mode != "inference":
+            return graph
+        new = Rewriter(graph)
+        for op_id, op in graph.ops.items():
+            if isinstance(op, Elementwise) and op.function == "identity":
+                new.renamed[op.outputs[0]] = op.inputs[0]
+            else:
+                new.keep(op_id, op)
+        return new.result()
+
+    b = GraphBuilder()
+    graph = b.graph([b.relu(b.elementwise("identity", b.input("x", (2, 8))))])
+    plain = asking()
+    assert [k.name for k in lower(graph, plain)[1]] == ["identity", "relu"]
+    monkeypatch.setattr("roofline.passes.pipeline.PASSES", (*PASSES, drop_identities))
+    assert [k.name for k in lower(graph, plain)[1]] == ["relu"]
+    assert [k.name for k in lower(graph, replace(plain, mode="forward_saving"))[1]] == ["identity", "relu"]

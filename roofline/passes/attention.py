@@ -10,15 +10,16 @@ from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Attention, Elementwise, MatMul, Softmax
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, same
+from roofline.passes.policy import Policy
 from roofline.passes.rewrite import Rewriter
 
 
-def decompose_attention(graph: OpGraph) -> OpGraph:
-    """Return `graph` with every attention op as two batched products around scale, bias and softmax.
+def decompose_attention(graph: OpGraph, policy: Policy) -> OpGraph:
+    """Return `graph`, where no kernel is fused, with attention as two products around scale, bias and softmax.
 
     The split into heads is a view: libraries read it with strides. Query heads that share a key head see its bytes.
     """
-    if not any(isinstance(op, Attention) for op in graph.ops.values()):
+    if policy.attention != "decomposed" or not any(isinstance(op, Attention) for op in graph.ops.values()):
         return graph
     new = Rewriter(graph)
     for op_id, op in graph.ops.items():

@@ -9,11 +9,14 @@ from roofline.graph.gradients import BatchStatistics
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import BatchNorm, Conv, MatMul
 from roofline.graph.tensor import Tensor
+from roofline.passes.policy import Policy
 from roofline.passes.rewrite import Rewriter
 
 
-def fold_batch_norm(graph: OpGraph) -> OpGraph:
-    """Return `graph` without the batch norms that follow a convolution or matrix product nobody else reads."""
+def fold_batch_norm(graph: OpGraph, policy: Policy) -> OpGraph:
+    """Return `graph`, if the runtime folds, without batch norms after a convolution or product nobody else reads."""
+    if not policy.fold_batch_norm:
+        return graph
     new = Rewriter(graph)
     for op_id, op in graph.ops.items():
         producer_id = graph.producers.get(op.inputs[0]) if isinstance(op, BatchNorm) else None
@@ -28,8 +31,10 @@ def fold_batch_norm(graph: OpGraph) -> OpGraph:
     return new.result()
 
 
-def use_batch_statistics(graph: OpGraph) -> OpGraph:
-    """Return `graph` with batch norms over the mean and variance of their batch, computed in fp32, not stored ones."""
+def use_batch_statistics(graph: OpGraph, policy: Policy) -> OpGraph:
+    """Return `graph`, in training, with batch norms over mean and variance of their batch, computed in fp32."""
+    if policy.mode != "training":
+        return graph
     new = Rewriter(graph)
     for op_id, op in graph.ops.items():
         if isinstance(op, BatchNorm) and graph.tensors[op.inputs[3]].stored:

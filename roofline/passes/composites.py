@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Elementwise
 from roofline.graph.resampling import Pad
 from roofline.graph.tensor import Tensor
+from roofline.passes.policy import Policy
 from roofline.passes.rewrite import Rewriter
 
 #: function -> the chain it becomes; the last step also reads the first operand where it takes two
@@ -24,9 +24,9 @@ CHAINS: dict[str, tuple[str, ...]] = {
 BINARY = frozenset({"mul", "add"})
 
 
-def split_composites(graph: OpGraph, functions: Iterable[str]) -> OpGraph:
-    """Return `graph` with the named functions as chains of element-wise ops, a kernel each before fusion."""
-    wanted = set(functions) & set(CHAINS)
+def split_composites(graph: OpGraph, policy: Policy) -> OpGraph:
+    """Return `graph` with the functions that the runtime splits as chains of element-wise ops, a kernel each."""
+    wanted = set(policy.split) & set(CHAINS)
     if not wanted:
         return graph
     new = Rewriter(graph)
@@ -38,12 +38,12 @@ def split_composites(graph: OpGraph, functions: Iterable[str]) -> OpGraph:
     return new.result()
 
 
-def split_pads(graph: OpGraph, functions: Iterable[str]) -> OpGraph:
-    """Return `graph` with each pad, if `functions` has it, as a tensor filled with zeros and a copy into it.
+def split_pads(graph: OpGraph, policy: Policy) -> OpGraph:
+    """Return `graph` with each pad, if the runtime splits them, as a tensor filled with zeros and a copy into it.
 
     Source: ATen, constant_pad_nd.
     """
-    if "pad" not in functions:
+    if "pad" not in policy.split:
         return graph
     new = Rewriter(graph)
     for op_id, op in graph.ops.items():

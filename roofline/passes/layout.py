@@ -12,6 +12,7 @@ from roofline.graph.ops import BatchNorm, Cast, Conv, Elementwise, MatMul, Norm,
 from roofline.graph.resampling import Pad, Resize
 from roofline.graph.tensor import Tensor
 from roofline.numeric import same
+from roofline.passes.policy import Policy
 from roofline.passes.rewrite import Rewriter
 
 LAYOUTS: tuple[Layout, ...] = ("nhwc", "nchw")
@@ -33,6 +34,11 @@ def check_layout(layout: str) -> Layout:
         if layout.lower() == known:
             return known
     raise InputError(f"unknown layout {layout!r}{nearest(layout, LAYOUTS)}")
+
+
+def apply_layout(graph: OpGraph, policy: Policy) -> OpGraph:
+    """Return `graph` in the memory format of the run, with copies where the runtime makes them."""
+    return (follow_layout if policy.layout_copies else set_layout)(graph, policy.layout)
 
 
 def set_layout(graph: OpGraph, layout: Layout) -> OpGraph:

@@ -6,13 +6,11 @@ runs, so that nothing fuses, and nothing stays on chip, from one phase to the ne
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast, get_args
+from typing import TypeAlias
 
-from roofline.dtypes import Precision
-from roofline.errors import InputError, nearest
-from roofline.graph.gradients import STATES, Optimizer, OptimizerStep
-from roofline.graph.op import Layout
+from roofline.graph.gradients import OptimizerStep
 from roofline.graph.opgraph import OpGraph
 from roofline.numeric import Numeric
 from roofline.passes.attention import decompose_attention
@@ -22,34 +20,10 @@ from roofline.passes.batch_norm import fold_batch_norm, use_batch_statistics
 from roofline.passes.composites import split_composites, split_pads
 from roofline.passes.fuse import fuse
 from roofline.passes.kernels import Kernel, make_kernels
-from roofline.passes.layout import follow_layout, set_layout
+from roofline.passes.layout import apply_layout
+from roofline.passes.policy import Policy as Policy
+from roofline.passes.policy import policy as policy
 from roofline.passes.precision import apply_precision
-from roofline.runtime.spec import Runtime
-
-Mode: TypeAlias = Literal["inference", "forward_saving", "training"]
-#: what a training step runs where nothing else is asked for: the optimizer that needs the most memory
-DEFAULT_OPTIMIZER: Optimizer = "adam"
-#: weights and gradients need a floating-point format of at least so many bits
-TRAINABLE_BITS = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """What of a runtime decides kernels: runtimes of equal policy share their kernel lists."""
-
-    precision: Precision
-    layout: Layout
-    fold_batch_norm: bool
-    attention: str
-    epilogue: tuple[str, ...]
-    prologue: tuple[str, ...]
-    fuse_movement: bool
-    epilogue_functions: tuple[str, ...] | None = None
-    split: tuple[str, ...] = ()
-    layout_copies: bool = False
-    mode: Mode = "inference"
-    optimizer: Optimizer | None = None
-    recompute: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,64 +51,25 @@ class Program:
     state_bytes: Numeric = 0.0
 
 
-def policy(
-    runtime: Runtime,
-    precision: Precision,
-    layout: Layout | None = None,
-    mode: str = "inference",
-    optimizer: str | None = None,
-    recompute: bool = False,
-) -> Policy:
-    """Return the part of a runtime that rewrites graphs.
-
-    Raises
-    ------
-    InputError
-        No such mode or optimizer; one of training's options without training; or training under a runtime or in a
-        precision that does not train.
-    """
-    if mode not in get_args(Mode):
-        raise InputError(f"unknown mode {mode!r}{nearest(mode, get_args(Mode))}")
-    if mode == "training":
-        optimizer = optimizer or DEFAULT_OPTIMIZER
-        if optimizer not in STATES:
-            raise InputError(f"unknown optimizer {optimizer!r}{nearest(optimizer, STATES)}")
-        if runtime.fold_batch_norm:
-            raise InputError(f"runtime {runtime.name!r} does not train: it folds batch norms into fixed weights")
-        if precision.storage.kind != "float" or precision.storage.bits < TRAINABLE_BITS:
-            raise InputError(f"no training in {precision.name!r}: weights and gradients need fp32, bf16, fp16 or amp")
-    else:
-        for option, given in (("optimizer", optimizer is not None), ("recompute", recompute)):
-            if given:
-                raise InputError(f"{option} is for mode 'training', not {mode!r}")
-    return Policy(
-        precision=precision,
-        layout=layout or runtime.default_layout,
-        fold_batch_norm=runtime.fold_batch_norm,
-        attention=runtime.attention,
-        epilogue=runtime.epilogue,
-        prologue=runtime.prologue,
-        fuse_movement=runtime.fuse_movement,
-        epilogue_functions=runtime.epilogue_functions,
-        split=runtime.split,
-        layout_copies=runtime.layout_copies,
-        mode=cast(Mode, mode),
-        optimizer=cast("Optimizer | None", optimizer),
-        recompute=recompute,
-    )
+Pass: TypeAlias = Callable[[OpGraph, Policy], OpGraph]
+#: what a compiler does to a graph before it fuses, in this order; a pass that the policy does not ask for returns the
+#: graph as it is
+PASSES: tuple[Pass, ...] = (
+    decompose_attention,  # into products and a softmax, where the runtime has no kernel for attention
+    fold_batch_norm,  # into the convolution before it, where weights are fixed
+    split_composites,  # activations that the runtime computes in several kernels
+    apply_precision,  # the formats of tensors, and the casts of autocast
+    apply_layout,  # the memory format of images, and the copies between formats
+    split_pads,  # into zeros and a copy: after the layout, which says what lies side by side
+    use_batch_statistics,  # training: batch norms over the mean and variance of their batch
+)
 
 
 def rewrite(graph: OpGraph, policy: Policy) -> OpGraph:
     """Return the forward graph as the runtime's compiler leaves it, before fusion."""
-    if policy.attention == "decomposed":
-        graph = decompose_attention(graph)
-    if policy.fold_batch_norm:
-        graph = fold_batch_norm(graph)
-    graph = split_composites(graph, policy.split)
-    graph = apply_precision(graph, policy.precision)
-    graph = (follow_layout if policy.layout_copies else set_layout)(graph, policy.layout)
-    graph = split_pads(graph, policy.split)
-    return use_batch_statistics(graph) if policy.mode == "training" else graph
+    for change in PASSES:
+        graph = change(graph, policy)
+    return graph
 
 
 def lower(graph: OpGraph, policy: Policy) -> tuple[OpGraph, tuple[Kernel, ...]]:

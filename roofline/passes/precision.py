@@ -13,6 +13,7 @@ from roofline.graph.ops import Attention, BatchNorm, Cast, Conv, Elementwise, Ma
 from roofline.graph.resampling import ConvTranspose
 from roofline.graph.statistics import Statistic
 from roofline.graph.tensor import Tensor
+from roofline.passes.policy import Policy
 from roofline.passes.rewrite import Rewriter
 
 #: PyTorch's CUDA autocast lists (docs, torch.amp): these run in the low precision ...
@@ -28,8 +29,9 @@ FULL_PRECISION_FUNCTIONS = frozenset(
 FULL_PRECISION_REDUCTIONS = frozenset({"sum", "prod", "norm"})
 
 
-def apply_precision(graph: OpGraph, precision: Precision) -> OpGraph:
-    """Return `graph` stored in a precision; integer tensors (token ids) keep their format."""
+def apply_precision(graph: OpGraph, policy: Policy) -> OpGraph:
+    """Return `graph` stored in the precision of the run; integer tensors (token ids) keep their format."""
+    precision = policy.precision
     return _autocast(graph, precision) if precision.autocast else _cast_all(graph, precision.compute)
 
 
