@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
 import tomllib
-import types
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pages import LINK, ROOT, blocks
@@ -17,50 +14,10 @@ import roofline as rf
 from roofline.errors import SpecError
 from roofline.families import FAMILIES
 from roofline.runtime.file import RUNTIME_FILE
-from roofline.work import count
 from roofline.work.functions import function_ops
-from roofline.work.registry import RULES
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-
-
-@pytest.fixture
-def op_page(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Run the example of a new op as a file of its own; the registry forgets it afterwards."""
-    monkeypatch.setattr("roofline.work.registry.RULES", dict(RULES))
-    module = types.ModuleType("fourier_example")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    for code in blocks(DOCS / "adding-an-op.md", "python"):
-        exec(compile(code, "adding-an-op.md", "exec"), module.__dict__)
-    return module.__dict__
-
-
-def test_the_op_of_the_page(op_page: dict[str, Any]) -> None:
-    graph = op_page["graph"]
-    graph.check_shapes()
-    work = count(graph)
-    assert work.macs == 0
-    assert work.simple_ops == 8 * 4096 * (5 * 12 + 1)  # log2 4096 = 12; one operation for relu
-
-
-@pytest.mark.parametrize("runtime", rf.runtimes())
-def test_the_op_of_the_page_runs_under_every_runtime(op_page: dict[str, Any], runtime: str) -> None:
-    kind = rf.runtime(runtime).device_kinds[0]
-    report = rf.simulate(
-        op_page["graph"], {"tpu": "tpu-v3", "gpu": "v100", "cpu": "hypothetical-cpu"}[kind], runtime=runtime
-    )
-    assert report.vector_ops == 8 * 4096 * 61
-    assert report.latency_s > 0
-
-
-def test_the_op_of_the_page_takes_columns(op_page: dict[str, Any]) -> None:
-    import numpy as np
-
-    b = rf.GraphBuilder("columns")
-    x = b.input("signal", (np.array([1.0, 8.0]), np.array([8.0, 4096.0])))
-    work = count(b.graph([b.add_op("fourier", op_page["Fourier"], x)]))
-    assert list(np.asarray(work.simple_ops)) == [8 * 5 * 3, 8 * 4096 * 5 * 12]
 
 
 @pytest.fixture

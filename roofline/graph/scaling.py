@@ -14,6 +14,7 @@ from roofline.graph.op import Op
 from roofline.graph.reshaping import reshaped
 from roofline.graph.statistics import Statistic
 from roofline.graph.tensor import Shape
+from roofline.registry import filed
 
 Factors: TypeAlias = tuple[int, ...]
 #: ``(op, factors of the inputs, shapes of the inputs, shape of the output, batch) -> factors of each output``
@@ -36,13 +37,14 @@ RULES: dict[type[Op], Rule] = {}
 
 
 def rule(*types: type[Op]) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the rule of op classes."""
+    """Register the decorated function as the rule of op classes.
 
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(types, function))
-        return function
-
-    return register
+    Raises
+    ------
+    GraphError
+        An op type has a rule already.
+    """
+    return filed(RULES, types, lambda op: f"op {op.__name__!r} has two batch rules")
 
 
 def fixed(factors: Factors, axes: range | tuple[int, ...], why: str) -> None:

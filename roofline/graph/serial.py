@@ -50,6 +50,14 @@ def op_classes() -> dict[str, type[Op]]:
     return found
 
 
+def op_class(kind: str) -> type[Op] | None:
+    """Return the op class of a kind: the package's, else the one that a module outside has defined last."""
+    if kind in op_classes():
+        return op_classes()[kind]
+    outside = [cls for cls in _subclasses(Op) if cls.kind == kind and not isabstract(cls)]  # type: ignore[type-abstract]
+    return outside[-1] if outside else None
+
+
 def _subclasses(cls: type[Op]) -> Iterator[type[Op]]:
     for sub in cls.__subclasses__():
         yield sub
@@ -62,7 +70,7 @@ def save_graph(graph: OpGraph, path: str | Path) -> None:
     Raises
     ------
     InputError
-        The graph has columns instead of numbers (a block template), or an op class of a foreign package.
+        The graph has columns instead of numbers (a block template), or an op class whose kind is another's.
     """
     text = json.dumps(as_dict(graph), separators=(",", ":"), allow_nan=False) + "\n"
     with atomic(Path(path)) as temporary:
@@ -88,8 +96,8 @@ def as_dict(graph: OpGraph) -> dict[str, Any]:
 
 
 def _op_dict(op_id: str, op: Op) -> dict[str, Any]:
-    if op_classes().get(op.kind) is not type(op):
-        raise InputError(f"op {op_id!r} of class {type(op).__name__!r} cannot be saved: it is not part of the package")
+    if op_class(op.kind) is not type(op):
+        raise InputError(f"op {op_id!r} of class {type(op).__name__!r} cannot be saved: kind {op.kind!r} is another's")
     found: dict[str, Any] = {"id": op_id, "kind": op.kind}
     for f in fields(op):
         value = _plain(getattr(op, f.name), op_id)
@@ -226,7 +234,7 @@ def _tensor(entry: dict[str, Any]) -> Tensor:
 
 def _op(op_id: str, entry: dict[str, Any]) -> Op:
     kind = checked(entry.get("kind"), str, f"kind of op {op_id!r}")
-    cls = op_classes().get(kind)
+    cls = op_class(kind)
     if cls is None:
         raise GraphError(f"unknown kind {kind!r} of op {op_id!r}{nearest(kind, op_classes())}")
     known: dict[str, Field[Any]] = {f.name: f for f in fields(cls)}

@@ -27,7 +27,8 @@ def rule(op_type: type[O]) -> Callable[[Callable[[O, Tensors, Tensors], Work]], 
     GraphError
         The op type has a rule already.
     """
-    return filed(RULES, (op_type,), lambda op: f"op {op.__name__!r} has two work rules")
+    keys: tuple[type[Op], ...] = (op_type,)
+    return filed(RULES, keys, lambda op: f"op {op.__name__!r} has two work rules")
 
 
 def work_of(op: Op, inputs: Tensors, outputs: Tensors) -> Work:
