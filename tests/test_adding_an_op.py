@@ -100,23 +100,22 @@ def test_it_is_saved_and_read_back(page: dict[str, Any], tmp_path: Path) -> None
 
 
 def test_a_kind_of_the_package_is_not_taken_over(page: dict[str, Any], tmp_path: Path) -> None:
-    class Impostor(page["Fourier"]):  # type: ignore[misc]
-        kind = "conv"
-
+    impostor = type("Impostor", (page["Fourier"],), {"kind": "conv"})
     b = rf.GraphBuilder("impostor")
-    graph = b.graph([b.add_op("x", Impostor, b.input("signal", (8, 64)))])
+    graph = b.graph([b.add_op("x", impostor, b.input("signal", (8, 64)))])
     with pytest.raises(InputError, match="'Impostor' cannot be saved: kind 'conv' is another's"):
         save_graph(graph, tmp_path / "g.json")
 
 
 def test_no_registry_takes_a_second_rule(page: dict[str, Any]) -> None:
     fourier = page["Fourier"]
-    for register, message in (
+    registered: tuple[tuple[Any, str], ...] = (
         (work.rule(fourier), "op 'Fourier' has two work rules"),
         (scaling.rule(fourier), "op 'Fourier' has two batch rules"),
         (gradients.backward(fourier), "op 'Fourier' has two backward rules"),
         (lowerings.lowering("aten._fft_r2c"), "torch op 'aten._fft_r2c' has two lowering rules"),
-    ):
+    )
+    for register, message in registered:
         with pytest.raises(GraphError, match=message):
             register(print)
 
@@ -130,11 +129,12 @@ def test_no_front_end_takes_a_second_rule() -> None:
     from roofline.frontends.onnx import rules as _onnx_rules  # noqa: F401
     from roofline.frontends.torch.catch import caught
 
-    for register, message in (
+    registered: tuple[tuple[Any, str], ...] = (
         (operator("Conv"), "ONNX operator 'Conv' of domain '' has two lowerings"),
         (primitive("dot_general"), "primitive 'dot_general' has two lowering rules"),
         (caught("lstm"), "torch function 'lstm' is caught by two rules"),
-    ):
+    )
+    for register, message in registered:
         with pytest.raises(GraphError, match=message):
             register(print)
 

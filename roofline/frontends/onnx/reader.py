@@ -19,10 +19,11 @@ from roofline.frontends.onnx.order import execution_order, label
 from roofline.frontends.onnx.patterns import Patterns
 from roofline.frontends.onnx.registry import RULES, STANDARD, Node
 from roofline.frontends.onnx.values import Constant, Scope, Value, dtype_of
-from roofline.frontends.onnx.views import channels_last, identity, stored
+from roofline.frontends.onnx.views import identity, stored
 from roofline.frontends.onnx.writer import Writer
 from roofline.graph.op import show
 from roofline.graph.opgraph import OpGraph
+from roofline.graph.views import channels_last
 from roofline.graph.writer import assembled, needed
 
 #: graphs within graphs, functions within functions

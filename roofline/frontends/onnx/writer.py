@@ -11,11 +11,12 @@ from typing import Any
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import GraphError, InputError
 from roofline.frontends.onnx.values import Constant, Dims, Value, check_shape
-from roofline.frontends.onnx.views import broadcast, identity, same_bytes, stored, view_order
+from roofline.frontends.onnx.views import broadcast, identity, stored, view_order
 from roofline.graph import movement
 from roofline.graph.op import Op
 from roofline.graph.ops import Elementwise
 from roofline.graph.tensor import Role, Shape, Tensor
+from roofline.graph.views import significant
 from roofline.graph.writer import GraphWriter
 
 #: ops and nodes of one model beyond which it is refused: functions that call functions grow exponentially
@@ -202,7 +203,11 @@ class Writer(GraphWriter):
     def copied(self, value: Value, order: Dims | None = None) -> Value:
         """Return `value` stored in `order` (by default as it is written): a copy where it is not yet."""
         order = identity(value.rank) if order is None else order
-        if value.known or value.tensor is None or same_bytes(value.shape, value.order, order):
+        if (
+            value.known
+            or value.tensor is None
+            or significant(value.order, value.shape) == significant(order, value.shape)
+        ):
             return value
         out = self.add(movement.Move, value.tensor, function="transpose", shape=stored(value.shape, order))
         return self.value(out, order)

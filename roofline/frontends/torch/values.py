@@ -8,12 +8,14 @@ and become free ops of the graph when somebody reads them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from roofline.dtypes import DType
 from roofline.graph import movement
 from roofline.graph.op import Op
 from roofline.graph.tensor import Role, Tensor
+from roofline.graph.views import carried, significant
 
 Dims = tuple[int, ...]
 
@@ -91,10 +93,7 @@ class Value:
     @property
     def elements(self) -> int:
         """Number of elements."""
-        total = 1
-        for size in self.node.shape:
-            total *= size
-        return total
+        return prod(self.node.shape)
 
 
 def whole(node: Node) -> Value:
@@ -159,11 +158,6 @@ def shared_run(order: Dims, other: Dims, shape: Dims) -> int:
     return run
 
 
-def significant(order: Dims, shape: Dims) -> Dims:
-    """Return the dimensions of `order` that are not of size 1: the others can stand anywhere."""
-    return tuple(d for d in order if shape[d] != 1)
-
-
 def _relabelled(v: Value, order: Dims) -> Value:
     """Only dimensions of size 1 change place: the same bytes, stated in another shape."""
     shape = tuple(v.shape[d] for d in order)
@@ -201,36 +195,10 @@ def settle(v: Value, order: Dims, *, batch_first: bool = False) -> Value:
 
 
 def _split_order(v: Value, shape: Dims) -> Dims | None:
-    """Return the order of the new dimensions along the axes of `v`, or None where the axes must be reordered first.
-
-    Both shapes fall into blocks of equal products; a block may be reshaped in place if its dimensions are neighbours.
-    """
-    if v.elements == 0:
+    """Return the order of the new dimensions along the axes of `v`, or None where the axes must be reordered first."""
+    order = carried(v.shape, v.stored, shape) if v.elements else None
+    if order is None:
         return None
-    old = [d for d in range(v.rank) if v.shape[d] != 1]
-    new = [d for d in range(len(shape)) if shape[d] != 1]
-    axes = significant(v.stored, v.shape)
-    position = {d: i for i, d in enumerate(axes)}
-    placed: list[tuple[int, list[int]]] = []
-    i = j = 0
-    while i < len(old):
-        ins, outs = [old[i]], [new[j]]
-        left, right = v.shape[old[i]], shape[new[j]]
-        i, j = i + 1, j + 1
-        while left != right:
-            if left < right:
-                ins.append(old[i])
-                left *= v.shape[old[i]]
-                i += 1
-            else:
-                outs.append(new[j])
-                right *= shape[new[j]]
-                j += 1
-        at = [position[d] for d in ins]
-        if at != list(range(at[0], at[0] + len(at))):
-            return None
-        placed.append((at[0], outs))
-    order = [d for _, outs in sorted(placed) for d in outs]
     for d in range(len(shape)):
         if shape[d] == 1:
             order.insert(order.index(d - 1) + 1 if d else 0, d)

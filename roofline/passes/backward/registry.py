@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from roofline.errors import UnknownOpError
 from roofline.graph.op import Op, show
 from roofline.graph.opgraph import OpGraph
 from roofline.registry import filed
 
-if TYPE_CHECKING:
-    from roofline.passes.backward.tape import Step
-
-R = TypeVar("R", bound="Callable[[Step[Any]], None]")
-Rule: TypeAlias = "Callable[[Step[Any]], None]"
+#: of the `Step` of an op; it adds ops to the backward pass and gives gradients to the op's operands
+Rule: TypeAlias = Callable[[Any], None]
+R = TypeVar("R", bound=Rule)
 
 RULES: dict[type[Op], Rule] = {}
 

@@ -14,6 +14,7 @@ from roofline.frontends.jax.writer import Writer
 from roofline.graph.movement import Concat, Expand, Move, Part
 from roofline.graph.resampling import Pad
 from roofline.graph.tensor import Tensor
+from roofline.graph.views import carried, significant
 
 
 @lowering("transpose")
@@ -64,58 +65,19 @@ def reshaped(w: Writer, x: Operand, shape: tuple[int, ...]) -> Operand:
         return replace(x, shape=shape, core=tuple(next(kept) if d != 1 else 1 for d in shape))
     if 0 in x.shape:
         return Value.plain(w.reshape(x.tensor, shape))
-    old, new = _long(x.shape), _long(shape)
+    old, new = (significant(range(len(sizes)), sizes) for sizes in (x.shape, shape))
     if [x.shape[i] for i in old] == [shape[i] for i in new]:  # only axes of size 1 come or go
         axes: list[int | None] = [None] * len(shape)
         for i, j in zip(old, new, strict=True):
             axes[j] = x.axes[i]
         return Value(tensor=x.tensor, shape=shape, axes=tuple(axes))
-    if not x.repeated:
-        carried = _in_place(w, x, shape, _groups(x.shape, old, shape, new))
-        if carried is not None:
-            return carried
-    return Value.plain(w.reshape(w.canonical(x), shape))
-
-
-def _long(shape: Sequence[int]) -> list[int]:
-    return [i for i, d in enumerate(shape) if d != 1]
-
-
-def _groups(
-    old: Sequence[int], old_axes: list[int], new: Sequence[int], new_axes: list[int]
-) -> list[tuple[list[int], list[int]]]:
-    """Return the smallest runs of axes, before and after, of equal size."""
-    groups: list[tuple[list[int], list[int]]] = []
-    i = j = 0
-    while i < len(old_axes):
-        before, after = [old_axes[i]], [new_axes[j]]
-        left, right = old[old_axes[i]], new[new_axes[j]]
-        i, j = i + 1, j + 1
-        while left != right:
-            if left < right:
-                left, i = left * old[old_axes[i]], i + 1
-                before.append(old_axes[i - 1])
-            else:
-                right, j = right * new[new_axes[j]], j + 1
-                after.append(new_axes[j - 1])
-        groups.append((before, after))
-    return groups
-
-
-def _in_place(w: Writer, x: Value, shape: tuple[int, ...], groups: list[tuple[list[int], list[int]]]) -> Value | None:
-    """Return a view, where the axes of every run follow each other in memory; None where they do not."""
-    order, starts = x.order, {}
-    for before, after in groups:
-        at = order.index(before[0])
-        if list(order[at : at + len(before)]) != before:
-            return None
-        starts[at] = after
-    new_order = [axis for at in sorted(starts) for axis in starts[at]]
-    if new_order == sorted(new_order):
+    order = None if x.repeated else carried(x.shape, x.order, shape)
+    if order is None:
+        return Value.plain(w.reshape(w.canonical(x), shape))
+    if order == sorted(order):
         return Value.plain(w.reshape(x.tensor, shape))
-    new_order = [*(i for i in range(len(shape)) if i not in new_order), *new_order]
-    tensor = w.reshape(x.tensor, [shape[i] for i in new_order])
-    return Value(tensor=tensor, shape=shape, axes=tuple(new_order.index(i) for i in range(len(shape))))
+    order = [*(i for i in range(len(shape)) if i not in order), *order]
+    return _seen(w.reshape(x.tensor, [shape[i] for i in order]), shape, order)
 
 
 @lowering("slice")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from roofline.errors import GraphError, ShapeError
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
 from roofline.frontends.onnx.rules.products import product_of
@@ -19,9 +21,8 @@ def attend(w: Writer, q: Value, k: Value, v: Value, *, biases: tuple[Value, ...]
     heads, kv_heads = q.shape[-3], k.shape[-3]
     if heads % kv_heads or v.shape[-3] != kv_heads or k.shape[-2] != v.shape[-2]:
         raise ShapeError(f"q, k, v of shapes {q.shape!r}, {k.shape!r}, {v.shape!r} do not attend")
-    lead, batch = q.shape[:-3], 1
-    for size in lead:
-        batch *= size
+    lead = q.shape[:-3]
+    batch = prod(lead)
     tensors = [_by_token(w, value, batch) for value in (q, k, v)]
     extra = [w.read(bias) for bias in biases if not bias.baked]
     out = w.add(ops.Attention, *tensors, *extra, heads=heads, kv_heads=kv_heads, causal=causal)

@@ -9,12 +9,13 @@ from roofline.errors import ShapeError
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
 from roofline.frontends.onnx.rules.windows import kernel_of, transposed_window, window_of
 from roofline.frontends.onnx.values import Dims, Value
-from roofline.frontends.onnx.views import channels_last, identity
+from roofline.frontends.onnx.views import identity
 from roofline.frontends.onnx.writer import Writer
 from roofline.graph.op import ContractionForm
 from roofline.graph.ops import Conv, Pool, Reduce
 from roofline.graph.resampling import ConvTranspose
 from roofline.graph.tensor import Tensor
+from roofline.graph.views import channels_last
 from roofline.text import pairs
 
 _ACTIVATIONS = pairs("Relu=relu Sigmoid=sigmoid Tanh=tanh LeakyRelu=leaky_relu Clip=clamp HardSigmoid=hard_sigmoid")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Literal
 
 from roofline.dtypes import DTYPES
 from roofline.errors import ShapeError
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
 from roofline.frontends.onnx.values import Value
-from roofline.frontends.onnx.views import axis_of, channels_last, identity, last
+from roofline.frontends.onnx.views import axis_of, identity, last
 from roofline.frontends.onnx.writer import Writer
 from roofline.graph import ops
+from roofline.graph.views import channels_last
 
 
 def _vector(w: Writer, value: Value | None) -> Value | None:
@@ -113,9 +115,7 @@ def softmax(w: Writer, node: Node) -> Value:
         order = last(x.rank, axis_of(node.integer("axis", -1), x.rank))
         return w.value(w.add(ops.Softmax, w.read(x, order)), order)
     axis = axis_of(node.integer("axis", 1), x.rank) if x.rank > 1 else 0
-    inner = 1
-    for size in x.shape[axis:]:
-        inner *= size
+    inner = prod(x.shape[axis:])
     flat = w.reshaped(x, (x.elements // inner, inner))
     return w.reshaped(w.value(w.add(ops.Softmax, w.read(flat))), x.shape)
 

@@ -13,8 +13,9 @@ from roofline.frontends.onnx.rules.pointwise import BINARY, UNARY
 from roofline.frontends.onnx.rules.products import product_of
 from roofline.frontends.onnx.rules.shapes import concatenated
 from roofline.frontends.onnx.values import Value, dtype_of
-from roofline.frontends.onnx.views import channels_last, identity
+from roofline.frontends.onnx.views import identity
 from roofline.frontends.onnx.writer import Writer
+from roofline.graph.views import channels_last
 
 FP32, INT8, INT32 = DTYPES["fp32"], DTYPES["int8"], DTYPES["int32"]
 

@@ -9,9 +9,10 @@ import numpy as np
 from roofline.errors import GraphError, ShapeError
 from roofline.frontends.onnx.registry import Node, lowering, numbers
 from roofline.frontends.onnx.values import Dims, Value, check_shape, known
-from roofline.frontends.onnx.views import axis_of, channels_last, identity, reshape_target, stored
+from roofline.frontends.onnx.views import axis_of, identity, reshape_target, stored
 from roofline.frontends.onnx.writer import Writer
 from roofline.graph import movement, resampling
+from roofline.graph.views import channels_last
 
 
 @lowering("Reshape")

@@ -11,12 +11,8 @@ from roofline.frontends.torch.values import Dims, Value, reshape
 from roofline.frontends.torch.writer import Writer
 from roofline.graph import ops, resampling
 from roofline.graph.sliding import window_size
+from roofline.graph.views import channels_last
 from roofline.numeric import Numeric
-
-
-def channels_last(rank: int) -> Dims:
-    """Return the order (N, *spatial, C)."""
-    return (0, *range(2, rank), 1)
 
 
 def each(value: Any, count: int) -> tuple[int, ...]:

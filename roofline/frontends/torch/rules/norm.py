@@ -9,12 +9,12 @@ from roofline.frontends.torch import values as views
 from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.reader import Tracer
 from roofline.frontends.torch.registry import aten
-from roofline.frontends.torch.rules.convolution import channels_last
 from roofline.frontends.torch.rules.move import in_rows
 from roofline.frontends.torch.values import Value
 from roofline.frontends.torch.writer import Writer
 from roofline.graph import ops
 from roofline.graph.tensor import Tensor
+from roofline.graph.views import channels_last
 
 
 @aten(

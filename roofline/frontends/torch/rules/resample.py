@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from roofline.frontends.torch.registry import aten
-from roofline.frontends.torch.rules.convolution import channels_last
 from roofline.frontends.torch.values import Value
 from roofline.frontends.torch.writer import Writer
 from roofline.graph import resampling
+from roofline.graph.views import channels_last
 
 _KINDS = {
     "nearest": "upsample_nearest1d upsample_nearest2d upsample_nearest3d "
