@@ -10,6 +10,7 @@ from roofline.frontends.torch.registry import aten
 from roofline.frontends.torch.values import Dims, Value
 from roofline.frontends.torch.writer import Writer, dtype_of
 from roofline.graph import indexing, movement, ops, resampling
+from roofline.graph.views import significant
 
 
 def copied_order(v: Value) -> Dims:
@@ -36,7 +37,7 @@ def in_one_piece(w: Writer, v: Value, out: Any) -> Value:
 
 def in_rows(w: Writer, v: Value, out: Any, dim: int) -> Value:
     """Return an operand as kernels that work along rows take it: where `dim` is not the last in memory, a copy."""
-    axes = views.significant(views.settled(v).stored, v.shape)
+    axes = significant(views.settled(v).stored, v.shape)
     if v.node.leaf or dim not in axes or axes[-1] == dim:
         return v
     return _contiguous(w, v, out, (*(d for d in range(v.rank) if d != dim), dim))
