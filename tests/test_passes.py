@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from families import RUNTIMES, SAMPLE, asking, policy_of, whole
+from pages import ROOT, blocks
 
 from roofline.dtypes import DTYPES, precision
 from roofline.graph.builder import GraphBuilder
@@ -18,9 +19,8 @@ from roofline.passes.attention import decompose_attention
 from roofline.passes.batch_norm import fold_batch_norm
 from roofline.passes.composites import CHAINS, split_composites
 from roofline.passes.pipeline import PASSES, Pass, lower, rewrite
-from roofline.passes.policy import Policy, policy
+from roofline.passes.policy import policy
 from roofline.passes.precision import apply_precision
-from roofline.passes.rewrite import Rewriter
 from roofline.runtime.load import runtime
 from roofline.work import count
 
@@ -274,23 +274,14 @@ def test_a_pass_keeps_macs_and_inputs_and_has_nothing_left_to_do(change: Pass, r
 
 
 def test_a_pass_is_a_function_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that a runtime does not ask for returns the graph as it is."""
-
-    def drop_identities(graph: OpGraph, policy: Policy) -> OpGraph:
-        if policy.mode != "inference":
-            return graph
-        new = Rewriter(graph)
-        for op_id, op in graph.ops.items():
-            if isinstance(op, Elementwise) and op.function == "identity":
-                new.renamed[op.outputs[0]] = op.inputs[0]
-            else:
-                new.keep(op_id, op)
-        return new.result()
-
+    """That of the page; a pass that is not asked for returns the graph as it is."""
+    (code,) = blocks(ROOT / "docs" / "adding-a-pass.md", "python")
+    page: dict[str, Any] = {}
+    exec(compile(code, "adding-a-pass.md", "exec"), page)
     b = GraphBuilder()
     graph = b.graph([b.relu(b.elementwise("identity", b.input("x", (2, 8))))])
     plain = asking()
     assert [k.name for k in lower(graph, plain)[1]] == ["identity", "relu"]
-    monkeypatch.setattr("roofline.passes.pipeline.PASSES", (*PASSES, drop_identities))
+    monkeypatch.setattr("roofline.passes.pipeline.PASSES", (*PASSES, page["drop_copies"]))
     assert [k.name for k in lower(graph, plain)[1]] == ["relu"]
     assert [k.name for k in lower(graph, replace(plain, mode="forward_saving"))[1]] == ["identity", "relu"]

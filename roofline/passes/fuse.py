@@ -15,6 +15,7 @@ from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Cast, Elementwise, Norm
 from roofline.numeric import Numeric, same
+from roofline.passes.policy import Policy
 
 POINTWISE, MOVEMENT = "pointwise", "movement"
 
@@ -38,20 +39,9 @@ class _Group:
 
 
 class _Fuser:
-    def __init__(
-        self,
-        graph: OpGraph,
-        epilogue: Iterable[str],
-        prologue: Iterable[str],
-        fuse_movement: bool,
-        epilogue_functions: Iterable[str] | None,
-        written: frozenset[str],
-    ) -> None:
-        self.graph = graph
-        self.fuse_movement = fuse_movement
-        self.functions = None if epilogue_functions is None else frozenset(epilogue_functions)
+    def __init__(self, graph: OpGraph, policy: Policy, written: frozenset[str]) -> None:
+        self.graph, self.policy = graph, policy
         self.returned = written | {graph.root(t) for t in graph.outputs}
-        self.epilogue, self.prologue = frozenset(epilogue), frozenset(prologue)
         self.group_of: dict[str, _Group] = {}
 
     def run(self) -> list[tuple[str, ...]]:
@@ -61,7 +51,7 @@ class _Fuser:
         return _ordered(dict.fromkeys(self.group_of.values()))
 
     def _place(self, position: int, op_id: str, op: Op) -> None:
-        moves = op.family == MOVEMENT and self.fuse_movement
+        moves = op.family == MOVEMENT and self.policy.fuse_movement
         family = POINTWISE if moves else op.family
         group = _Group(family=family, times=op.times, ops=[(position, op_id)], moves=moves)
         self.group_of[op_id] = group
@@ -71,7 +61,7 @@ class _Fuser:
             producer.after.add(group)
         if family == POINTWISE:
             group = self._join_producer(group, op_id, full)
-        if group.family in self.prologue:
+        if group.family in self.policy.prologue:
             for producer in sorted(full | partial, key=lambda g: -g.last):
                 if producer is not group and producer.family == POINTWISE and self._absorbs(group, producer):
                     group = self._merge(producer, group)
@@ -88,11 +78,11 @@ class _Fuser:
         return full, partial - full
 
     def _join_producer(self, group: _Group, op_id: str, full: set[_Group]) -> _Group:
-        reserved = "reduction" in self.prologue and self._feeds_norm(op_id)
+        reserved = "reduction" in self.policy.prologue and self._feeds_norm(op_id)
         reserved = reserved or not self._in_epilogue(self.graph.op(op_id))
         for producer in sorted(full, key=lambda g: -g.last):
             anchored = producer.family != POINTWISE
-            if producer.family not in self.epilogue or (anchored and (reserved or group.moves)):
+            if producer.family not in self.policy.epilogue or (anchored and (reserved or group.moves)):
                 continue
             if not same(producer.times, group.times):
                 continue
@@ -102,14 +92,15 @@ class _Fuser:
 
     def _in_epilogue(self, op: Op) -> bool:
         """Whether kernels of products can apply the op to their results."""
-        return self.functions is None or not isinstance(op, Elementwise) or op.function in self.functions
+        functions = self.policy.epilogue_functions
+        return functions is None or not isinstance(op, Elementwise) or op.function in functions
 
     def _feeds_norm(self, op_id: str) -> bool:
         """Whether a norm reads the op's result: the op then joins the norm's kernel, which needs whole rows anyway."""
         for tensor in self.graph.op(op_id).outputs:
             for reader in self.graph.effective_readers(tensor):
                 op = self.graph.op(reader)
-                passes_on = isinstance(op, Cast) or (self.fuse_movement and op.family == MOVEMENT)
+                passes_on = isinstance(op, Cast) or (self.policy.fuse_movement and op.family == MOVEMENT)
                 if isinstance(op, Norm) or (passes_on and self._feeds_norm(reader)):
                     return True
         return False
@@ -150,31 +141,21 @@ class _Fuser:
         return early
 
 
-def fuse(
-    graph: OpGraph,
-    epilogue: Iterable[str],
-    prologue: Iterable[str],
-    *,
-    fuse_movement: bool = False,
-    epilogue_functions: Iterable[str] | None = None,
-    written: frozenset[str] = frozenset(),
-) -> list[tuple[str, ...]]:
+def fuse(graph: OpGraph, policy: Policy, written: frozenset[str] = frozenset()) -> list[tuple[str, ...]]:
     """Return groups of op ids, in execution order; views are in no group.
+
+    Groups of the families in `policy.epilogue` absorb the point-wise ops that follow them (those with an anchor only
+    `policy.epilogue_functions`, all where it is None), those in `policy.prologue` the ones that precede them; with
+    `policy.fuse_movement` copies in another order join point-wise groups, as index arithmetic.
 
     Parameters
     ----------
-    epilogue, prologue
-        Families of groups that absorb the point-wise ops that follow them, and that precede them.
-    fuse_movement
-        Whether copies in another order join point-wise groups, as index arithmetic.
-    epilogue_functions
-        Element-wise functions that groups with an anchor absorb; all where it is None.
     written
         Tensors that must reach memory beside the graph's outputs.
     """
-    if not epilogue and not prologue:
+    if not policy.epilogue and not policy.prologue:
         return [(op_id,) for op_id, op in graph.ops.items() if op.family != "free"]
-    return _Fuser(graph, epilogue, prologue, fuse_movement, epilogue_functions, written).run()
+    return _Fuser(graph, policy, written).run()
 
 
 def _path_besides_edge(early: _Group, late: _Group) -> bool:

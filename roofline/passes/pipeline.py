@@ -113,15 +113,7 @@ def program(
 
 
 def _phase(graph: OpGraph, policy: Policy, written: frozenset[str] = frozenset()) -> Phase:
-    groups = fuse(
-        graph,
-        policy.epilogue,
-        policy.prologue,
-        fuse_movement=policy.fuse_movement,
-        epilogue_functions=policy.epilogue_functions,
-        written=written,
-    )
-    return Phase(graph=graph, kernels=make_kernels(graph, groups, saved=written))
+    return Phase(graph=graph, kernels=make_kernels(graph, fuse(graph, policy, written), saved=written))
 
 
 def _size(graph: OpGraph, tensors: list[str]) -> Numeric:
