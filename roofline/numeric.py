@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -57,6 +57,11 @@ def same(a: Numeric, b: Numeric) -> bool:
     if isinstance(a, (int, float)) and isinstance(b, (int, float)):
         return a == b
     return bool(np.all(a == b))
+
+
+def alike(a: Sequence[Numeric], b: Sequence[Numeric]) -> bool:
+    """Return whether two shapes have the same dimensions."""
+    return len(a) == len(b) and all(map(same, a, b))
 
 
 def positive(a: Numeric) -> bool:

@@ -11,7 +11,7 @@ from roofline.graph.opgraph import OpGraph
 from roofline.graph.sliding import Padding
 from roofline.graph.tensor import Shape, Tensor
 from roofline.graph.writer import GraphWriter
-from roofline.numeric import Numeric, same
+from roofline.numeric import Numeric, alike
 
 Pair = Numeric | tuple[Numeric, ...]
 
@@ -126,9 +126,7 @@ class GraphBuilder(GraphWriter):
         """`function` of the operands; by default parameters and operands of another shape are broadcast."""
         if broadcast is None:
             full = max((t for t in operands if not t.stored), key=lambda t: len(t.shape), default=operands[0]).shape
-            broadcast = tuple(
-                t.stored or len(t.shape) != len(full) or not all(map(same, t.shape, full)) for t in operands
-            )
+            broadcast = tuple(t.stored or not alike(t.shape, full) for t in operands)
         return self.add_op(name or function, ops.Elementwise, *operands, function=function, broadcast=broadcast)
 
     def activation(self, function: str | None, x: Tensor) -> Tensor:

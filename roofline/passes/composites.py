@@ -50,8 +50,7 @@ def split_pads(graph: OpGraph, policy: Policy) -> OpGraph:
         if isinstance(op, Pad) and any(np.any(np.greater(n, 0)) for n in (*op.before, *op.after)):
             arguments = graph.arguments(op)
             (out,) = arguments[1]
-            empty = new.put(Tensor(id=f"{op_id}/full:0", shape=out.shape, dtype=out.dtype))
-            new.ops[f"{op_id}/full"] = Fill(inputs=(), outputs=(empty.id,), shape=out.shape, times=op.times)
+            empty = new.add_op(f"{op_id}/full", Fill, dtype=out.dtype, shape=out.shape, times=op.times)
             run = op.run(*arguments)
             inputs = (empty.id, op.inputs[0])
             new.keep(

@@ -111,8 +111,5 @@ def _stored(graph: OpGraph, tensor: str) -> bool:
 
 
 def _copy(new: Rewriter, op_id: str, image: Tensor, layout: Layout) -> str:
-    copy_id = f"{op_id}.to_{layout}"
-    made = new.put(Tensor(id=f"{copy_id}:0", shape=image.shape, dtype=image.dtype))
-    move = Move(inputs=(image.id,), outputs=(made.id,), function="relayout", shape=image.shape)
-    new.ops[copy_id] = replace(move, times=new.graph.op(op_id).times)
-    return made.id
+    name, times = f"{op_id}.to_{layout}", new.graph.op(op_id).times
+    return new.add_op(name, Move, image, function="relayout", shape=image.shape, times=times).id

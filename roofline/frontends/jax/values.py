@@ -37,6 +37,12 @@ def dtype_of(aval: object) -> DType:
     return DTYPES[_FORMATS[name]]
 
 
+def result_of(equation: Any) -> tuple[tuple[int, ...], DType]:
+    """Return shape and storage format of what an equation gives, of the first array if it gives several."""
+    aval = equation.outvars[0].aval
+    return tuple(aval.shape), dtype_of(aval)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Value:
     """An array in memory, seen with its axes in another order.

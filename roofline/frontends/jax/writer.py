@@ -12,7 +12,7 @@ from roofline.graph.movement import Expand, Move, Reshape
 from roofline.graph.op import Op
 from roofline.graph.tensor import Shape, Tensor
 from roofline.graph.writer import GraphWriter
-from roofline.numeric import same
+from roofline.numeric import alike
 
 #: a program of more equations than this is not a network
 MAX_OPS = 1_000_000
@@ -47,7 +47,7 @@ class Writer(GraphWriter):
     def reshape(self, tensor: Tensor, shape: Sequence[int]) -> Tensor:
         """Return a tensor seen in another shape: free."""
         wanted = tuple(shape)
-        if len(wanted) == len(tensor.shape) and all(map(same, wanted, tensor.shape)):
+        if alike(wanted, tensor.shape):
             return tensor
         return self.emit("view", Reshape, tensor, shape=wanted)
 

@@ -5,6 +5,7 @@ Ops are walked in reverse, as autograd does; a tensor that several ops read sums
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -15,9 +16,8 @@ from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Cast, Elementwise
 from roofline.graph.tensor import Shape, Tensor
 from roofline.graph.writer import GraphWriter
-from roofline.numeric import Numeric, same
+from roofline.numeric import Numeric, alike
 from roofline.passes.backward.registry import RULES, check_rules
-from roofline.passes.backward.segments import checkpoints
 
 O = TypeVar("O", bound=Op, covariant=True)  # noqa: E741
 
@@ -82,7 +82,7 @@ class Tape(GraphWriter):
         self.wanted, self.recompute = wanted, recompute
         self.saved: set[str] = set()
         self.varying = _varying(graph, wanted)
-        self.checkpoints = checkpoints(graph, self.varying) if recompute and in_segments else frozenset()
+        self.checkpoints = _checkpoints(graph, self.varying) if recompute and in_segments else frozenset()
         self._given: dict[str, list[Tensor]] = {}
         self._pieces: dict[str, list[Tensor]] = {}
         self._position = {op_id: i for i, op_id in enumerate(graph.order)}
@@ -177,6 +177,29 @@ class Tape(GraphWriter):
         return 1 if producer is None else self.source.op(producer).times
 
 
+def _checkpoints(graph: OpGraph, varying: frozenset[str]) -> frozenset[str]:
+    """Return tensors to keep when everything else is computed again.
+
+    Candidates are tensors through which all that varies must pass; of n about sqrt(n) are taken, evenly spread, which
+    needs the least memory (Chen et al., arXiv 1604.06174). None where a network has no such tensor.
+    """
+    last: dict[str, int] = {}
+    for i, op in enumerate(graph.ops.values()):
+        for t in op.inputs:
+            last[graph.root(t)] = i
+    for t in graph.outputs:
+        last[graph.root(t)] = len(graph)
+    alive: set[str] = set()
+    found: list[str] = []
+    for i, op in enumerate(graph.ops.values()):
+        alive |= {t for t in op.outputs if t in varying and graph.root(t) == t and last.get(t, i) > i}
+        alive = {t for t in alive if last[t] > i}
+        if len(alive) == 1 and (not found or found[-1] not in alive):
+            found.extend(alive)
+    count = math.isqrt(len(found))
+    return frozenset(found[(i + 1) * len(found) // (count + 1)] for i in range(count))
+
+
 def _varying(graph: OpGraph, wanted: frozenset[str]) -> frozenset[str]:
     """Return the tensors that depend on a parameter or a wanted input, through something with a derivative."""
     found = {
@@ -225,7 +248,7 @@ class Step(Generic[O]):
         if not self.needs(position):
             return
         shape = self.inputs[position].shape
-        if not piece and not _alike(gradient.shape, shape):
+        if not piece and not alike(gradient.shape, shape):
             gradient = self.add("dsum", SumTo, gradient, shape=shape, dtype=self.inputs[position])
         self.tape.give(self.op.inputs[position], gradient, piece=piece)
 
@@ -242,13 +265,9 @@ class Step(Generic[O]):
 
     def view(self, x: Tensor, shape: Shape) -> Tensor:
         """Return a tensor seen in another shape, or transposed: free."""
-        return x if _alike(x.shape, shape) else self.add("view", Reshape, x, shape=shape)
+        return x if alike(x.shape, shape) else self.add("view", Reshape, x, shape=shape)
 
     def pointwise(self, part: str, function: str, *operands: Tensor, like: Tensor | None = None) -> Tensor:
         """Add an element-wise op; operands of another shape than the first are broadcast."""
-        small = tuple(not _alike(t.shape, operands[0].shape) for t in operands)
+        small = tuple(not alike(t.shape, operands[0].shape) for t in operands)
         return self.add(part, Elementwise, *operands, function=function, broadcast=small, dtype=like)
-
-
-def _alike(a: Shape, b: Shape) -> bool:
-    return len(a) == len(b) and all(map(same, a, b))

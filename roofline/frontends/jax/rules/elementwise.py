@@ -9,11 +9,11 @@ from typing import Any
 
 from roofline.dtypes import DType
 from roofline.frontends.jax.registry import lowering
-from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
+from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of, result_of
 from roofline.frontends.jax.writer import Writer
 from roofline.graph.ops import Cast, Elementwise
 from roofline.graph.tensor import Tensor
-from roofline.text import pairs
+from roofline.text import pairs, words
 
 #: primitive -> function of `roofline.work.functions`
 FUNCTIONS = pairs(
@@ -26,18 +26,9 @@ FUNCTIONS = pairs(
 )
 #: what is known of numbers is computed, as far as trip counts and choices need it
 _ARITHMETIC: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
+    **{name: getattr(operator, name) for name in words("add sub mul neg lt le gt ge eq ne")},
     "max": max,
     "min": min,
-    "neg": operator.neg,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-    "eq": operator.eq,
-    "ne": operator.ne,
     "sign": lambda x: (x > 0) - (x < 0),
     "clamp": lambda low, x, high: min(max(x, low), high),
 }
@@ -133,8 +124,7 @@ def _operand(w: Writer, operand: Operand, reference: Value, shape: tuple[int, ..
 @lowering(*FUNCTIONS)
 def function_rule(w: Writer, equation: Any, *operands: Operand) -> Operand:
     """Write one element-wise op, or nothing where a number leaves the operand as it is."""
-    name, aval = equation.primitive.name, equation.outvars[0].aval
-    shape, dtype = tuple(aval.shape), dtype_of(aval)
+    name, (shape, dtype) = equation.primitive.name, result_of(equation)
     known = [o.value for o in operands if isinstance(o, Constant)]
     if len(known) == len(operands):
         return _constant(name, shape, dtype, operands, known)
@@ -183,8 +173,7 @@ def _core(operands: Sequence[Constant], rank: int) -> tuple[int, ...]:
 @lowering("integer_pow")
 def integer_pow(w: Writer, equation: Any, x: Operand) -> Operand:
     """Multiply as often as squaring needs; a negative power is a reciprocal more."""
-    aval, power = equation.outvars[0].aval, int(equation.params["y"])
-    shape, dtype = tuple(aval.shape), dtype_of(aval)
+    power, (shape, dtype) = int(equation.params["y"]), result_of(equation)
     if power == 0:
         return Constant(shape=shape, dtype=dtype, value=1)
     result = x
@@ -198,17 +187,16 @@ def integer_pow(w: Writer, equation: Any, x: Operand) -> Operand:
 @lowering("select_n")
 def select(w: Writer, equation: Any, which: Operand, *cases: Operand) -> Operand:
     """Choose between arrays; a choice that is known picks one."""
-    aval = equation.outvars[0].aval
-    if isinstance(which, Constant) and which.value is not None and cases[int(which.value)].shape == tuple(aval.shape):
+    shape, dtype = result_of(equation)
+    if isinstance(which, Constant) and which.value is not None and cases[int(which.value)].shape == shape:
         return cases[int(which.value)]
-    return elementwise(w, "select", tuple(aval.shape), dtype_of(aval), which, *cases)
+    return elementwise(w, "select", shape, dtype, which, *cases)
 
 
 @lowering("convert_element_type")
 def convert(w: Writer, equation: Any, x: Operand) -> Operand:
     """Change the format. Between floats nothing: the precision of a run gives every float its format."""
-    aval = equation.outvars[0].aval
-    dtype = dtype_of(aval)
+    _, dtype = result_of(equation)
     if isinstance(x, Constant):
         return Constant(shape=x.shape, dtype=dtype, core=x.core, value=x.value, causal=x.causal)
     if x.tensor.dtype is dtype or (x.tensor.dtype.kind == "float" and dtype.kind == "float"):
@@ -231,16 +219,15 @@ def all_same(w: Writer, equation: Any, *operands: Operand) -> list[Operand]:
 @lowering("iota")
 def iota(w: Writer, equation: Any, *operands: Operand) -> Operand:
     """Return a range: it depends on nothing."""
-    aval, axis = equation.outvars[0].aval, equation.params["dimension"]
-    core = tuple(d if i == axis else 1 for i, d in enumerate(aval.shape))
-    return Constant(shape=tuple(aval.shape), dtype=dtype_of(aval), core=core)
+    axis, (shape, dtype) = equation.params["dimension"], result_of(equation)
+    return Constant(shape=shape, dtype=dtype, core=tuple(d if i == axis else 1 for i, d in enumerate(shape)))
 
 
 @lowering("empty", "empty2", "zeros_like", "platform_index")
 def filled(w: Writer, equation: Any, *operands: Operand) -> Operand:
     """Return equal numbers; of programs for several platforms the first one is taken."""
-    aval = equation.outvars[0].aval
-    return Constant(shape=tuple(aval.shape), dtype=dtype_of(aval), value=0)
+    shape, dtype = result_of(equation)
+    return Constant(shape=shape, dtype=dtype, value=0)
 
 
 @lowering("debug_callback", "debug_print", "check")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from roofline.frontends.jax.registry import lowering
-from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
+from roofline.frontends.jax.values import Constant, Operand, Value, result_of
 from roofline.frontends.jax.writer import Writer
 from roofline.graph.indexing import Gather, Update
 from roofline.graph.movement import Embedding
@@ -19,8 +19,7 @@ def _indices(w: Writer, operands: tuple[Operand, ...]) -> list[Tensor]:
 @lowering("gather")
 def gather(w: Writer, equation: Any, source: Operand, indices: Operand) -> Operand:
     """Pick slices; whole rows of a table are an embedding."""
-    aval, numbers = equation.outvars[0].aval, equation.params["dimension_numbers"]
-    shape, dtype = tuple(aval.shape), dtype_of(aval)
+    numbers, (shape, dtype) = equation.params["dimension_numbers"], result_of(equation)
     if isinstance(source, Constant):
         return Constant(shape=shape, dtype=dtype, core=() if source.uniform else shape)
     sizes = tuple(equation.params["slice_sizes"])

@@ -9,7 +9,7 @@ from roofline.errors import UnknownOpError
 from roofline.frontends.jax.registry import lowering
 from roofline.frontends.jax.rules.elementwise import elementwise
 from roofline.frontends.jax.rules.products import centred
-from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
+from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of, result_of
 from roofline.frontends.jax.writer import Writer
 from roofline.graph.indexing import Scan, Sort
 from roofline.graph.ops import Pool, Reduce
@@ -26,8 +26,7 @@ def reduce(w: Writer, equation: Any, x: Operand, *start: Operand) -> Operand:
     """Combine whole axes, in the order of memory."""
     if len(equation.outvars) > 1:
         raise UnknownOpError("a reduction of several arrays at once has no rule")
-    aval = equation.outvars[0].aval
-    shape, dtype = tuple(aval.shape), dtype_of(aval)
+    shape, dtype = result_of(equation)
     if isinstance(x, Constant):
         return Constant(shape=shape, dtype=dtype, core=() if x.uniform else shape)
     dropped = {int(a) for a in equation.params.get("axes", equation.params.get("dimensions", ()))}

@@ -9,7 +9,7 @@ from typing import Any
 
 from roofline.dtypes import DType
 from roofline.frontends.jax.registry import lowering
-from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of
+from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of, result_of
 from roofline.frontends.jax.writer import Writer
 from roofline.graph.movement import Concat, Expand, Move, Part
 from roofline.graph.resampling import Pad
@@ -107,8 +107,8 @@ def part(w: Writer, x: Operand, shape: tuple[int, ...], starts: tuple[int, ...])
 @lowering("concatenate")
 def concatenate(w: Writer, equation: Any, *parts: Operand) -> Operand:
     """Copy arrays behind each other, in the memory order of the largest."""
-    aval = equation.outvars[0].aval
-    return _joined(w, list(parts), tuple(aval.shape), int(equation.params["dimension"]), dtype_of(aval))
+    shape, dtype = result_of(equation)
+    return _joined(w, list(parts), shape, int(equation.params["dimension"]), dtype)
 
 
 def _joined(w: Writer, parts: list[Operand], shape: tuple[int, ...], axis: int, dtype: DType) -> Operand:
@@ -208,9 +208,7 @@ def split(w: Writer, equation: Any, x: Operand) -> list[Operand]:
 @lowering("bitcast_convert_type")
 def bitcast(w: Writer, equation: Any, x: Operand) -> Operand:
     """Copy, in another format (a view would do, where the sizes agree)."""
-    aval = equation.outvars[0].aval
+    shape, dtype = result_of(equation)
     if isinstance(x, Constant):
-        return Constant(shape=tuple(aval.shape), dtype=dtype_of(aval), core=tuple(aval.shape))
-    if tuple(aval.shape) != x.shape:
-        return Value.plain(w.emit_fill(tuple(aval.shape), dtype_of(aval), "bits"))
-    return x
+        return Constant(shape=shape, dtype=dtype, core=shape)
+    return x if shape == x.shape else Value.plain(w.emit_fill(shape, dtype, "bits"))

@@ -23,8 +23,7 @@ def stacked(w: Writer, value: Value, turns: int, axis: int = 0) -> Value:
     shape = check_shape((*value.shape[:axis], turns, *value.shape[axis:]), "stacked result")
     target = w.add(Fill, dtype=value.dtype, shape=shape, function="empty")
     with w.repeated(turns):
-        out = w.add(Update, target, w.read(value))
-    return w.value(out)
+        return w.value(w.add(Update, target, w.read(value)))
 
 
 @lowering("Loop")

@@ -138,8 +138,9 @@ def pool(w: Writer, node: Node) -> Value | list[Value]:
 
 
 def _pooled(w: Writer, x: Value, order: Dims, kernel: Dims, stride: Dims, padding: object, function: str) -> Value:
-    out = w.add(Pool, w.read(x, order), kernel=kernel, stride=stride, padding=padding, function=function)
-    return w.value(out, order)
+    return w.value(
+        w.add(Pool, w.read(x, order), kernel=kernel, stride=stride, padding=padding, function=function), order
+    )
 
 
 @lowering("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
@@ -148,8 +149,7 @@ def global_pool(w: Writer, node: Node) -> Value:
     x = node[0]
     order = channels_last(x.rank)
     function = "max" if node.op == "GlobalMaxPool" else "mean"
-    out = w.add(Reduce, w.read(x, order), axes=tuple(range(1, x.rank - 1)), function=function)
-    return w.value(out, order)
+    return w.value(w.add(Reduce, w.read(x, order), axes=tuple(range(1, x.rank - 1)), function=function), order)
 
 
 @lowering("LRN")

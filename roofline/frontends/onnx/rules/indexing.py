@@ -101,8 +101,7 @@ def running(w: Writer, node: Node) -> Value:
     axis = axis_of(int(numbers(node[1], "the axis")[0]), x.rank)
     order = x.order or identity(x.rank)
     function = "sum" if node.op == "CumSum" else "product"
-    out = w.add(indexing.Scan, w.read(x, order), axis=order.index(axis), function=function)
-    return w.value(out, order)
+    return w.value(w.add(indexing.Scan, w.read(x, order), axis=order.index(axis), function=function), order)
 
 
 # sequences -------------------------------------------------------------------------

@@ -185,8 +185,7 @@ def pad(w: Writer, node: Node) -> Value:
         return x
     order = x.order or identity(x.rank)
     first, second = (tuple(side[a] for a in order) for side in (before, after))
-    out = w.add(resampling.Pad, w.read(x, order), before=first, after=second)
-    return w.value(out, order)
+    return w.value(w.add(resampling.Pad, w.read(x, order), before=first, after=second), order)
 
 
 @lowering("Resize", "Upsample")
@@ -200,8 +199,7 @@ def resize(w: Writer, node: Node) -> Value:
     mode = {"nearest": "nearest", "cubic": "cubic"}.get(node.text("mode", "nearest"), "linear")
     if x.rank > 2 and shape[:2] == x.shape[:2]:
         order = channels_last(x.rank)
-        out = w.add(resampling.Resize, w.read(x, order), size=shape[2:], function=mode)
-        return w.value(out, order)
+        return w.value(w.add(resampling.Resize, w.read(x, order), size=shape[2:], function=mode), order)
     flat = w.reshaped(w.copied(x), (1, *x.shape, 1))
     out = w.add(resampling.Resize, w.read(flat), size=shape, function=mode)
     return w.reshaped(w.value(out), shape)
@@ -243,8 +241,7 @@ def regrid(w: Writer, node: Node) -> Value:
     )
     order = channels_last(4)
     name = "space_to_depth" if deep else "depth_to_space"
-    out = w.add(movement.Move, w.read(x, order), function=name, shape=stored(shape, order))
-    return w.value(out, order)
+    return w.value(w.add(movement.Move, w.read(x, order), function=name, shape=stored(shape, order)), order)
 
 
 @lowering("Trilu", "ReverseSequence")

@@ -92,5 +92,4 @@ def _merged(x: Value) -> Value:
 def _fused_attention(w: Writer, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     bias = a.get("attn_mask") or a.get("attn_bias")
-    made = attend(w, a.query, a.key, a.value, [bias] if bias else [], first, causal=bool(a.get("is_causal")))
-    return (made, *(None for _ in out[1:])) if isinstance(out, tuple) else made
+    return attend(w, a.query, a.key, a.value, [bias] if bias else [], first, causal=bool(a.get("is_causal")))

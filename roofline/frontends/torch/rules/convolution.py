@@ -112,8 +112,7 @@ def _windowed(name: str, function: str, dims: int) -> None:
     @aten(name)
     def pool(w: Writer, a: Any, out: Any) -> Any:
         first = out[0] if isinstance(out, tuple) else out
-        made = _pool(w, a.input, first, function, a.kernel_size, a.stride or a.kernel_size, a.padding, dims)
-        return (made, None) if isinstance(out, tuple) else made
+        return _pool(w, a.input, first, function, a.kernel_size, a.stride or a.kernel_size, a.padding, dims)
 
 
 for _dims in (1, 2, 3):
@@ -130,8 +129,7 @@ def _adaptive(name: str, function: str, dims: int) -> None:
         pairs = list(zip(a.input.shape[-dims:], first.shape[-dims:], strict=True))
         kernel = tuple(-(-size // o) for size, o in pairs)
         stride = tuple(max(size // o, 1) for size, o in pairs)
-        made = _pool(w, a.input, first, function, kernel, stride, 0, dims)
-        return (made, None) if isinstance(out, tuple) else made
+        return _pool(w, a.input, first, function, kernel, stride, 0, dims)
 
 
 for _dims in (1, 2, 3):

@@ -27,11 +27,9 @@ def _batch_norm(w: Writer, a: Any, out: Any) -> Any:
     affine = [w.tensor(v) for v in (a.weight, a.bias) if v is not None]
     x = w.tensor(a.input, order)
     if a.get("running_mean") is None or (a.get("training") and w.op_name != "batch_norm"):
-        made = w.emit(ops.Norm, [x, *affine], first, order=order, form="group", name="norm")
-    else:
-        stats = [w.tensor(v) for v in (a.running_mean, a.running_var)]
-        made = w.emit(ops.BatchNorm, [x, *affine, *stats], first, order=order, name="batch_norm")
-    return (made, None, None) if isinstance(out, tuple) else made
+        return w.emit(ops.Norm, [x, *affine], first, order=order, form="group", name="norm")
+    stats = [w.tensor(v) for v in (a.running_mean, a.running_var)]
+    return w.emit(ops.BatchNorm, [x, *affine, *stats], first, order=order, name="batch_norm")
 
 
 @aten("native_group_norm group_norm")
@@ -39,15 +37,13 @@ def _group_norm(w: Writer, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     order = channels_last(first.dim())
     affine = [w.tensor(v) for v in (a.weight, a.bias) if v is not None]
-    made = w.emit(ops.Norm, [w.tensor(a.input, order), *affine], first, order=order, form="group", name="group_norm")
-    return (made, None, None) if isinstance(out, tuple) else made
+    return w.emit(ops.Norm, [w.tensor(a.input, order), *affine], first, order=order, form="group", name="group_norm")
 
 
 @aten("native_layer_norm layer_norm")
 def _layer_norm(w: Writer, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
-    made = normalised(w, a.input, first, len(a.normalized_shape), a.weight, a.bias)
-    return (made, None, None) if isinstance(out, tuple) else made
+    return normalised(w, a.input, first, len(a.normalized_shape), a.weight, a.bias)
 
 
 def normalised(w: Writer, x: Value, out: Any, over: int, *affine: Value | None, form: str = "layer") -> Value:
@@ -67,8 +63,7 @@ def normalised(w: Writer, x: Value, out: Any, over: int, *affine: Value | None, 
 @aten("_fused_rms_norm rms_norm")
 def _fused_rms_norm(w: Writer, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
-    made = normalised(w, a.input, first, len(a.normalized_shape), a.weight, form="rms")
-    return (made, None) if isinstance(out, tuple) else made
+    return normalised(w, a.input, first, len(a.normalized_shape), a.weight, form="rms")
 
 
 @caught("rms_norm")
@@ -101,5 +96,4 @@ def weight_norm(w: Writer, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     order = (*(d for d in range(first.dim()) if d != a.dim), a.dim)
     inputs = [w.tensor(a.v, order), w.tensor(views.reshape(a.g, (a.g.elements,)))]
-    made = w.emit(ops.Norm, inputs, first, order=order, form="group", name="weight_norm")
-    return (made, None) if isinstance(out, tuple) else made
+    return w.emit(ops.Norm, inputs, first, order=order, form="group", name="weight_norm")

@@ -62,9 +62,8 @@ def _register(function: str, names: str) -> None:
     @aten(names)
     def rule(w: Writer, a: Any, out: Any) -> Any:
         operands = [v for v in a.values() if isinstance(v, Value)]
-        if isinstance(out, tuple):  # log_sigmoid_forward brings a buffer along
-            return (w.pointwise(function, out[0], *operands), *(None for _ in out[1:]))
-        return w.pointwise(function, out, *operands)
+        first = out[0] if isinstance(out, tuple) else out  # log_sigmoid_forward brings a buffer along
+        return w.pointwise(function, first, *operands)
 
 
 for _function, _names in _SAME.items():

@@ -102,5 +102,4 @@ def _fused_cell(w: Writer, a: Any, out: Any) -> Any:
     gates = torch.empty(tuple(a.input_gates.shape), dtype=first.dtype, device="meta")
     function = "lstm_cell" if "lstm" in w.op_name else "gru_cell"
     parts = (a.input_gates, a.hidden_gates, a.input_bias, a.hidden_bias)
-    made = views.part(w.pointwise(function, gates, *parts), 1, 0, first.shape[-1])
-    return (made, *(None for _ in out[1:])) if isinstance(out, tuple) else made
+    return views.part(w.pointwise(function, gates, *parts), 1, 0, first.shape[-1])

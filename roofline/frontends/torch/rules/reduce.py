@@ -78,8 +78,7 @@ def _scan(w: Writer, a: Any, out: Any) -> Any:
     x = views.settled(a.input)
     axis = x.stored.index(a.dim % max(x.rank, 1)) if x.rank else 0
     function = {"cumprod": "product", "cummax": "max", "cummin": "max"}.get(w.op_name, "sum")
-    made = w.emit(indexing.Scan, [w.tensor(x)], first, order=x.stored, axis=axis, function=function)
-    return (made, None) if isinstance(out, tuple) else made
+    return w.emit(indexing.Scan, [w.tensor(x)], first, order=x.stored, axis=axis, function=function)
 
 
 @aten("sort topk argsort kthvalue msort")
