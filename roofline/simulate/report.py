@@ -12,7 +12,7 @@ import numpy as np
 from roofline.cost.combine import BOUNDS
 from roofline.files import json_head
 from roofline.simulate.columns import Index
-from roofline.simulate.totals import Totals
+from roofline.simulate.numbers import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Report(Totals):
-    """The result of `simulate`: the numbers of `Totals`, the kernels behind them, and pictures of both."""
+class Report(Run):
+    """The result of `simulate`: the numbers of a `Run`, the kernels behind them, and pictures of both."""
 
     # what takes the time ------------------------------------------------------
 

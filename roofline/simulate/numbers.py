@@ -13,8 +13,8 @@ from roofline.simulate.machine import Machine
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Totals:
-    """What `Report` is built on. Counts are totals of the run, its whole batch; times are in seconds.
+class Run:
+    """One simulated run. Counts are totals of its whole batch; times are in seconds.
 
     Attributes
     ----------
