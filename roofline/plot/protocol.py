@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from roofline.device.spec import Device
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+By: TypeAlias = Literal["stage", "block", "kind", "kernel"]
 
 
 class RunReport(Protocol):
@@ -61,12 +64,16 @@ class RunReport(Protocol):
     def kernels(self) -> pd.DataFrame:
         """One row per kernel of one core, in execution order."""
 
-    def waterfall(self, by: Literal["stage", "block", "kind", "kernel"] | None = None) -> pd.DataFrame:
-        """Terms that add up to the latency, of the run or of each stage, block, kind or kernel."""
-
     @property
     def device_spec(self) -> Device:
         """The device that was simulated."""
+
+
+class WaterfallReport(RunReport, Protocol):
+    """A run that knows the terms of its latency."""
+
+    def waterfall(self, by: By | None = None) -> pd.DataFrame:
+        """Terms that add up to the latency, of the run or of each stage, block, kind or kernel."""
 
 
 def title(report: RunReport) -> str:

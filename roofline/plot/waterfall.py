@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from roofline.plot.bars import bars, finish, note, stack
-from roofline.plot.protocol import RunReport
+from roofline.plot.protocol import By, WaterfallReport
 from roofline.plot.style import (
     BLUE,
     CHARCOAL,
@@ -45,9 +45,9 @@ TOTAL = "latency"
 
 
 def plot_waterfall(
-    report: RunReport,
+    report: WaterfallReport,
     *,
-    by: Literal["stage", "block", "kind", "kernel"] | None = None,
+    by: By | None = None,
     ax: Axes | None = None,
     path: str | Path | None = None,
 ) -> Figure:

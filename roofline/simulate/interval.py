@@ -6,15 +6,12 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from roofline.quantity import SpecFile
+from roofline.simulate.numbers import Run
 from roofline.specfile import load_spec
-
-if TYPE_CHECKING:
-    from roofline.simulate.report import Report
 
 #: a kind of kernel without calibration data may be off by up to this factor, either way: a fit that never saw a
 #: depthwise kernel was 62 % off on networks full of them
@@ -88,7 +85,7 @@ def known_intervals() -> dict[str, RuntimeInterval]:
     return load_spec(Path(__file__).with_name("intervals.toml"), IntervalFile).runtimes
 
 
-def interval(report: Report, known: dict[str, RuntimeInterval] | None = None) -> Interval:
+def interval(run: Run, known: dict[str, RuntimeInterval] | None = None) -> Interval:
     """Return the interval of a simulated run.
 
     The half-width is the conformal bound of left-out families; on a device without calibration data that of left-out
@@ -101,29 +98,29 @@ def interval(report: Report, known: dict[str, RuntimeInterval] | None = None) ->
         In place of the shipped widths.
     """
     table = known_intervals() if known is None else known
-    found = table.get(report.runtime)
+    found = table.get(run.runtime)
     if found is None:
-        reason = f"too few networks were measured under {report.runtime} to bound the error"
-        return _around(report.latency_s, UNKNOWN_HALF_WIDTH, COVERAGE, (reason,))
+        reason = f"too few networks were measured under {run.runtime} to bound the error"
+        return _around(run.latency_s, UNKNOWN_HALF_WIDTH, COVERAGE, (reason,))
     reasons: list[str] = []
     half_width = found.half_width
-    if report.device not in found.devices:
+    if run.device not in found.devices:
         spreads = [r.new_device for r in table.values() if r.new_device is not None]
         spread = found.new_device if found.new_device is not None else max(spreads, default=UNKNOWN_HALF_WIDTH)
         half_width = max(half_width, spread)
-        reasons.append(f"no network on {report.device} was in the calibration")
-    if report.dtype not in found.dtypes:
+        reasons.append(f"no network on {run.device} was in the calibration")
+    if run.dtype not in found.dtypes:
         half_width = max(half_width, UNKNOWN_HALF_WIDTH)
-        reasons.append(f"no {report.dtype} run was in the calibration")
-    if report.optimizer:
+        reasons.append(f"no {run.dtype} run was in the calibration")
+    if run.optimizer:
         half_width = max(half_width, UNKNOWN_HALF_WIDTH)
         reasons.append("no training step was in the calibration")
-    unseen = {kind: share for kind, share in kind_shares(report).items() if kind not in found.kinds}
+    unseen = {kind: share for kind, share in kind_shares(run).items() if kind not in found.kinds}
     share = sum(unseen.values())
     half_width += math.log(1.0 + share * (UNSEEN_FACTOR - 1.0))
     if share >= WORTH_SAYING:
         reasons.append(f"{share:.0%} of the time is in kinds without data: {', '.join(sorted(unseen))}")
-    return _around(report.latency_s, half_width, found.coverage, tuple(reasons))
+    return _around(run.latency_s, half_width, found.coverage, tuple(reasons))
 
 
 def _around(latency_s: float, half_width: float, coverage: float, reasons: tuple[str, ...]) -> Interval:
@@ -137,9 +134,9 @@ def _around(latency_s: float, half_width: float, coverage: float, reasons: tuple
     )
 
 
-def kind_shares(report: Report) -> dict[str, float]:
+def kind_shares(run: Run) -> dict[str, float]:
     """Return the share of the device time that goes into each kind of kernel."""
-    table, rows = report.lowered.table, report.kernel_rows
+    table, rows = run.lowered.table, run.kernel_rows
     kinds = np.array([label.kind for label in table.labels])[table.kernels.label[rows]]
-    time_s = (table.kernels.times * report.costs.time_s)[rows]
+    time_s = (table.kernels.times * run.costs.time_s)[rows]
     return {str(kind): float(time_s[kinds == kind].sum() / time_s.sum()) for kind in np.unique(kinds)}

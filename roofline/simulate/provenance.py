@@ -10,28 +10,28 @@ from roofline.quantity import Quantity
 from roofline.runtime.file import runtime_of
 from roofline.runtime.load import runtime_file, runtimes
 from roofline.runtime.spec import Runtime
-from roofline.simulate.interval import known_intervals
+from roofline.simulate.interval import interval, known_intervals
+from roofline.simulate.numbers import Run
 from roofline.specfile import quantities
 from roofline.text import percent
 from roofline.version import __version__
 
 if TYPE_CHECKING:
     from roofline.device.silicon import QuantityRecord
-    from roofline.simulate.report import Report
 
 Rows = list[tuple[str, str, str]]
 
 
-def provenance(report: Report) -> dict[str, Rows]:
+def provenance(run: Run) -> dict[str, Rows]:
     """Return title -> rows of name, value with unit, and source."""
-    device, runtime = report.device_spec, report.runtime_spec
+    device, runtime = run.device_spec, run.runtime_spec
     return {
         "Versions": _versions(),
-        "Interval": _interval(report),
+        "Interval": _interval(run),
         f"Numbers of the device {device.name}": [_row(q.path, q, device.sources) for q in device.quantities],
         f"Numbers of the runtime {runtime.name}": _runtime(runtime),
-        f"Sources of the network {report.model}": [(key, "", text) for key, text in report.lowered.sources]
-        or [(report.model, "", "a program that was handed in")],
+        f"Sources of the network {run.model}": [(key, "", text) for key, text in run.lowered.sources]
+        or [(run.model, "", "a program that was handed in")],
     }
 
 
@@ -48,8 +48,8 @@ def _versions() -> Rows:
     ]
 
 
-def _interval(report: Report) -> Rows:
-    found, known = report.interval, known_intervals().get(report.runtime)
+def _interval(run: Run) -> Rows:
+    found, known = interval(run), known_intervals().get(run.runtime)
     rows = [
         ("Low", f"{found.low_s * 1e3:.4g} ms", ""),
         ("High", f"{found.high_s * 1e3:.4g} ms", ""),

@@ -1,4 +1,4 @@
-"""What a simulation says: latency, and the reason for every part of it."""
+"""What a simulation says, and how it is shown: everything that is read from the numbers of a run."""
 
 from __future__ import annotations
 
@@ -7,90 +7,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from roofline.cost.combine import BOUNDS
 from roofline.files import json_head
-from roofline.simulate.columns import Index
+from roofline.simulate.interval import Interval, interval
 from roofline.simulate.numbers import Run
+from roofline.simulate.save import as_dict, save
+from roofline.simulate.waterfall import By, waterfall_frame
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from roofline.simulate.interval import Interval
-    from roofline.simulate.waterfall import By
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Report(Run):
-    """The result of `simulate`: the numbers of a `Run`, the kernels behind them, and pictures of both."""
-
-    # what takes the time ------------------------------------------------------
-
-    @cached_property
-    def bound_shares(self) -> dict[str, float]:
-        """Share of the latency spent in kernels of each bound; program start and exposed host time are overhead."""
-        rows = self.kernel_rows
-        weights = (self.lowered.table.kernels.times * self.costs.time_s)[rows]
-        time_s = np.bincount(self.costs.bound[rows], weights=weights, minlength=len(BOUNDS))
-        time_s[BOUNDS.index("overhead")] += max(0.0, self.latency_s - self.device_s)
-        total_s = max(self.latency_s, float(time_s.sum()))  # sums in another order differ in the last bit
-        return {name: float(t / total_s) for name, t in zip(BOUNDS, time_s, strict=True)}
-
-    @property
-    def bound(self) -> str:
-        """What most of the latency is bound by."""
-        return max(self.bound_shares, key=lambda name: self.bound_shares[name])
-
-    # memory -------------------------------------------------------------------
-
-    @property
-    def memory_capacity_bytes(self) -> float:
-        """Capacity of the main memory."""
-        return self.machine.device.main_memory.capacity_bytes
-
-    @property
-    def fits(self) -> bool:
-        """Whether weights and activations fit into the main memory."""
-        return self.peak_memory_bytes <= self.memory_capacity_bytes
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the reader must know before trusting the numbers."""
-        if self.fits:
-            return ()
-        need, have = self.peak_memory_bytes / 2**30, self.memory_capacity_bytes / 2**30
-        text = f"{self.model} at batch {self.batch} needs {need:.1f} GiB, {self.device} has {have:.1f} GiB"
-        return (f"{text}: it does not fit",)
+    """The result of `simulate`: the numbers of a `Run`, what explains them, and how all of it is shown and saved."""
 
     @cached_property
     def interval(self) -> Interval:
         """Where a measurement is expected, from networks that the fit of the runtime had not seen."""
-        from roofline.simulate.interval import interval
-
         return interval(self)
-
-    # kernels ------------------------------------------------------------------
-
-    @cached_property
-    def _starts(self) -> tuple[Index, Index]:
-        block = self.lowered.table.kernels.block
-        by_block = np.argsort(block, kind="stable")
-        return by_block, np.searchsorted(block[by_block], np.arange(self.lowered.table.block_count + 1))
-
-    @cached_property
-    def kernel_rows(self) -> Index:
-        """Row of the kernel table for every kernel of the run, in execution order."""
-        by_block, start = self._starts
-        return np.concatenate([by_block[start[b] : start[b + 1]] for b in self.lowered.order])
-
-    @cached_property
-    def kernels(self) -> pd.DataFrame:
-        """One row per kernel of the fullest core in execution order; units are in the column names."""
-        from roofline.simulate.frame import kernel_frame
-
-        return kernel_frame(self)
 
     def waterfall(self, by: By | None = None) -> pd.DataFrame:
         """Return where the latency goes, from ideal compute upwards; the terms add up to `latency_s`.
@@ -110,16 +45,12 @@ class Report(Run):
         InputError
             `by` is none of these.
         """
-        from roofline.simulate.waterfall import waterfall_frame
-
         return waterfall_frame(self, by)
 
     # output -------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report without its kernels, ready for JSON."""
-        from roofline.simulate.save import as_dict
-
         return json_head() | as_dict(self)
 
     def plot_roofline(self, path: str | Path | None = None) -> Figure:
@@ -159,8 +90,6 @@ class Report(Run):
         InputError
             Another suffix, or a place that cannot be written.
         """
-        from roofline.simulate.save import save
-
         return save(self, Path(path), advice=advice)
 
     def _repr_html_(self) -> str:

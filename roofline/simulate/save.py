@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from roofline.errors import InputError
 from roofline.files import PICTURES, atomic, json_text
+from roofline.simulate.interval import interval
+from roofline.simulate.numbers import Run
 from roofline.simulate.trace import chrome_trace
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from roofline.simulate.report import Report
 
 #: a file of this name, or of ``*.trace.json``, is a timeline
 TRACE = "trace.json"
@@ -28,23 +29,25 @@ HEADLINE = (
 )
 
 
-def save(report: Report, path: Path, *, advice: pd.DataFrame | None = None) -> Path:
+def save(run: Run, path: Path, *, advice: pd.DataFrame | None = None) -> Path:
     """Write a report in the format its suffix names; see `Report.save`."""
     suffix, name = path.suffix.lower(), path.name.lower()
     if suffix in PICTURES:
-        report.plot_roofline(path)
+        from roofline.plot import plot_roofline
+
+        plot_roofline(run, path=path)
         return path
     if suffix == ".html":
         from roofline.simulate.webpage import page
 
-        text = page(report, advice)
+        text = page(run, advice)
     elif suffix == ".csv":
-        text = report.kernels.to_csv(index=False)
+        text = run.kernels.to_csv(index=False)
     elif name.endswith(TRACE) and name.removesuffix(TRACE)[-1:] in ("", "."):
-        text = json.dumps(chrome_trace(report), separators=(",", ":"), allow_nan=False)
+        text = json.dumps(chrome_trace(run), separators=(",", ":"), allow_nan=False)
     elif suffix == ".json":
-        kernels = json.loads(report.kernels.to_json(orient="records"))
-        text = json_text(as_dict(report) | {"kernels": kernels})
+        kernels = json.loads(run.kernels.to_json(orient="records"))
+        text = json_text(as_dict(run) | {"kernels": kernels})
     else:
         raise InputError(f"cannot write {path.name!r}: allowed suffixes are .html, .csv, .json, {', '.join(PICTURES)}")
     with atomic(path) as temporary:
@@ -52,15 +55,15 @@ def save(report: Report, path: Path, *, advice: pd.DataFrame | None = None) -> P
     return path
 
 
-def as_dict(report: Report) -> dict[str, Any]:
+def as_dict(run: Run) -> dict[str, Any]:
     """Return a report without its kernels, ready for `json_text`; see `Report.to_dict`."""
-    expected = report.interval
-    interval = {
+    expected = interval(run)
+    ends = {
         "low_ms": expected.low_s * 1e3,
         "high_ms": expected.high_s * 1e3,
         "coverage": expected.coverage,
         "extrapolating": expected.extrapolating,
         "reasons": list(expected.reasons),
     }
-    values = {name: getattr(report, name) for name in HEADLINE}
-    return values | {"interval": interval, "warnings": list(report.warnings)}
+    values = {name: getattr(run, name) for name in HEADLINE}
+    return values | {"interval": ends, "warnings": list(run.warnings)}

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from roofline.cost.combine import ENGINES
+from roofline.simulate.numbers import Run
 from roofline.version import __version__
-
-if TYPE_CHECKING:
-    from roofline.simulate.report import Report
 
 LANES = ("host", "kernels", *ENGINES)
 PROCESS = 1
 
 
-def chrome_trace(report: Report) -> dict[str, Any]:
+def chrome_trace(run: Run) -> dict[str, Any]:
     """Return the timeline of one core: what the host, each kernel and each engine does when.
 
     Engines start together once the floor of a kernel has passed, each for as long as it alone needs; how they overlap
@@ -30,33 +28,33 @@ def chrome_trace(report: Report) -> dict[str, Any]:
     of the host time: the model adds queues up, it does not schedule launches.
     """
     return {
-        "traceEvents": [*_names(report), *_events(report)],
+        "traceEvents": [*_names(run), *_events(run)],
         "displayTimeUnit": "ms",
         "otherData": {
-            "roofline_version": __version__, "model": report.model, "device": report.device, "runtime": report.runtime,
-            "dtype": report.dtype, "batch": report.batch, "latency_ms": report.latency_ms,
+            "roofline_version": __version__, "model": run.model, "device": run.device, "runtime": run.runtime,
+            "dtype": run.dtype, "batch": run.batch, "latency_ms": run.latency_ms,
         },
     }  # fmt: skip
 
 
-def _names(report: Report) -> Iterator[dict[str, Any]]:
+def _names(run: Run) -> Iterator[dict[str, Any]]:
     head = {"ph": "M", "pid": PROCESS, "tid": 0, "ts": 0}
-    yield head | {"name": "process_name", "args": {"name": f"{report.model} on {report.device}"}}
+    yield head | {"name": "process_name", "args": {"name": f"{run.model} on {run.device}"}}
     for lane, name in enumerate(LANES):
         yield head | {"tid": lane, "name": "thread_name", "args": {"name": name}}
         yield head | {"tid": lane, "name": "thread_sort_index", "args": {"sort_index": lane}}
 
 
-def _events(report: Report) -> Iterator[dict[str, Any]]:
-    kernels = report.kernels
+def _events(run: Run) -> Iterator[dict[str, Any]]:
+    kernels = run.kernels
     time_s, host_s = kernels["time_s"].to_numpy(), kernels["host_s"].to_numpy()
-    wait_s = max(0.0, report.latency_s - report.program_s - report.device_s)
+    wait_s = max(0.0, run.latency_s - run.program_s - run.device_s)
     dispatched_s = np.cumsum(host_s)
     waited_s = wait_s * dispatched_s / dispatched_s[-1] if dispatched_s[-1] else np.zeros(len(kernels))
-    end_s = report.program_s + np.cumsum(time_s) + waited_s
-    yield from _event("host", "program", 0, _ns(report.program_s))
+    end_s = run.program_s + np.cumsum(time_s) + waited_s
+    yield from _event("host", "program", 0, _ns(run.program_s))
     for row, (before, after) in zip(kernels["kernel"], pairwise([0.0, *dispatched_s]), strict=True):
-        yield from _event("host", f"dispatch {row}", _ns(report.program_s + before), _ns(report.program_s + after))
+        yield from _event("host", f"dispatch {row}", _ns(run.program_s + before), _ns(run.program_s + after))
     for row, last_s in zip(kernels.to_dict("records"), end_s, strict=True):
         start, end = _ns(last_s - row["time_s"]), _ns(last_s)
         about = {

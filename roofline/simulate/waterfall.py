@@ -19,12 +19,12 @@ from roofline.graph.op import Contraction
 from roofline.numeric import Array
 from roofline.simulate.evaluate import kernel_costs
 from roofline.simulate.machine import Machine
+from roofline.simulate.numbers import Run
 from roofline.simulate.table import DTYPE_CODES, KernelTable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from roofline.simulate.report import Report
 
 By: TypeAlias = Literal["stage", "block", "kind", "kernel"]
 GROUPS: tuple[By, ...] = ("stage", "block", "kind", "kernel")
@@ -114,17 +114,17 @@ def kernel_terms_s(table: KernelTable, machine: Machine) -> Array:
     return np.stack([ideal_s, *reversed(saved)])
 
 
-def waterfall_frame(report: Report, by: By | None) -> pd.DataFrame:
+def waterfall_frame(run: Run, by: By | None = None) -> pd.DataFrame:
     """Return the terms as a table; see `Report.waterfall`."""
     import pandas as pd
 
     if by is not None and by not in GROUPS:
         raise InputError(f"cannot split a waterfall by {by!r}{nearest(str(by), GROUPS)}")
-    rows = report.kernel_rows
-    table = report.lowered.table
-    terms_s = table.kernels.times[rows] * kernel_terms_s(table, report.machine)[:, rows]
-    host_s = report.latency_s - report.device_s  # program start, and what dispatch takes longer than the device
-    owner, names = _groups(report, by)
+    rows = run.kernel_rows
+    table = run.lowered.table
+    terms_s = table.kernels.times[rows] * kernel_terms_s(table, run.machine)[:, rows]
+    host_s = run.latency_s - run.device_s  # program start, and what dispatch takes longer than the device
+    owner, names = _groups(run, by)
     groups = int(owner.max()) + 1
     whole = np.zeros((groups + (by is not None), len(TERMS)))
     for position, term_s in enumerate(terms_s):
@@ -132,14 +132,14 @@ def waterfall_frame(report: Report, by: By | None) -> pd.DataFrame:
     whole[-1, -1] = host_s
     columns = {name: np.repeat(np.array(values, dtype=object), len(TERMS)) for name, values in names.items()}
     time_s = whole.ravel()
-    return pd.DataFrame({**columns, "term": TERMS * len(whole), "time_s": time_s, "share": time_s / report.latency_s})
+    return pd.DataFrame({**columns, "term": TERMS * len(whole), "time_s": time_s, "share": time_s / run.latency_s})
 
 
-def _groups(report: Report, by: By | None) -> tuple[Any, dict[str, list[str]]]:
+def _groups(run: Run, by: By | None) -> tuple[Any, dict[str, list[str]]]:
     """Return the group of every kernel of the run, and what the groups are called; the last is the host's."""
     import pandas as pd
 
-    kernels = report.kernels
+    kernels = run.kernels
     if by is None:
         return np.zeros(len(kernels), dtype=np.int64), {}
     if by == "kernel":

@@ -9,47 +9,47 @@ from typing import TYPE_CHECKING
 
 from roofline.page import Page, render
 from roofline.page.tables import definition_table
+from roofline.plot import plot_roofline
+from roofline.simulate.numbers import Run
 from roofline.simulate.provenance import provenance
 from roofline.simulate.summary import heading, summary_rows
-from roofline.simulate.waterfall import WHOLE_RUN
+from roofline.simulate.waterfall import WHOLE_RUN, waterfall_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from roofline.simulate.report import Report
 
-
-def page(report: Report, advice: pd.DataFrame | None = None) -> str:
+def page(run: Run, advice: pd.DataFrame | None = None) -> str:
     """Return a report as one HTML file; see `Report.save`."""
     return render(
         Page(
-            report=report,
-            summary=summary_rows(report),
-            waterfalls=_waterfalls(report),
+            report=run,
+            summary=summary_rows(run),
+            waterfalls=_waterfalls(run),
             advice=advice,
-            provenance=provenance(report),
-            warnings=report.warnings,
+            provenance=provenance(run),
+            warnings=run.warnings,
         )
     )
 
 
-def _waterfalls(report: Report) -> dict[str, pd.DataFrame]:
+def _waterfalls(run: Run) -> dict[str, pd.DataFrame]:
     """Return the terms of the whole network, of each stage and of each kind of kernel."""
-    found = {"the whole network": report.waterfall()}
+    found = {"the whole network": waterfall_frame(run)}
     for by in ("stage", "kind"):
-        terms = report.waterfall(by=by)
+        terms = waterfall_frame(run, by)
         for name, of_group in terms.groupby(by, sort=False):
             if name not in ("", WHOLE_RUN):
                 found[f"{by} {name}"] = of_group
     return found
 
 
-def notebook_html(report: Report) -> str:
+def notebook_html(run: Run) -> str:
     """Return the summary of a report, and its roofline as a picture, for a notebook."""
     buffer = io.BytesIO()
-    report.plot_roofline().savefig(buffer, format="png", dpi=80)
+    plot_roofline(run).savefig(buffer, format="png", dpi=80)
     picture = base64.b64encode(buffer.getvalue()).decode()
     return (
-        f"<p><b>{escape(heading(report))}</b></p>{definition_table(summary_rows(report))}"
+        f"<p><b>{escape(heading(run))}</b></p>{definition_table(summary_rows(run))}"
         f'<img alt="roofline" style="max-width:100%;background:white" src="data:image/png;base64,{picture}">'
     )
