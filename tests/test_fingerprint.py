@@ -70,8 +70,8 @@ REFUSING = {
     "work/rules_statistics.py": KERNELS,  # a registry filled by its package
     "arch/blocks/swin.py": KERNELS,  # one that loads its folder
     "frontends/torch/rules/resample.py": TRACED,
-    "frontends/onnx/recurrent.py": {"onnx", "sweep"},
-    "frontends/jax/control.py": {"jax"},
+    "frontends/onnx/rules/recurrent.py": {"onnx", "sweep"},
+    "frontends/jax/rules/control.py": {"jax"},
     "simulate/intervals.toml": {"sweep"},  # data
     "plot/bars.py": {"sweep"},  # reports can draw themselves
     "search/evolution/pareto.py": set(),
