@@ -14,8 +14,8 @@ from roofline.frontends.jax.api import from_jax as from_jax
 from roofline.frontends.onnx import from_onnx as from_onnx
 from roofline.frontends.torch.api import from_torch as from_torch
 from roofline.graph.builder import GraphBuilder as GraphBuilder
+from roofline.graph.load import load_graph as load_graph
 from roofline.graph.opgraph import OpGraph as OpGraph
-from roofline.graph.serial import load_graph as load_graph
 from roofline.runtime.load import runtime as runtime
 from roofline.runtime.load import runtimes as runtimes
 from roofline.runtime.spec import Runtime as Runtime

@@ -31,7 +31,8 @@ def test_every_door_gives_the_same_network(network: str, door: str) -> None:
 @pytest.mark.parametrize("door", DOORS)
 def test_every_door_can_be_saved_and_rebatched(door: str) -> None:
     need(door)
-    from roofline.graph.serial import as_dict, from_dict
+    from roofline.graph.load import from_dict
+    from roofline.graph.serial import as_dict
 
     found = graph("resnet-50", door)
     assert rf.simulate(from_dict(as_dict(found)), "tpu-v3").to_dict() == rf.simulate(found, "tpu-v3").to_dict()

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 import roofline as rf
 from roofline.errors import GraphError, InputError, RooflineError
+from roofline.graph.load import MAX_FILE_BYTES, from_dict, load_graph
 from roofline.graph.op import Op
 from roofline.graph.ops import Attention, Elementwise
-from roofline.graph.serial import MAX_FILE_BYTES, SCHEMA_VERSION, as_dict, from_dict, load_graph, op_classes
+from roofline.graph.serial import SCHEMA_VERSION, as_dict, op_classes
 from roofline.graph.tensor import Tensor
 
 MODELS = ("efficientnet-b0", "swin-t", "gpt2", "inception-v3", "vit-b-16")

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
 from roofline.errors import InputError
+from roofline.graph.load import load_graph
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.serial import load_graph
 from roofline.measure.timm_graphs import TimmNetwork, trace
 from roofline.measure.timm_networks import import_timm
 

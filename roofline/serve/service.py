@@ -18,8 +18,8 @@ from roofline.device.load import device as load_device
 from roofline.device.load import devices
 from roofline.device.spec import Device
 from roofline.errors import InputError, nearest
+from roofline.graph.load import from_dict
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.serial import from_dict
 from roofline.numeric import Array
 from roofline.runtime.load import runtimes
 from roofline.search.oracle.latency import Oracle

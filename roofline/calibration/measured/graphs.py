@@ -13,8 +13,8 @@ from roofline.calibration.measured.types import SavedGraph
 from roofline.errors import RooflineError
 from roofline.files import atomic
 from roofline.fingerprint import code_hash, versions
+from roofline.graph.load import load_graph
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.serial import load_graph
 from roofline.measure.timm_graphs import TimmNetwork, trace
 from roofline.passes.pipeline import Policy
 from roofline.simulate.lowering import lower_graph
