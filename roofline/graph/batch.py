@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from roofline.errors import InputError, RooflineError
 from roofline.graph import indexing, movement, ops
+from roofline.graph.dag import Dag
 from roofline.graph.op import Op, show
-from roofline.graph.opgraph import OpGraph
 from roofline.graph.reshaping import reshaped
 from roofline.graph.scaling import RULES, Demand, Factors, Refusal
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric
 
+G = TypeVar("G", bound=Dag)
 #: a batch beyond it is a typing mistake; sizes stay exact in float64
 MAX_BATCH = 1 << 20
 
 
-def batch_of(graph: OpGraph) -> int:
+def batch_of(graph: Dag) -> int:
     """Return the number of examples a graph was built for: the leading dimension of its first input.
 
     Raises
@@ -33,7 +34,7 @@ def batch_of(graph: OpGraph) -> int:
     raise InputError(f"{graph.name}: no input with a leading dimension, so there is no batch to change")
 
 
-def with_batch(graph: OpGraph, batch: int) -> OpGraph:
+def with_batch(graph: G, batch: int) -> G:
     """Return `graph` for another number of examples.
 
     Every input whose leading dimension is the batch of the first input has a row for each example. From there the
@@ -60,18 +61,23 @@ def with_batch(graph: OpGraph, batch: int) -> OpGraph:
     old = batch_of(graph)
     if batch == old:
         return graph
-    return _Growth(graph, old).result(batch)
+    grown = type(graph)(*_Growth(graph, old).result(batch), graph.outputs, graph.name)
+    try:
+        grown.check_shapes()
+    except RooflineError as error:
+        raise InputError(f"{graph.name}: the batch cannot be changed to {batch}: {error}") from None
+    return grown
 
 
 class _Growth:
-    def __init__(self, graph: OpGraph, batch: int) -> None:
+    def __init__(self, graph: Dag, batch: int) -> None:
         self.graph = graph
         self.batch = batch
         self.chosen: dict[str, dict[int, int]] = {}  # op -> axis -> factor, for what is sized after the batch
         self.repeated: dict[tuple[str, str], dict[int, int]] = {}  # (op, stored operand) -> axis -> factor
         self.factors: dict[str, Factors] = {}
 
-    def result(self, batch: int) -> OpGraph:
+    def result(self, batch: int) -> tuple[dict[str, Op], dict[str, Tensor]]:
         while not self._settled():
             pass
         return self._rewritten(batch)
@@ -164,7 +170,7 @@ class _Growth:
             return [(op.inputs[0], axis)]
         return []
 
-    def _rewritten(self, batch: int) -> OpGraph:
+    def _rewritten(self, batch: int) -> tuple[dict[str, Op], dict[str, Tensor]]:
         made: dict[str, Op] = {}
         tensors = {
             t.id: replace(t, shape=_grown(t.shape, self.factors[t.id], batch)) if any(self.factors[t.id]) else t
@@ -183,12 +189,7 @@ class _Growth:
                 elif grown:
                     inputs[position] = self._repeat(made, tensors, op_id, name, batch)
             made[op_id] = replace(op, inputs=tuple(inputs), **fields) if fields or inputs != list(op.inputs) else op
-        graph = OpGraph(made, tensors, self.graph.outputs, self.graph.name)
-        try:
-            graph.check_shapes()
-        except RooflineError as error:
-            raise InputError(f"{self.graph.name}: the batch cannot be changed to {batch}: {error}") from None
-        return graph
+        return made, tensors
 
     def _repeat(self, made: dict[str, Op], tensors: dict[str, Tensor], op_id: str, name: str, batch: int) -> str:
         """Insert the view that repeats a stored operand for every example."""

@@ -22,8 +22,8 @@ import numpy as np
 
 from roofline.errors import GraphError, InputError
 from roofline.files import atomic
+from roofline.graph.dag import Dag
 from roofline.graph.op import Op
-from roofline.graph.opgraph import OpGraph
 from roofline.version import __version__
 
 FORMAT, SCHEMA_VERSION = "roofline-graph", 1
@@ -57,7 +57,7 @@ def _subclasses(cls: type[Op]) -> Iterator[type[Op]]:
         yield from _subclasses(sub)
 
 
-def save_graph(graph: OpGraph, path: str | Path) -> None:
+def save_graph(graph: Dag, path: str | Path) -> None:
     """Write a graph to a file, whole or not at all.
 
     Raises
@@ -70,7 +70,7 @@ def save_graph(graph: OpGraph, path: str | Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def as_dict(graph: OpGraph) -> dict[str, Any]:
+def as_dict(graph: Dag) -> dict[str, Any]:
     """Return a graph as a value that JSON can hold; see `save_graph`."""
     tensors = [
         {"id": t.id, "shape": _plain(t.shape, t.id), "dtype": t.dtype.name, "role": t.role}
