@@ -17,6 +17,7 @@ from roofline.graph.builder import GraphBuilder
 from roofline.graph.tensor import Shape, Tensor
 from roofline.names import lookup
 from roofline.quantity import SpecFile
+from roofline.registry import filed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,11 +149,9 @@ def stage(kind: str) -> Callable[[S], S]:
     """Register a stage class under the name that architecture files use in ``block = "..."``."""
 
     def register(cls: S) -> S:
-        if kind in STAGES:
-            raise RooflineError(f"block kind {kind!r} is registered twice")
-        cls.kind = kind
-        STAGES[kind] = cls
-        return cls
+        found = filed(STAGES, (kind,), lambda name: f"block kind {name!r} is registered twice")(cls)
+        found.kind = kind
+        return found
 
     return register
 

@@ -14,6 +14,7 @@ from roofline.calibration.measured.types import Dataset, Measurement, Options, R
 from roofline.device.load import device
 from roofline.errors import InputError, RooflineError
 from roofline.passes.layout import check_layout
+from roofline.registry import filed
 
 #: reads one row: the measurements in it (several where it has figures of several devices)
 RowReader = Callable[[Cells, Sheet, Options], Iterable[Measurement]]
@@ -36,9 +37,8 @@ def measured_format(name: str, title: str, columns: str) -> Callable[[RowReader]
     """Register the reader of a format whose header has all of `columns` (separated by blanks)."""
 
     def register(read: RowReader) -> RowReader:
-        if name in FORMATS:
-            raise RooflineError(f"format {name!r} is registered twice")
-        FORMATS[name] = Format(name=name, title=title, columns=frozenset(columns.split()), read=read)
+        found = Format(name=name, title=title, columns=frozenset(columns.split()), read=read)
+        filed(FORMATS, (name,), lambda key: f"format {key!r} is registered twice")(found)
         return read
 
     return register
