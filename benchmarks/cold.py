@@ -14,7 +14,7 @@ import numpy as np
 from roofline.cost import fold
 from roofline.numeric import Array
 from roofline.search.oracle.latency import Oracle
-from roofline.search.oracle.segments import Layout, lay_out
+from roofline.search.oracle.segments import Walk, walk
 from roofline.search.oracle.steps import Index
 from roofline.simulate.columns import Columns
 from roofline.simulate.evaluate import block_costs, kernel_costs
@@ -29,28 +29,28 @@ class ColdOracle:
 
     def __init__(self, oracle: Oracle, *, distinct: bool = True) -> None:
         self.oracle, self.distinct = oracle, distinct
-        self.layouts: list[Layout] = []
+        self.walks: list[Walk] = []
         for members in oracle.profiles():
             first = oracle.targets[members[0]]
-            self.layouts.append(lay_out(oracle.space, first.policy, first.core_batch, oracle.image_size))
+            self.walks.append(walk(oracle.space, first.policy, first.core_batch, oracle.image_size))
 
     def latency_s(self, genomes: Any) -> Array:
         """Return seconds per run, (N, D), equal to the oracle's."""
         checked = self.oracle.space.check(genomes)
         out = np.empty((len(checked), len(self.oracle.targets)))
-        for layout, members in zip(self.layouts, self.oracle.profiles(), strict=True):
+        for walked, members in zip(self.walks, self.oracle.profiles(), strict=True):
             for low in range(0, len(checked), CHUNKS[self.distinct]):
                 part = checked[low : low + CHUNKS[self.distinct]]
-                candidates, rows = uses(layout, part)
+                candidates, rows = uses(walked, part)
                 for i in members:
-                    out[low : low + len(part), i] = self._latency(layout, candidates, rows, len(part), i)
+                    out[low : low + len(part), i] = self._latency(walked, candidates, rows, len(part), i)
         return out
 
-    def _latency(self, layout: Layout, candidates: Index, rows: Index, count: int, target: int) -> Array:
+    def _latency(self, walked: Walk, candidates: Index, rows: Index, count: int, target: int) -> Array:
         machine = self.oracle.targets[target].machine
         device_s, host_s = np.zeros(count), np.zeros(count)
-        for group in layout.groups:
-            place = np.full(layout.row_count, -1, dtype=np.int64)
+        for group in walked.groups:
+            place = np.full(walked.row_count, -1, dtype=np.int64)
             place[group.rows] = np.arange(len(group.rows))
             mine = np.flatnonzero(place[rows] >= 0)
             if len(mine):
@@ -64,10 +64,10 @@ class ColdOracle:
         return fold.latency_s(device_s, host_s, program_s=machine.runtime.program_s)
 
 
-def uses(layout: Layout, genomes: Any) -> tuple[Index, Index]:
+def uses(walked: Walk, genomes: Any) -> tuple[Index, Index]:
     """Return (candidate, row of the block) for every block of every candidate."""
     candidates, rows = [], []
-    for segment in layout.segments:
+    for segment in walked.segments:
         entry = np.zeros(len(genomes), dtype=np.int64)
         for gene, size in zip(segment.genes, segment.shape, strict=True):
             entry = entry * size + genomes[:, gene]

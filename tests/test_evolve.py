@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections import deque
 from pathlib import Path
@@ -97,6 +98,17 @@ def test_pareto_search_reaches_a_larger_volume_than_random_search() -> None:
         assert found.archive is not None
         volume[method] = hypervolume(objectives(found.archive), np.array([0.05, -50.0]))
     assert volume["pareto"] > volume["random"]
+
+
+def test_the_former_path_to_pymoo_warns_and_leads_to_the_same_problem() -> None:
+    pytest.importorskip("pymoo")
+    former = importlib.import_module("roofline.search.nsga")
+    with pytest.warns(DeprecationWarning, match=r"import from roofline\.search\.evolution\.nsga"):
+        problem = former.pymoo_problem(OBJECTIVE)
+    out: dict[str, Any] = {}
+    genomes = SPACE.sample(3)
+    problem._evaluate(genomes.astype(float), out)
+    np.testing.assert_array_equal(out["F"], objectives(OBJECTIVE.evaluate(genomes)))
 
 
 # rewards and constraints -------------------------------------------------------------------

@@ -21,7 +21,7 @@ from roofline.arch.build import instances
 from roofline.errors import InputError, RooflineError
 from roofline.search.oracle import lut
 from roofline.search.oracle.latency import Oracle
-from roofline.search.oracle.segments import lay_out
+from roofline.search.oracle.segments import walk
 from roofline.search.space.spec import Space
 
 #: device -> runtime, precision: one and two cores, systolic and not, fused and op by op, casts that follow the ops
@@ -171,7 +171,7 @@ def test_tables_are_saved_and_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     oracle = Oracle("accel-nasbench", ["tpu-v3", "v100"], batch=8)
     path = oracle.save(tmp_path / "t.npz")
     other = Oracle("accel-nasbench", ["tpu-v3", "v100"], batch=8).load(path)
-    monkeypatch.setattr("roofline.search.oracle.latency.lay_out", None)  # nothing is built again
+    monkeypatch.setattr("roofline.search.oracle.latency.walk", None)  # nothing is built again
     genomes = oracle.space.sample(100)
     np.testing.assert_array_equal(other.latency_s(genomes), oracle.latency_s(genomes))
     np.testing.assert_array_equal(other.peak_memory_bytes(genomes), oracle.peak_memory_bytes(genomes))
@@ -252,7 +252,7 @@ def test_bad_lut_requests_are_refused(tmp_path: Path) -> None:
 def test_a_stage_drops_the_genes_it_does_not_hear() -> None:
     oracle = Oracle(rf.search_space("efficientnet-x").restricted({f"s{i}_kernel": [3] for i in range(7)}), "tpu-v3")
     target = oracle.targets[0]
-    found = {s.stage: s for s in lay_out(oracle.space, target.policy, target.core_batch).segments}
+    found = {s.stage: s for s in walk(oracle.space, target.policy, target.core_batch).segments}
     names = [oracle.space.names[g] for g in found["s3"].genes]
     assert "s2_width" in names and "image_size" in names
     assert "stem" not in names and "s1_width" not in names and "s2_op" not in names
@@ -260,7 +260,7 @@ def test_a_stage_drops_the_genes_it_does_not_hear() -> None:
 
 @pytest.mark.parametrize("name", rf.models())
 def test_blocks_a_period_apart_are_equal(name: str) -> None:
-    """What a layout takes for granted from the second block of a stage on: `Stage.period`."""
+    """What a walk takes for granted from the second block of a stage on: `Stage.period`."""
     arch = rf.model(name)
     inputs = {i.stage: i.inputs for i in reversed(instances(arch, 1))}
     for stage in arch.stages:

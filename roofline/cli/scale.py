@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from roofline.search.scaling.family import Answer, ScaledFamily
 
 
-class Objective(StrEnum):
+class ScaledBy(StrEnum):
     """What the targets are of."""
 
     latency = "latency"
@@ -49,7 +49,7 @@ def command(
     like: Annotated[
         str | None, typer.Option("--like", help="Networks to cost no more than: efficientnet-b1..b7")
     ] = None,
-    objective: Annotated[Objective, typer.Option("--objective", help="What targets are of.")] = Objective.latency,
+    objective: Annotated[ScaledBy, typer.Option("--objective", help="What targets are of.")] = ScaledBy.latency,
     accuracy: Annotated[
         str, typer.Option("--accuracy", "-a", help="all-families, efficientnet, or module:function.")
     ] = "all-families",
@@ -82,9 +82,9 @@ def command(
     devices = words(device)
     if not devices:
         raise InputError("give at least one --device")
-    if target and objective is Objective.flops:
+    if target and objective is ScaledBy.flops:
         raise InputError("--target-latency-ms is of --objective latency: give --target-gmacs, --times or --like")
-    if gmacs and objective is Objective.latency:
+    if gmacs and objective is ScaledBy.latency:
         raise InputError("--target-gmacs is of --objective flops: give --target-latency-ms, --times or --like")
     kinds = {"--target-latency-ms": target, "--target-gmacs": gmacs, "--times": times, "--like": like}
     given = [name for name, value in kinds.items() if value]

@@ -49,19 +49,19 @@ class FromFunction:
     def predict(self, architectures: Any) -> Prediction:
         """Return what the function says; without a statement of its own everything is in its domain."""
         genomes = as_genomes(self.space, architectures)
-        found = self.function(genomes)
-        if isinstance(found, Prediction):
-            return found
-        if isinstance(found, tuple):
-            if len(found) != 3:
-                raise InputError(f"{self.name!r} must return (mean, half_width, in_domain), got {len(found)} values")
-            mean, half_width, in_domain = found
+        answer = self.function(genomes)
+        if isinstance(answer, Prediction):
+            return answer
+        if isinstance(answer, tuple):
+            if len(answer) != 3:
+                raise InputError(f"{self.name!r} must return (mean, half_width, in_domain), got {len(answer)} values")
+            mean, half_width, in_domain = answer
             return Prediction(
                 mean=np.asarray(mean, dtype=np.float64),
                 half_width=np.asarray(half_width, dtype=np.float64),
                 in_domain=np.asarray(in_domain, dtype=bool),
             )
-        mean = np.asarray(found, dtype=np.float64)
+        mean = np.asarray(answer, dtype=np.float64)
         widths, inside = np.full(len(genomes), self.half_width), np.ones(len(genomes), dtype=bool)
         return Prediction(mean=mean, half_width=widths, in_domain=inside)
 

@@ -52,11 +52,11 @@ def accuracy_oracle(word: str, oracle: Oracle) -> AccuracyOracle:
         return Score(word, oracle)
     if word.endswith((".csv", ".csv.gz")):
         genomes, columns = read_table(Path(word), space)
-        found = [name for name in COLUMNS if name in columns]
-        if not found:
+        names = [name for name in COLUMNS if name in columns]
+        if not names:
             raise InputError(f"{word} has no column {' or '.join(map(repr, COLUMNS))}")
-        known = np.isfinite(columns[found[0]])
-        return FromTable(space, genomes[known], columns[found[0]][known], name=Path(word).name)
+        known = np.isfinite(columns[names[0]])
+        return FromTable(space, genomes[known], columns[names[0]][known], name=Path(word).name)
     if ":" in word:
         return FromFunction(space, load_function(word), name=word)
     raise InputError(f"unknown accuracy oracle {word!r}{nearest(word, WORDS)} (or FILE.csv, or module:function)")
@@ -74,9 +74,9 @@ def load_function(word: str) -> Callable[..., Any]:
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        found: Any = getattr(importlib.import_module(module), name)
+        function: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise InputError(f"cannot load {word!r}: {error}") from None
-    if not callable(found):
+    if not callable(function):
         raise InputError(f"{word!r} is not a function")
-    return cast("Callable[..., Any]", found)
+    return cast("Callable[..., Any]", function)

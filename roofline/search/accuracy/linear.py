@@ -42,10 +42,10 @@ def out_of_fold(fit: Callable[[NDArray[np.bool_]], Callable[[NDArray[np.bool_]],
 
     `fit` takes a mask of rows to fit to, and returns what predicts the rows of another mask.
     """
-    found = np.empty(len(fold))
+    predicted = np.empty(len(fold))
     for k in np.unique(fold):
-        found[fold == k] = fit(fold != k)(fold == k)
-    return found
+        predicted[fold == k] = fit(fold != k)(fold == k)
+    return predicted
 
 
 def half_widths(predicted: Array, truth: Array) -> dict[str, float]:

@@ -96,8 +96,8 @@ class PairwiseRidge:
     Examples
     --------
     >>> oracle = PairwiseRidge()
-    >>> found = oracle.predict(oracle.space.sample(3, seed=0))
-    >>> found.mean.shape, bool((found.mean <= 67.06).all())
+    >>> prediction = oracle.predict(oracle.space.sample(3, seed=0))
+    >>> prediction.mean.shape, bool((prediction.mean <= 67.06).all())
     ((3,), True)
     """
 
@@ -110,21 +110,21 @@ class PairwiseRidge:
         coverage: float = 0.9,
         space: Space | None = None,
     ) -> None:
-        found = (
+        fitted = (
             content if isinstance(content, Mapping) else _read(Path(content or DATA / "accel_nasbench_pairwise.json"))
         )
         if coverage not in COVERAGES:
             raise InputError(f"coverage must be one of {', '.join(map(str, COVERAGES))}, got {coverage!r}")
-        self.space = space or search_space(str(found["space"]))
-        if dict(zip(self.space.names, self.space.sizes, strict=True)) != dict(found["choices"]):
+        self.space = space or search_space(str(fitted["space"]))
+        if dict(zip(self.space.names, self.space.sizes, strict=True)) != dict(fitted["choices"]):
             raise InputError(f"the pairwise ridge was fitted to other choices than those of {self.space.name!r}")
-        self.recipe, self.source = str(found["recipe"]), str(found["source"])
-        self.name = f"pairwise ridge on {found['space']}"
-        self.half_width = float(found["half_width"][f"{coverage:g}"])
-        self.lowest, self.highest = float(found["lowest"]), float(found["highest"])
-        self.tau, self.rmse = float(found["tau"]), float(found["rmse"])
-        self.intercept = float(found["intercept"])
-        self._tables = _tables(self.space, np.array(found["means"]), np.array(found["weights"]), self.intercept)
+        self.recipe, self.source = str(fitted["recipe"]), str(fitted["source"])
+        self.name = f"pairwise ridge on {fitted['space']}"
+        self.half_width = float(fitted["half_width"][f"{coverage:g}"])
+        self.lowest, self.highest = float(fitted["lowest"]), float(fitted["highest"])
+        self.tau, self.rmse = float(fitted["tau"]), float(fitted["rmse"])
+        self.intercept = float(fitted["intercept"])
+        self._tables = _tables(self.space, np.array(fitted["means"]), np.array(fitted["weights"]), self.intercept)
 
     def predict(self, architectures: Any) -> Prediction:
         """Return top-1 accuracy [%]; what exceeds the best network ever trained is cut to it, and out of domain."""

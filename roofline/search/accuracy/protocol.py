@@ -79,27 +79,27 @@ def checked(oracle: AccuracyOracle, genomes: Genomes) -> Prediction:
         It has another length, is NaN or infinite, or the oracle failed.
     """
     try:
-        found = oracle.predict(genomes)
+        prediction = oracle.predict(genomes)
     except RooflineError:
         raise
     except Exception as error:
         raise InputError(f"accuracy oracle {oracle.name!r} failed: {type(error).__name__}: {error}") from error
-    if not isinstance(found, Prediction):
-        raise InputError(f"accuracy oracle {oracle.name!r} must return a Prediction, got {type(found).__name__!r}")
+    if not isinstance(prediction, Prediction):
+        raise InputError(f"accuracy oracle {oracle.name!r} must return a Prediction, got {type(prediction).__name__!r}")
     for what in ("mean", "half_width", "in_domain"):
-        shape = np.shape(getattr(found, what))
+        shape = np.shape(getattr(prediction, what))
         if shape != (len(genomes),):
             raise InputError(
                 f"accuracy oracle {oracle.name!r}: {what} must have shape ({len(genomes)},), got {shape!r}"
             )
-    bad = ~np.isfinite(found.mean)
+    bad = ~np.isfinite(prediction.mean)
     if bad.any():
         row = int(bad.argmax())
         raise InputError(
-            f"accuracy oracle {oracle.name!r} returned {found.mean[row]!r} for genome {genomes[row].tolist()!r}"
+            f"accuracy oracle {oracle.name!r} returned {prediction.mean[row]!r} for genome {genomes[row].tolist()!r}"
             f" (and {int(bad.sum()) - 1} more)"
         )
-    return found
+    return prediction
 
 
 def written(mean: float, half_width: float, recipe: str, *, kind: str = "accuracy", in_domain: bool = True) -> str:

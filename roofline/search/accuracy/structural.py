@@ -98,9 +98,9 @@ class Structural:
     ) -> None:
         self.space, self.oracle, self.twin = oracle.space, oracle, twin
         if isinstance(content, Mapping):
-            found = content
+            fitted = content
         else:
-            found = json.loads(Path(content or DATA / "accel_nasbench_structural.json").read_text(encoding="utf-8"))
+            fitted = json.loads(Path(content or DATA / "accel_nasbench_structural.json").read_text(encoding="utf-8"))
         if coverage not in COVERAGES:
             raise InputError(f"coverage must be one of {', '.join(map(str, COVERAGES))}, got {coverage!r}")
         known = [
@@ -112,13 +112,13 @@ class Structural:
                 " oracle of your own, or order by a score"
             )
         self.name = "structural surrogate" + (" of the plain twin" if twin and self.space.twin else "")
-        self.recipe, self.half_width = str(found["recipe"]), float(found["half_width"][f"{coverage:g}"])
-        self.lowest, self.highest = float(found["lowest"]), float(found["highest"])
-        self.tau, self.rmse, self.intercept = float(found["tau"]), float(found["rmse"]), float(found["intercept"])
+        self.recipe, self.half_width = str(fitted["recipe"]), float(fitted["half_width"][f"{coverage:g}"])
+        self.lowest, self.highest = float(fitted["lowest"]), float(fitted["highest"])
+        self.tau, self.rmse, self.intercept = float(fitted["tau"]), float(fitted["rmse"]), float(fitted["intercept"])
         self._centre, self._scale, self._weights, self._mean, self._inverse = (
-            np.array(found[k]) for k in ("centre", "scale", "weights", "mean", "inverse")
+            np.array(fitted[k]) for k in ("centre", "scale", "weights", "mean", "inverse")
         )
-        self._limit = float(found["leverage"])
+        self._limit = float(fitted["leverage"])
 
     def predict(self, architectures: Any) -> Prediction:
         """Return top-1 accuracy [%], cut to that of the best network ever trained."""

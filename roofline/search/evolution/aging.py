@@ -147,5 +147,5 @@ class Random:
         """Return the state after another batch."""
         rng = restored(state.random)
         count = min(self.batch, evaluations - state.evaluations)
-        found = objective.evaluate(objective.space.sample(count, rng))
-        return advance(state, found, rng), found
+        children = objective.evaluate(objective.space.sample(count, rng))
+        return advance(state, children, rng), children

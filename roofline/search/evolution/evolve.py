@@ -88,11 +88,11 @@ def evolve(
         about["code"] = code_of(engine, objective, objective.accuracy)
         kept = History(Path(output), space, about, history)
     try:
-        found = _run(engine, objective, seed, evaluations, kept, progress)
+        outcome = _run(engine, objective, seed, evaluations, kept, progress)
     finally:
         if kept is not None:
             kept.close()
-    result = SearchResult(objective=objective, method=method, seed=seed, **found)
+    result = SearchResult(objective=objective, method=method, seed=seed, **outcome)
     return finished(result, engine, evaluations, baselines=baselines, strict=strict)
 
 
@@ -170,9 +170,9 @@ def _run(
 
 def _baselines(engine: Method, objective: Objective, seed: int, evaluations: int) -> dict[str, Evaluation]:
     """Return the best of random search and of a search that sees parameters only, both judged by the objective."""
-    found = {"random": _run(Random(), objective, seed, evaluations, None, None)["best"]}
+    others = {"random": _run(Random(), objective, seed, evaluations, None, None)["best"]}
     if objective.accuracy.kind == "accuracy" and objective.minimise is None:
         blind = replace(objective, accuracy=Score("params", objective.oracle), min_accuracy=None)
         best = _run(engine, blind, seed, evaluations, None, None)["best"]
-        found["params only"] = objective.evaluate(best.genomes)
-    return found
+        others["params only"] = objective.evaluate(best.genomes)
+    return others

@@ -62,14 +62,14 @@ class History(Database):
 
     def curve(self) -> list[tuple[int, float]]:
         """Return (evaluations, best fitness) whenever it rose, as far as the history goes."""
-        found: list[tuple[int, float]] = []
+        curve: list[tuple[int, float]] = []
         with clear(self.folder, "read"):
             for spent, best in self._db.execute(
                 "select evaluations, best_fitness from generations order by generation"
             ):
-                if not found or best > found[-1][1]:
-                    found.append((int(spent), float(best)))
-        return found
+                if not curve or best > curve[-1][1]:
+                    curve.append((int(spent), float(best)))
+        return curve
 
     def record(self, state: State, children: Evaluation) -> None:
         """Write one generation, all of it or nothing.

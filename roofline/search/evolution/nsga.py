@@ -93,7 +93,7 @@ def pymoo_problem(objective: Objective) -> Any:
             genomes = np.clip(np.rint(x), 0, np.array(space.sizes) - 1).astype(np.int8)
             valid = space.valid(genomes)
             safe = np.where(valid[:, None], genomes, space.sample(1)[0])
-            found = objective.evaluate(safe)
-            out["F"], out["G"] = objectives(found), (found.violation + ~valid)[:, None]
+            evaluation = objective.evaluate(safe)
+            out["F"], out["G"] = objectives(evaluation), (evaluation.violation + ~valid)[:, None]
 
     return SpaceProblem()

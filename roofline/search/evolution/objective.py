@@ -134,41 +134,41 @@ class Objective:
             A genome is no network, or the accuracy oracle returns NaN or the wrong shape.
         """
         latency = self.oracle.latency_s(genomes)
-        found = checked(self.accuracy, genomes)
+        prediction = checked(self.accuracy, genomes)
         violation = np.zeros(len(genomes))
-        for _, values, limit in self.excesses(genomes, latency, found.mean):
+        for _, values, limit in self.excesses(genomes, latency, prediction.mean):
             violation += np.maximum(values / limit - 1.0, 0.0).reshape(len(genomes), -1).sum(axis=1)
         if self.in_domain and self.accuracy.kind == "accuracy":
-            violation += ~found.in_domain
-        reward = self._reward(genomes, latency, found.mean)
+            violation += ~prediction.in_domain
+        reward = self._reward(genomes, latency, prediction.mean)
         return Evaluation(
             genomes=np.asarray(genomes, dtype=np.int8),
             latency_s=latency,
-            accuracy=found.mean,
-            half_width=found.half_width,
-            in_domain=found.in_domain,
+            accuracy=prediction.mean,
+            half_width=prediction.half_width,
+            in_domain=prediction.in_domain,
             violation=violation,
             fitness=np.where(violation > 0, INFEASIBLE * (1.0 + violation), reward),
         )
 
     def excesses(self, genomes: Genomes, latency: Array, accuracy: Array) -> list[tuple[str, Array, Any]]:
         """Return (constraint, values, limit) of each constraint; a value over its limit violates it."""
-        found: list[tuple[str, Array, Any]] = []
+        excesses: list[tuple[str, Array, Any]] = []
         if self.max_latency_s is not None:
-            found.append(("latency [s]", latency, self._per_device("max_latency_s")))
+            excesses.append(("latency [s]", latency, self._per_device("max_latency_s")))
         if self.max_memory_bytes is not None:
             memory = self.oracle.peak_memory_bytes(genomes)
-            found.append(("peak memory [bytes]", memory, self._per_device("max_memory_bytes")))
+            excesses.append(("peak memory [bytes]", memory, self._per_device("max_memory_bytes")))
         wanted = [
             (n, limit) for n, limit in (("macs", self.max_macs), ("params", self.max_params)) if limit is not None
         ]
         if wanted:
             counts = self.oracle.counts(genomes, [name for name, _ in wanted])
-            found += [(name, counts[name], limit) for name, limit in wanted]
+            excesses += [(name, counts[name], limit) for name, limit in wanted]
         if self.min_accuracy is not None:
             lack = np.maximum(self.min_accuracy - accuracy, 0.0) / max(abs(self.min_accuracy), 1e-12)
-            found.append(("lack of accuracy", 1.0 + lack, 1.0))
-        return found
+            excesses.append(("lack of accuracy", 1.0 + lack, 1.0))
+        return excesses
 
     def _reward(self, genomes: Genomes, latency: Array, accuracy: Array) -> Array:
         if self.minimise == "latency":

@@ -22,9 +22,9 @@ def objectives(evaluation: Evaluation) -> Array:
     return np.hstack([evaluation.latency_s, -evaluation.accuracy[:, None]])
 
 
-def update(archive: Evaluation | None, found: Evaluation) -> Evaluation | None:
+def update(archive: Evaluation | None, candidates: Evaluation) -> Evaluation | None:
     """Return the archive of feasible candidates that nobody beats, with a generation added."""
-    fresh = found.take(np.flatnonzero(found.violation <= 0))
+    fresh = candidates.take(np.flatnonzero(candidates.violation <= 0))
     if archive is not None and len(fresh):
         fresh = fresh.take(~_dominated(objectives(fresh), objectives(archive)))
     if not len(fresh):

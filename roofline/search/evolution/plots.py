@@ -22,9 +22,9 @@ def plot_convergence(result: SearchResult, *, ax: Axes | None = None, path: str 
     if points:
         spent, best = np.array([*points, (result.evaluations, points[-1][1])]).T
         ax.step(spent, best, where="post", color=BLUE, label=f"{result.method}, seed {result.seed}")
-    for (name, found), colour in zip(result.baselines.items(), (VERMILION, GREEN, BLACK), strict=False):
-        if found.violation[0] <= 0:
-            ax.axhline(float(found.fitness[0]), color=colour, linestyle="--", linewidth=1, label=name)
+    for (name, candidate), colour in zip(result.baselines.items(), (VERMILION, GREEN, BLACK), strict=False):
+        if candidate.violation[0] <= 0:
+            ax.axhline(float(candidate.fitness[0]), color=colour, linestyle="--", linewidth=1, label=name)
     ax.set_xscale("log")
     ax.set_xlabel("evaluations")
     ax.set_ylabel("best reward")
@@ -48,8 +48,10 @@ def plot_pareto(result: SearchResult, *, device: int = 0, ax: Axes | None = None
     if accuracy.kind == "accuracy" and not inside.all():
         ax.plot(x[~inside], y[~inside], "x", color=GREY, markersize=5, label="out of domain")
     marks = {"best": result.best, **result.baselines}
-    for (name, found), colour in zip(marks.items(), (BLACK, VERMILION, *SERIES[2:]), strict=False):
-        ax.plot(found.latency_s[0, device] * 1e3, found.accuracy[0], "*", color=colour, markersize=10, label=name)
+    for (name, candidate), colour in zip(marks.items(), (BLACK, VERMILION, *SERIES[2:]), strict=False):
+        ax.plot(
+            candidate.latency_s[0, device] * 1e3, candidate.accuracy[0], "*", color=colour, markersize=10, label=name
+        )
     ax.set_xlabel(f"latency on {result.objective.oracle.devices[device]} [ms]")
     unit = "score" if accuracy.kind == "score" else f"top-1 [%], {accuracy.recipe}"
     ax.set_ylabel(f"{accuracy.name}\n{unit}", fontsize=8)

@@ -71,33 +71,35 @@ class SearchResult:
         return pd.DataFrame(table)
 
 
-def rows(objective: Objective, found: Evaluation) -> list[dict[str, Any]]:
+def rows(objective: Objective, candidates: Evaluation) -> list[dict[str, Any]]:
     """Return one flat row per candidate: genome, accuracy with all that belongs to it, latencies, counts, choices."""
     space, oracle = objective.space, objective.oracle
-    if not len(found):
+    if not len(candidates):
         return []
-    counts = oracle.counts(found.genomes, ("macs", "params"))
-    groups = tie_groups(found.accuracy, found.half_width)
+    counts = oracle.counts(candidates.genomes, ("macs", "params"))
+    groups = tie_groups(candidates.accuracy, candidates.half_width)
     result = []
-    for i, genome in enumerate(found.genomes):
+    for i, genome in enumerate(candidates.genomes):
         row: dict[str, Any] = {
-            "genome": space.text(genome), "accuracy": float(found.accuracy[i]),
-            "half_width_90": float(found.half_width[i]), "in_domain": bool(found.in_domain[i]),
+            "genome": space.text(genome), "accuracy": float(candidates.accuracy[i]),
+            "half_width_90": float(candidates.half_width[i]), "in_domain": bool(candidates.in_domain[i]),
             "tie_group": int(groups[i]), "oracle": objective.accuracy.name, "recipe": objective.accuracy.recipe,
-            "feasible": bool(found.violation[i] <= 0), "macs": float(counts["macs"][i]),
+            "feasible": bool(candidates.violation[i] <= 0), "macs": float(counts["macs"][i]),
             "params": float(counts["params"][i]),
         }  # fmt: skip
-        row |= {f"latency_ms_{device}": float(found.latency_s[i, d] * 1e3) for d, device in enumerate(oracle.devices)}
+        row |= {
+            f"latency_ms_{device}": float(candidates.latency_s[i, d] * 1e3) for d, device in enumerate(oracle.devices)
+        }
         result.append(row | space.mapping(genome))
     return result
 
 
-def figure(objective: Objective, found: Evaluation, row: int = 0) -> str:
+def figure(objective: Objective, candidates: Evaluation, row: int = 0) -> str:
     """Return the accuracy of a candidate as it may be printed."""
     accuracy = objective.accuracy
     return written(
-        float(found.accuracy[row]), float(found.half_width[row]), accuracy.recipe, kind=accuracy.kind,
-        in_domain=bool(found.in_domain[row]),
+        float(candidates.accuracy[row]), float(candidates.half_width[row]), accuracy.recipe, kind=accuracy.kind,
+        in_domain=bool(candidates.in_domain[row]),
     )  # fmt: skip
 
 
@@ -115,8 +117,8 @@ def summary(result: SearchResult) -> dict[str, Any]:
     objective = result.objective
     one = rows(objective, result.best)[0]
     beside = {
-        name: rows(objective, found)[0] | {"fitness": float(found.fitness[0])}
-        for name, found in result.baselines.items()
+        name: rows(objective, candidate)[0] | {"fitness": float(candidate.fitness[0])}
+        for name, candidate in result.baselines.items()
     }
     return {
         "space": objective.space.name, "method": result.method, "seed": result.seed,

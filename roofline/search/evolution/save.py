@@ -20,11 +20,11 @@ def save(result: SearchResult, folder: str | Path, *, plots: bool = True) -> lis
     objective, made = result.objective, []
     archive = result.best if result.archive is None else result.archive
     made += write_tables(folder, "pareto.csv", rows(objective, archive), summary(result))
-    found = winners(result)
-    for i in range(len(found)):
+    best = winners(result)
+    for i in range(len(best)):
         name = f"winner-{i + 1:02d}"
-        arch = objective.space.decode(found.genomes[i], name=name)
-        note = f"roofline search, space {objective.space.name}, seed {result.seed}: {figure(objective, found, i)}"
+        arch = objective.space.decode(best.genomes[i], name=name)
+        note = f"roofline search, space {objective.space.name}, seed {result.seed}: {figure(objective, best, i)}"
         made.append(write_arch(arch, folder / "architectures" / f"{name}.toml", note))
     if plots:
         from roofline.search.evolution.plots import plot_convergence, plot_pareto

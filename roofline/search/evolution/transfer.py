@@ -66,13 +66,13 @@ def best_of(
     own = oracle if device is None else oracle.only(device)
     base_score = float(twin.predict(base).mean[0])
     objective = Objective(oracle=own, accuracy=twin, min_accuracy=base_score, minimise=what)
-    found = evolve(space, objective, evaluations=evaluations, seed=seed, baselines=False)
-    genome = found.best.genomes
+    result = evolve(space, objective, evaluations=evaluations, seed=seed, baselines=False)
+    genome = result.best.genomes
     counts = oracle.counts(np.concatenate([genome, base]), ("macs",))["macs"]
     return Winner(
         genome=genome[0], latency_s=oracle.latency_s(genome)[0], base_latency_s=oracle.latency_s(base)[0],
-        score=float(found.best.accuracy[0]), base_score=base_score, plain_score=float(plain.predict(genome).mean[0]),
-        macs=float(counts[0]), base_macs=float(counts[1]), seconds=found.seconds,
+        score=float(result.best.accuracy[0]), base_score=base_score, plain_score=float(plain.predict(genome).mean[0]),
+        macs=float(counts[0]), base_macs=float(counts[1]), seconds=result.seconds,
     )  # fmt: skip
 
 
@@ -84,9 +84,9 @@ def transfer(devices: Sequence[str] = PLATFORMS, runtimes: Mapping[str, str] | N
     """
     runtimes = {name: stack for name, stack in (RUNTIMES if runtimes is None else runtimes).items() if name in devices}
     oracle = Oracle(search_space("efficientnet-x"), list(devices), batch=BATCH, runtime=runtimes)
-    found = [best_of(oracle, device, seed, evaluations=evaluations).speedup for device in devices]
-    found.append(best_of(oracle, None, seed, what="macs", evaluations=evaluations).speedup)
-    return (*oracle.devices, "few MACs"), np.array(found)
+    speedups = [best_of(oracle, device, seed, evaluations=evaluations).speedup for device in devices]
+    speedups.append(best_of(oracle, None, seed, what="macs", evaluations=evaluations).speedup)
+    return (*oracle.devices, "few MACs"), np.array(speedups)
 
 
 def transfer_matrix(

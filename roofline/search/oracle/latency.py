@@ -18,7 +18,7 @@ from roofline.errors import InputError, nearest
 from roofline.fingerprint import code_hash
 from roofline.numeric import Array, Numeric
 from roofline.search.oracle import stored
-from roofline.search.oracle.segments import lay_out
+from roofline.search.oracle.segments import walk
 from roofline.search.oracle.tables import StageTable, build_tables, gather, join, latency, time_columns
 from roofline.search.space.load import search_space
 from roofline.search.space.spec import Space
@@ -84,8 +84,8 @@ class Oracle:
         if profile not in self._tables:
             members = self.profiles()[profile]
             first = self.targets[members[0]]
-            laid_out = lay_out(self.space, first.policy, first.core_batch, self.image_size)
-            self._tables[profile] = build_tables(laid_out, [self.targets[i].machine for i in members])
+            walked = walk(self.space, first.policy, first.core_batch, self.image_size)
+            self._tables[profile] = build_tables(walked, [self.targets[i].machine for i in members])
         return self._tables[profile]
 
     def only(self, device: str) -> Oracle:
@@ -127,8 +127,8 @@ class Oracle:
             The file is none, or is stale: space, devices, runtimes, batch or the cost model are not those it was
             built with.
         """
-        found = stored.load(Path(path), self.hash)
-        self._tables, self._joined = dict(enumerate(found)), {}
+        profiles = stored.load(Path(path), self.hash)
+        self._tables, self._joined = dict(enumerate(profiles)), {}
         return self
 
     @property

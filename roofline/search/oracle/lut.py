@@ -19,7 +19,7 @@ from roofline.arch.block import Block, Ports
 from roofline.errors import InputError
 from roofline.files import atomic
 from roofline.search.oracle.latency import Oracle
-from roofline.search.oracle.segments import lay_out
+from roofline.search.oracle.segments import walk
 from roofline.search.oracle.tables import time_columns
 from roofline.simulate.evaluate import block_costs, kernel_costs
 from roofline.simulate.setting import Setting
@@ -37,12 +37,12 @@ MEASURES = {
 def block_rows(oracle: Oracle) -> list[dict[str, Any]]:
     """Return one row per distinct block of the space, for the oracle's one device: shapes, fields, time, counts."""
     target = _only(oracle)
-    layout = lay_out(oracle.space, target.policy, target.core_batch, oracle.image_size)
-    steps = layout.steps
+    walked = walk(oracle.space, target.policy, target.core_batch, oracle.image_size)
+    steps = walked.steps
     rows: dict[int, dict[str, Any]] = {}
-    for group in layout.groups:
-        found = block_costs(group.table, kernel_costs(group.table, target.machine))
-        columns = {name: getattr(found, field) * factor for name, (field, factor) in MEASURES.items()}
+    for group in walked.groups:
+        costs = block_costs(group.table, kernel_costs(group.table, target.machine))
+        columns = {name: getattr(costs, field) * factor for name, (field, factor) in MEASURES.items()}
         for i, row in enumerate(group.rows.tolist()):
             block, port = steps.blocks[row]
             entered, left = steps.ports[port], steps.ports[steps.out[row]]

@@ -39,8 +39,8 @@ class Segment:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Layout:
-    """The stages of a space at one batch size under one policy, and the kernels of their distinct blocks."""
+class Walk:
+    """What a walk over a space meets, at one batch size under one policy: stages, and kernels of distinct blocks."""
 
     segments: tuple[Segment, ...]
     groups: tuple[Group, ...]
@@ -56,7 +56,7 @@ class _Flow:
     port: Index
 
 
-def lay_out(space: Space, policy: Policy, batch: int, image_size: int | None = None) -> Layout:
+def walk(space: Space, policy: Policy, batch: int, image_size: int | None = None) -> Walk:
     """Walk a space and return its segments.
 
     Raises
@@ -68,9 +68,9 @@ def lay_out(space: Space, policy: Policy, batch: int, image_size: int | None = N
     flow = _inputs(space, steps, image_size)
     segments = []
     for stage in range(len(space.stages)):
-        segment, flow = _walk(space, stage, flow, steps)
+        segment, flow = _walk_stage(space, stage, flow, steps)
         segments.append(segment)
-    return Layout(segments=tuple(segments), groups=tuple(steps.lower()), row_count=len(steps.blocks), steps=steps)
+    return Walk(segments=tuple(segments), groups=tuple(steps.lower()), row_count=len(steps.blocks), steps=steps)
 
 
 def _inputs(space: Space, steps: Steps, image_size: int | None) -> _Flow:
@@ -84,7 +84,7 @@ def _inputs(space: Space, steps: Steps, image_size: int | None) -> _Flow:
     return _Flow(genes=() if gene is None else (gene,), port=np.array(ports if gene is not None else ports[0]))
 
 
-def _walk(space: Space, stage: int, flow: _Flow, steps: Steps) -> tuple[Segment, _Flow]:
+def _walk_stage(space: Space, stage: int, flow: _Flow, steps: Steps) -> tuple[Segment, _Flow]:
     own = space.genes_of_stages[stage]
     genes = tuple(sorted({*own, *flow.genes}))
     shape = tuple(space.sizes[g] for g in genes)
@@ -160,9 +160,9 @@ class _Cores:
         """Return the row of block number `index` for each (form, ports, whether it is the last), in that order."""
         last, rest = keys % 2 == 1, keys // 2
         cores, ports = rest // port_count, rest % port_count
-        found = np.full(len(keys), NONE, dtype=np.int64)
+        rows = np.full(len(keys), NONE, dtype=np.int64)
         stated = ((cores << 32) + ports) * 2 + last  # holds however many ports are to come
-        known = self._known(stated, index, found)
+        known = self._known(stated, index, rows)
         wanted: list[tuple[Block, int]] = []
         places: list[int] = []
         forms: dict[tuple[int, bool], Stage] = {}
@@ -176,11 +176,11 @@ class _Cores:
             except RooflineError:
                 continue
             places.append(i)
-        found[places] = steps.add(wanted)
-        self._met[index] = stated, found
-        return found
+        rows[places] = steps.add(wanted)
+        self._met[index] = stated, rows
+        return rows
 
-    def _known(self, stated: Index, index: int, found: Index) -> NDArray[np.bool_]:
+    def _known(self, stated: Index, index: int, out: Index) -> NDArray[np.bool_]:
         """Write the rows of blocks that equal one that was met a period ago, and return which."""
         period = math.lcm(*(form.period for form in self.forms))
         keys, rows = self._met.get(index - period, (stated[:0], stated[:0]))
@@ -188,7 +188,7 @@ class _Cores:
             return np.zeros(len(stated), dtype=bool)
         place = np.minimum(np.searchsorted(keys, stated), len(keys) - 1)
         known: NDArray[np.bool_] = keys[place] == stated
-        found[known] = rows[place[known]]
+        out[known] = rows[place[known]]
         return known
 
 

@@ -138,13 +138,13 @@ def _structure(graph: OpGraph, batch: int) -> dict[str, Any]:
     ``entropy``: the sum over them of log(fan-in), DeepMAD's entropy (Shen et al., arXiv 2303.02165, eq. 7) without its
     factor for resolution and width of the last feature map.
     """
-    found: dict[str, Any] = dict.fromkeys(STRUCTURE, 0.0)
+    counts: dict[str, Any] = dict.fromkeys(STRUCTURE, 0.0)
     for op in graph.ops.values():
         if isinstance(op, Conv):
             shape, weight = graph.tensors[op.outputs[0]].shape, graph.tensors[op.inputs[1]].shape
             positions = 1.0 * shape[1] * shape[2]
             large = np.minimum(positions - 1.0, 1.0)
-            found["activations"] = found["activations"] + 1.0 * shape[0] * positions * shape[3] / batch
-            found["convs"] = found["convs"] + large
-            found["entropy"] = found["entropy"] + large * np.log(product(weight[:-1]))
-    return found
+            counts["activations"] = counts["activations"] + 1.0 * shape[0] * positions * shape[3] / batch
+            counts["convs"] = counts["convs"] + large
+            counts["entropy"] = counts["entropy"] + large * np.log(product(weight[:-1]))
+    return counts

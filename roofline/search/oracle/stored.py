@@ -85,9 +85,9 @@ def load(path: Path, wanted: Mapping[str, str]) -> list[tuple[StageTable, ...]]:
 
 def _numbered(entries: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
     seen: dict[int, int] = {}
-    found = []
+    numbered = []
     for entry in entries:
         p = entry["profile"]
-        found.append((seen.get(p, 0), entry))
+        numbered.append((seen.get(p, 0), entry))
         seen[p] = seen.get(p, 0) + 1
-    return found
+    return numbered

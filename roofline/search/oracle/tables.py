@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from roofline.cost import fold
 from roofline.numeric import Array
-from roofline.search.oracle.segments import Layout, Segment
+from roofline.search.oracle.segments import Segment, Walk
 from roofline.search.oracle.steps import STRUCTURE
 from roofline.simulate.evaluate import block_costs, kernel_costs
 from roofline.simulate.machine import Machine
@@ -50,26 +50,26 @@ class StageTable:
 
 
 def time_columns(device: int) -> tuple[str, str]:
-    """Return the names of the time columns of device number `device` of a layout."""
+    """Return the names of the time columns of device number `device`."""
     return f"device_s.{device}", f"host_s.{device}"
 
 
-def build_tables(layout: Layout, machines: Sequence[Machine]) -> tuple[StageTable, ...]:
-    """Cost the distinct blocks of a layout on machines of one policy, and add them up per stage and entry."""
-    rows = {name: np.zeros(layout.row_count) for name in (*COUNTS, *MAXIMA)}
+def build_tables(walk: Walk, machines: Sequence[Machine]) -> tuple[StageTable, ...]:
+    """Cost the distinct blocks of a walk on machines of one policy, and add them up per stage and entry."""
+    rows = {name: np.zeros(walk.row_count) for name in (*COUNTS, *MAXIMA)}
     for device in range(len(machines)):
-        rows |= {name: np.zeros(layout.row_count) for name in time_columns(device)}
+        rows |= {name: np.zeros(walk.row_count) for name in time_columns(device)}
     rows["blocks"][:] = 1.0
-    for group in layout.groups:
+    for group in walk.groups:
         for name in STRUCTURE:
             rows[name][group.rows] = group.structure[name]
         for device, machine in enumerate(machines):
-            found = block_costs(group.table, kernel_costs(group.table, machine))
+            costs = block_costs(group.table, kernel_costs(group.table, machine))
             device_name, host_name = time_columns(device)
-            rows[device_name][group.rows], rows[host_name][group.rows] = found.device_s, found.host_s
+            rows[device_name][group.rows], rows[host_name][group.rows] = costs.device_s, costs.host_s
             for name in (*COSTED, *MAXIMA):
-                rows[name][group.rows] = getattr(found, name)
-    return tuple(_stage(segment, rows) for segment in layout.segments)
+                rows[name][group.rows] = getattr(costs, name)
+    return tuple(_stage(segment, rows) for segment in walk.segments)
 
 
 def _stage(segment: Segment, rows: dict[str, Array]) -> StageTable:
@@ -122,7 +122,7 @@ def gather(tables: Sequence[StageTable], genomes: NDArray[np.integer[Any]], name
     out = [np.empty(count) for _ in names]
     large = max(prod(t.shape) for t in tables) > np.iinfo(np.uint16).max
     kind = np.uint32 if large else np.uint16
-    found = np.empty(min(CHUNK, count))
+    buffer = np.empty(min(CHUNK, count))
     for low in range(0, count, CHUNK):
         genes = np.ascontiguousarray(genomes[low : low + CHUNK].T, dtype=kind)
         n = genes.shape[1]
@@ -136,7 +136,7 @@ def gather(tables: Sequence[StageTable], genomes: NDArray[np.integer[Any]], name
                 if number == 0:
                     table.columns[name].take(at, out=target, mode="clip")
                     continue
-                part = found[:n]
+                part = buffer[:n]
                 table.columns[name].take(at, out=part, mode="clip")
                 if name in MAXIMA:
                     np.maximum(target, part, out=target)

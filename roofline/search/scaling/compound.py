@@ -115,13 +115,13 @@ def compound_scale(
     check_reach(grid, costs, wanted, names, objective)
     answers = {}
     for oracle in _accuracies(network, accuracy, base_top1):
-        found = oracle.predict(grid, grid.depth, grid.width, grid.resolution)
+        prediction = oracle.predict(grid, grid.depth, grid.width, grid.resolution)
         triple = None
         if coefficients == "common":
-            picks, triple = pick_common(grid, costs, wanted, found.mean, tie_pp, names)
+            picks, triple = pick_common(grid, costs, wanted, prediction.mean, tie_pp, names)
         else:
-            picks = pick_free(costs, wanted, found.mean, tie_pp)
-        answers[oracle.name] = Answer(accuracy=oracle, prediction=found, picks=tuple(picks), triple=triple)
+            picks = pick_free(costs, wanted, prediction.mean, tie_pp)
+        answers[oracle.name] = Answer(accuracy=oracle, prediction=prediction, picks=tuple(picks), triple=triple)
     return _merged(grid, objective, names, wanted, costs, answers, tie_pp)
 
 

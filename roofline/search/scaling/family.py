@@ -67,10 +67,10 @@ class Answer:
 
     def figure(self, row: int) -> str:
         """Return the accuracy of a network as it may be printed."""
-        found = self.prediction
+        prediction = self.prediction
         return written(
-            float(found.mean[row]), float(found.half_width[row]), self.accuracy.recipe,
-            in_domain=bool(found.in_domain[row]),
+            float(prediction.mean[row]), float(prediction.half_width[row]), self.accuracy.recipe,
+            in_domain=bool(prediction.in_domain[row]),
         )  # fmt: skip
 
 
@@ -131,8 +131,8 @@ class ScaledFamily:
         twins = self._flops_scaled(answer) if self.objective == "latency" else []
         result = []
         for i, pick in enumerate(answer.picks):
-            found = self._point(answer, pick.row)
-            row: dict[str, Any] = {"member": self.names[i], **found, "phi": pick.phi}
+            chosen = self._point(answer, pick.row)
+            row: dict[str, Any] = {"member": self.names[i], **chosen, "phi": pick.phi}
             row |= {f"target_{k}": float(v) for k, v in zip(self._constraints(), self.targets[i], strict=True)}
             row |= {f"best_{k}": v for k, v in self._point(answer, pick.best).items() if k != "figure"}
             row["tied"] = len(pick.tied)
@@ -145,14 +145,15 @@ class ScaledFamily:
 
     def _point(self, answer: Answer, row: int) -> dict[str, Any]:
         """Return one network of the grid as a flat row."""
-        grid, found = self.grid, answer.prediction
+        grid, prediction = self.grid, answer.prediction
         return {
             "depth": float(grid.depth[row]), "width": float(grid.width[row]),
             "resolution_px": int(grid.resolution[row]),
             "macs": float(grid.macs[row]), "params": float(grid.params[row]),
             **{f"latency_ms_{d}": float(grid.latency_s[row, k] * 1e3) for k, d in enumerate(self.devices)},
-            "accuracy": float(found.mean[row]), "half_width_90": float(found.half_width[row]),
-            "in_domain": bool(found.in_domain[row]), "recipe": answer.accuracy.recipe, "figure": answer.figure(row),
+            "accuracy": float(prediction.mean[row]), "half_width_90": float(prediction.half_width[row]),
+            "in_domain": bool(prediction.in_domain[row]), "recipe": answer.accuracy.recipe,
+            "figure": answer.figure(row),
         }  # fmt: skip
 
     def _flops_scaled(self, answer: Answer) -> list[int]:
@@ -293,10 +294,10 @@ def _named(beside: Beside) -> dict[str, list[str]]:
     """Return networks by the family that their names begin with, unless families are named."""
     if isinstance(beside, Mapping):
         return {name: list(members) for name, members in beside.items()}
-    found: dict[str, list[str]] = {}
+    families: dict[str, list[str]] = {}
     for name in beside:
-        found.setdefault(name.rpartition("-")[0] or name, []).append(name)
-    return found
+        families.setdefault(name.rpartition("-")[0] or name, []).append(name)
+    return families
 
 
 def left_out(name: str) -> float:

@@ -123,7 +123,7 @@ def _repeats(base: Arch, depth: float) -> Changes:
 def _deeper(base: Arch) -> frozenset[str]:
     """Return the stages between stem and head that take more blocks: one after the first leaves what it was given."""
     inputs = {instance.stage: instance.inputs for instance in reversed(instances(base, 1))}
-    found = set()
+    deeper = set()
     for stage in base.stages[1:-1]:
         longer = stage.model_copy(update={"repeats": 3})  # the second block is neither the first nor the last
         try:
@@ -132,8 +132,8 @@ def _deeper(base: Arch) -> frozenset[str]:
         except RooflineError:
             continue
         if stage.scale_depth and [p.shape for p in after] == [p.shape for p in between]:
-            found.add(stage.name)
-    return frozenset(found)
+            deeper.add(stage.name)
+    return frozenset(deeper)
 
 
 def _channels(base: Arch, width: float) -> Changes:
@@ -159,10 +159,10 @@ def _depths(base: Arch, limits: Limits) -> list[_Depth]:
     ]
 
 
-def _thinned(found: list[T], name: str) -> list[T]:
+def _thinned(options: list[T], name: str) -> list[T]:
     """Return at most `MOST_OPTIONS` of what is found, evenly spread, the ends among them."""
-    count = min(len(found), MOST_OPTIONS[name])
-    return [found[i] for i in np.unique(np.linspace(0, len(found) - 1, count).round().astype(int))]
+    count = min(len(options), MOST_OPTIONS[name])
+    return [options[i] for i in np.unique(np.linspace(0, len(options) - 1, count).round().astype(int))]
 
 
 def _sizes(base: Arch, limits: Limits) -> list[int]:

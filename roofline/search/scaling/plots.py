@@ -63,8 +63,8 @@ def plot_curves(
         color=BLACK, ecolor="#BBBBBB", elinewidth=1, markersize=5, label=f"{title} (bar: 90 %)", zorder=4,
     )  # fmt: skip
     colours = (VERMILION, GREEN, *SERIES[4:])
-    for (name, found), colour, marker in zip(others.items(), colours, MARKERS[1:], strict=False):
-        ax.plot(found.latency_ms, found.accuracy, marker, color=colour, markersize=5, label=name, zorder=5)
+    for (name, series), colour, marker in zip(others.items(), colours, MARKERS[1:], strict=False):
+        ax.plot(series.latency_ms, series.accuracy, marker, color=colour, markersize=5, label=name, zorder=5)
     ax.set_xscale("log")
     _plain_log(ax.xaxis)
     ax.set_xlabel(latency)
@@ -84,9 +84,9 @@ def plot_path(panels: Mapping[str, Series], *, by: str, path: str | Path | None 
     unit = "latency" if by == "latency" else "FLOPs"
     figure = Picture(figsize=(3.3 * len(panels) + 0.6, 3.3))
     axes: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for ax, (name, found) in zip(axes, panels.items(), strict=True):
-        for (dimension, colour), values in zip(COLOURS.items(), found.scale.T, strict=True):
-            ax.plot(found.cost, values, "o-", color=colour, markersize=4, linewidth=1.2, label=dimension)
+    for ax, (name, series) in zip(axes, panels.items(), strict=True):
+        for (dimension, colour), values in zip(COLOURS.items(), series.scale.T, strict=True):
+            ax.plot(series.cost, values, "o-", color=colour, markersize=4, linewidth=1.2, label=dimension)
         ax.set_xscale("log")
         ax.set_yscale("log")
         _plain_log(ax.xaxis)

@@ -41,19 +41,19 @@ def networks(like: str | Sequence[str]) -> list[str]:
     (['efficientnet-b1', 'efficientnet-b2', 'efficientnet-b3'], ['resnet-50'])
     """
     words = like.split(",") if isinstance(like, str) else list(like)
-    found: list[str] = []
+    names: list[str] = []
     for word in (str(w).strip() for w in words):
         match = RANGE.fullmatch(word)
         if match is None:
-            found += [word] if word else []
+            names += [word] if word else []
             continue
         first, last = int(match["first"]), int(match["last"])
         if last < first or not match["head"].endswith(match["letters"]):
             raise InputError(f"a range of networks is like 'efficientnet-b1..b7', got {word!r}")
-        found += [f"{match['head']}{number}" for number in range(first, last + 1)]
-    if not found:
+        names += [f"{match['head']}{number}" for number in range(first, last + 1)]
+    if not names:
         raise InputError("like names no network")
-    return found
+    return names
 
 
 def check_given(targets: Any, times: Any, like: Any) -> None:
@@ -110,10 +110,10 @@ def _cost(word: str, grid: Grid, objective: str) -> list[float]:
 
 def run(network: str | Arch, target: Setting) -> Report:
     """Simulate a network as an oracle's target does."""
-    rules = target.policy
+    policy = target.policy
     return simulate(
-        network, target.device, batch=target.batch, dtype=rules.precision, runtime=target.runtime,
-        layout=rules.layout, cores=target.cores,
+        network, target.device, batch=target.batch, dtype=policy.precision, runtime=target.runtime,
+        layout=policy.layout, cores=target.cores,
     )  # fmt: skip
 
 
@@ -136,12 +136,12 @@ def _absolute(targets: Any, grid: Grid, objective: str) -> Array:
 
 def _numbers(values: Any, what: str) -> Array:
     try:
-        found = np.atleast_1d(np.asarray(values, dtype=np.float64))
+        numbers = np.atleast_1d(np.asarray(values, dtype=np.float64))
     except (TypeError, ValueError):
         raise InputError(f"{what} must be numbers, got {values!r}") from None
-    if found.ndim != 1 or not found.size or not (np.isfinite(found) & (found > 0)).all():
+    if numbers.ndim != 1 or not numbers.size or not (np.isfinite(numbers) & (numbers > 0)).all():
         raise InputError(f"{what} must be positive numbers, at least one, got {values!r}")
-    return found
+    return numbers
 
 
 def _said(cost: Array, objective: str) -> str:

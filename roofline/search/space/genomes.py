@@ -124,12 +124,12 @@ class Genes:
         """See `Space.sample`."""
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
             raise InputError(f"the number of genomes must be a whole number, not negative, got {n!r}")
-        found = np.empty((n, self.length), dtype=np.int8)
+        genomes = np.empty((n, self.length), dtype=np.int8)
         todo = np.arange(n)
         while len(todo):
-            found[todo] = rng.integers(0, np.array(self.sizes), size=(len(todo), self.length), dtype=np.int8)
-            todo = todo[~self.valid(found[todo])] if self.forbidden else todo[:0]
-        return found
+            genomes[todo] = rng.integers(0, np.array(self.sizes), size=(len(todo), self.length), dtype=np.int8)
+            todo = todo[~self.valid(genomes[todo])] if self.forbidden else todo[:0]
+        return genomes
 
     def mutate(self, genomes: Genomes, rng: np.random.Generator, genes: int) -> NDArray[np.int8]:
         """See `Space.mutate`; with forbidden combinations, a child that would be one is drawn again."""

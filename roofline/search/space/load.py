@@ -113,7 +113,9 @@ def build_space(spec: SpaceFile) -> Space:
         input=base.input,
         stages=tuple(stage_table(stage) for stage in base.stages),
         choices=choices,
-        forbidden=tuple({name: tuple(values) for name, values in rule.items()} for rule in spec.forbidden),
+        forbidden=tuple(
+            {name: tuple(values) for name, values in combination.items()} for combination in spec.forbidden
+        ),
         twin={name: value for name, value in twin.items() if value is not None} or None,
     )
 
@@ -123,8 +125,8 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _twin_value(twin: dict[str, Value], choice: Choice) -> Value | None:
-    found = [value for pattern, value in twin.items() if _matches(pattern, choice.name)]
-    return found[-1] if found else None
+    values = [value for pattern, value in twin.items() if _matches(pattern, choice.name)]
+    return values[-1] if values else None
 
 
 def _choices(entry: ChoiceEntry) -> list[Choice]:

@@ -148,16 +148,16 @@ class Space:
         """
         if isinstance(mapping, Arch):
             return self._encode_arch(mapping)
-        found: dict[int, int] = {}
+        options: dict[int, int] = {}
         for name, value in mapping.items():
             gene = self.gene(name)
-            if gene in found:
+            if gene in options:
                 raise InputError(f"choice {self.names[gene]!r} is given twice")
-            found[gene] = self.choices[gene].position(value)
-        missing = [name for i, name in enumerate(self.names) if i not in found]
+            options[gene] = self.choices[gene].position(value)
+        missing = [name for i, name in enumerate(self.names) if i not in options]
         if missing:
             raise InputError(f"choice {missing[0]!r} is missing (and {len(missing) - 1} more)")
-        return np.array([found[i] for i in range(self.length)], dtype=np.int8)
+        return np.array([options[i] for i in range(self.length)], dtype=np.int8)
 
     def mapping(self, genome: Any) -> dict[str, Value]:
         """Return choice name -> value of one genome."""
