@@ -5,6 +5,8 @@ The same calls build one network (numbers) or a column of block rows (arrays).
 
 from __future__ import annotations
 
+from typing import Any
+
 from roofline.dtypes import DTYPES, DType
 from roofline.graph import movement, ops
 from roofline.graph.opgraph import OpGraph
@@ -62,15 +64,9 @@ class GraphBuilder(GraphWriter):
         name: str = "conv",
     ) -> Tensor:
         """Dense convolution to `channels`; grouped where `groups` is given."""
-        rank = len(x.shape) - 2
-        kernels = _each(kernel, rank)
-        per_group = x.shape[-1] if groups is None else _exact(x.shape[-1], groups)
-        weights = [self.parameter(f"{name}.weight", *kernels, per_group, channels)]
-        weights += [self.parameter(f"{name}.bias", channels)] if bias else []
-        return self.add_op(
-            name, ops.Conv, x, *weights, kernel=kernels, stride=_each(stride, rank), padding=padding,
-            groups=1 if groups is None else groups, form="dense" if groups is None else "grouped",
-        )  # fmt: skip
+        sides = (x.shape[-1] if groups is None else _exact(x.shape[-1], groups), channels)
+        form, count = ("dense", 1) if groups is None else ("grouped", groups)
+        return self._conv(name, x, sides, kernel, stride, bias, padding=padding, groups=count, form=form)
 
     def depthwise(
         self,
@@ -83,14 +79,26 @@ class GraphBuilder(GraphWriter):
         name: str = "depthwise",
     ) -> Tensor:
         """Depthwise convolution: every channel by itself."""
-        rank, channels = len(x.shape) - 2, x.shape[-1]
+        channels = x.shape[-1]
+        return self._conv(
+            name, x, (1, channels), kernel, stride, bias, padding=padding, groups=channels, form="depthwise"
+        )
+
+    def _conv(
+        self,
+        name: str,
+        x: Tensor,
+        sides: tuple[Numeric, Numeric],
+        kernel: Pair,
+        stride: Pair,
+        bias: bool,
+        **fields: Any,
+    ) -> Tensor:
+        rank = len(x.shape) - 2
         kernels = _each(kernel, rank)
-        weights = [self.parameter(f"{name}.weight", *kernels, 1, channels)]
-        weights += [self.parameter(f"{name}.bias", channels)] if bias else []
-        return self.add_op(
-            name, ops.Conv, x, *weights, kernel=kernels, stride=_each(stride, rank), padding=padding,
-            groups=channels, form="depthwise",
-        )  # fmt: skip
+        weights = [self.parameter(f"{name}.weight", *kernels, *sides)]
+        weights += [self.parameter(f"{name}.bias", sides[1])] if bias else []
+        return self.add_op(name, ops.Conv, x, *weights, kernel=kernels, stride=_each(stride, rank), **fields)
 
     def linear(
         self, x: Tensor, features: Numeric, *, bias: bool = True, tied: bool = False, name: str = "linear"
