@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from roofline.cost import fold
+from roofline.engine.columns import Columns
+from roofline.engine.evaluate import block_costs, kernel_costs
+from roofline.engine.table import KernelTable
 from roofline.numeric import Array
 from roofline.search.oracle.latency import Oracle
 from roofline.search.oracle.segments import Walk, walk
 from roofline.search.oracle.steps import Index
-from roofline.simulate.columns import Columns
-from roofline.simulate.evaluate import block_costs, kernel_costs
-from roofline.simulate.table import KernelTable
 
 #: candidates costed together, with equal uses costed once and each time
 CHUNKS = {True: 1 << 17, False: 1 << 11}

@@ -22,7 +22,7 @@ ABOVE = {"readme.md": "README.md", "changelog.md": "CHANGELOG.md", "speed.md": "
 #: where copies of linked files that are no pages go
 COPIES = "checkout"
 #: public name -> the class that has part of its attributes
-INHERITED = {"Report": "roofline.simulate.numbers.Run"}
+INHERITED = {"Report": "roofline.report.numbers.Run"}
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#:\s]+)((?:#[^)\s]*)?)\)")
 PICTURE = re.compile(r"(!\[[^\]]*\]\()docs/")
 

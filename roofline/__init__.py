@@ -30,7 +30,7 @@ __all__ = [*_PUBLIC, "__version__"]
 
 
 class _Package(types.ModuleType):
-    """The package itself: importing the folder ``roofline.simulate`` must not hide the function `simulate`."""
+    """The package itself: importing the folder ``roofline.engine`` must not hide the function `simulate`."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _PUBLIC and isinstance(value, types.ModuleType)):

@@ -13,7 +13,7 @@ from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.passes.kernels import Kernel
 from roofline.passes.pipeline import Policy, lower, policy
-from roofline.runtime.load import runtime, runtimes
+from roofline.software.load import runtime, runtimes
 
 #: the smallest network of each file in models/, and one more where a file holds blocks of another kind
 SAMPLE = (

@@ -15,8 +15,8 @@ from roofline.arch.blocks.common import kernel_in_depth
 from roofline.arch.build import instances
 from roofline.arch.edit import edit_stage
 from roofline.errors import DoesNotFitError, InputError, UnknownNameError
+from roofline.report.run import request_of
 from roofline.search.space.folder import write_arch
-from roofline.simulate.run import request_of
 from roofline.studies.edits import FREE, NETWORK, PRECISION, edits
 
 RUNS: tuple[dict[str, Any], ...] = (

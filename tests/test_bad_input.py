@@ -234,7 +234,7 @@ def test_one_bad_request_among_many_is_an_error_of_all() -> None:
 
 
 def test_names_of_the_package_are_functions_after_use() -> None:
-    """Loading the folder ``roofline.device`` must not put a module in the place of the function `device`."""
+    """Loading the folder ``roofline.hardware`` must not put a module in the place of the function `device`."""
     rf.simulate(**GOOD)
     for name in ("device", "runtime", "simulate", "model", "compare"):
         assert callable(getattr(rf, name)), name

@@ -21,8 +21,8 @@ from roofline.calibration.runtime_file import rewritten, write_runtime
 from roofline.cli import main
 from roofline.errors import InputError, UnknownNameError
 from roofline.paths import data_files
-from roofline.runtime.load import runtime
-from roofline.runtime.spec import Runtime
+from roofline.software.load import runtime
+from roofline.software.spec import Runtime
 
 pytest.importorskip("scipy", reason="SciPy is not installed")
 EAGER = "pytorch_eager"

@@ -25,16 +25,16 @@ from roofline.calibration.fit import bare_devices, fit
 from roofline.calibration.measured import load
 from roofline.calibration.predict import AdaptMachine, AdaptRuntime, Prepared, prepare
 from roofline.calibration.runtime_file import rewritten
-from roofline.device.schema import OverrideTable
-from roofline.device.spec import Device
 from roofline.errors import InputError, SpecError, UnknownNameError
+from roofline.hardware.schema import OverrideTable
+from roofline.hardware.spec import Device
 from roofline.numeric import Array
 from roofline.paths import data_files
-from roofline.runtime import constant as declarations
-from roofline.runtime.constant import constant, constants_of, tables
-from roofline.runtime.file import RUNTIME_FILE, RuntimeFile, file_of, runtime_of
-from roofline.runtime.load import runtime_file
-from roofline.runtime.spec import CONSTANTS, Runtime
+from roofline.software import constant as declarations
+from roofline.software.constant import constant, constants_of, tables
+from roofline.software.file import RUNTIME_FILE, RuntimeFile, file_of, runtime_of
+from roofline.software.load import runtime_file
+from roofline.software.spec import CONSTANTS, Runtime
 from roofline.specfile import parse_spec
 
 EAGER = data_files("runtimes")["pytorch_eager"].read_text(encoding="utf-8")

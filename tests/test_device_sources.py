@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from roofline.device import device, devices
+from roofline.hardware import device, devices
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT.parent / "shared" / "reference" / "hardware.csv"

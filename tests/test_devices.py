@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from roofline.device import Device, device, devices
 from roofline.dtypes import DTYPES
 from roofline.errors import InputError, SpecError, UnknownNameError
+from roofline.hardware import Device, device, devices
 from roofline.names import key
 from roofline.paths import data_files
 

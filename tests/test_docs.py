@@ -13,7 +13,7 @@ from pages import LINK, ROOT, blocks
 import roofline as rf
 from roofline.errors import SpecError
 from roofline.families import FAMILIES
-from roofline.runtime.file import RUNTIME_FILE
+from roofline.software.file import RUNTIME_FILE
 from roofline.work.functions import function_ops
 
 DOCS = ROOT / "docs"

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 import roofline as rf
 from roofline.cost import fold
-from roofline.device.spec import Device
 from roofline.dtypes import PRECISIONS, Precision
+from roofline.engine.evaluate import block_costs, kernel_costs, winograd_patches
+from roofline.engine.lowering import lower_blocks, steps_of
+from roofline.engine.machine import Machine, machine_for
+from roofline.engine.table import DTYPE_CODES, KernelTable
+from roofline.hardware.spec import Device
 from roofline.numeric import Array
 from roofline.passes.pipeline import Policy, policy
-from roofline.runtime.spec import Runtime
-from roofline.simulate.evaluate import block_costs, kernel_costs, winograd_patches
-from roofline.simulate.lowering import lower_blocks, steps_of
-from roofline.simulate.machine import Machine, machine_for
-from roofline.simulate.table import DTYPE_CODES, KernelTable
+from roofline.software.spec import Runtime
 
 BATCHES = (1, 8, 128)
 #: relative; sums of thousands of kernels in another order

@@ -30,7 +30,7 @@ def test_every_published_latency_is_there(evidence: Evidence) -> None:
 
 
 def test_factors_are_those_that_reports_carry(evidence: Evidence) -> None:
-    shipped = tomllib.loads((FOLDER / "simulate" / "intervals.toml").read_text())["runtimes"]
+    shipped = tomllib.loads((FOLDER / "report" / "intervals.toml").read_text())["runtimes"]
     table = evidence.intervals.set_index("runtime")
     assert set(table.index) == set(shipped)
     for name, row in table.iterrows():

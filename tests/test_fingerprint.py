@@ -72,7 +72,7 @@ REFUSING = {
     "frontends/torch/rules/resample.py": TRACED,
     "frontends/onnx/rules/recurrent.py": {"onnx", "sweep"},
     "frontends/jax/rules/control.py": {"jax"},
-    "simulate/intervals.toml": {"sweep"},  # data
+    "report/intervals.toml": {"sweep"},  # data
     "plot/bars.py": {"sweep"},  # reports can draw themselves
     "search/evolution/pareto.py": set(),
     "serve/app.py": set(),
@@ -191,10 +191,10 @@ def is_module(name: str) -> bool:
 
 
 def test_data_files_belong_to_the_module_that_names_them() -> None:
-    assert [path.name for path in _data("roofline.simulate.interval")] == ["intervals.toml"]
+    assert [path.name for path in _data("roofline.report.interval")] == ["intervals.toml"]
     assert [path.name for path in _data("roofline.studies.published")] == ["published.toml"]
     assert [path.name for path in _data("roofline.search.accuracy.pairwise")] == ["accel_nasbench_pairwise.json"]
-    assert not _data("roofline.simulate.lowering")
+    assert not _data("roofline.engine.lowering")
 
 
 def test_code_of_values() -> None:

@@ -10,13 +10,13 @@ from roofline.arch.blocks.mbconv import MBConv
 from roofline.arch.blocks.transformer import PreNormBlock
 from roofline.arch.build import instances
 from roofline.arch.load import model
+from roofline.engine.lowering import lower_arch
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
 from roofline.passes.fuse import fuse
 from roofline.passes.kernels import make_kernels
 from roofline.passes.pipeline import lower
 from roofline.paths import data_files
-from roofline.simulate.lowering import lower_arch
 
 each_model = pytest.mark.parametrize("name", SAMPLE)
 each_runtime = pytest.mark.parametrize("runtime_name", RUNTIMES)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import roofline as rf
-from roofline.device.spec import Device
 from roofline.dtypes import precision
+from roofline.engine.machine import machine_for
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Reduce
-from roofline.simulate.machine import machine_for
+from roofline.hardware.spec import Device
 from roofline.work.functions import function_ops
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import roofline as rf
-from roofline.device.load import device
 from roofline.dtypes import precision
+from roofline.engine.machine import machine_for
+from roofline.engine.table import DTYPE_CODES
 from roofline.graph.builder import GraphBuilder
-from roofline.runtime.load import runtime
-from roofline.simulate.machine import machine_for
-from roofline.simulate.table import DTYPE_CODES
+from roofline.hardware.load import device
+from roofline.software.load import runtime
 
 
 def conv_s(channels: int, **options: Any) -> float:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 
 import roofline as rf
+from roofline.engine.options import RunOptions
 from roofline.errors import InputError
 from roofline.graph.indexing import Fill, Gather, Sort
 from roofline.graph.movement import Expand, Move
 from roofline.graph.ops import Elementwise
 from roofline.graph.reshaping import reshaped
 from roofline.graph.tensor import Tensor
-from roofline.simulate.options import RunOptions
 
 #: a network of every family whose graph takes another way through the rules
 SAMPLE = (

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import roofline as rf
-from roofline.device.spec import Device
 from roofline.errors import InputError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
-from roofline.runtime.spec import Runtime
+from roofline.hardware.spec import Device
+from roofline.software.spec import Runtime
 
 PEAK = 64e9  # one core, 2 pipes of 8 lanes, 2 FLOP, 2 GHz
 

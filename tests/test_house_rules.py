@@ -19,17 +19,17 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 #: folders that share a floor (calibration, search and studies) do not know each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("",),  # words: the modules at the top of the package
-    ("device",),
+    ("hardware",),
     ("graph",),
-    ("runtime",),  # its fusion policy names families of ops
+    ("software",),  # its fusion policy names families of ops
     ("arch",),
     ("frontends",),
     ("passes",),
     ("work",),
     ("cost",),
-    ("plot", "stats"),
-    ("page",),  # draws what pictures draw, for a browser
-    ("simulate",),
+    ("engine",),
+    ("plot",),
+    ("report",),
     ("measure",),
     ("calibration", "search", "studies"),
     ("analysis",),  # the former name of studies
@@ -43,7 +43,7 @@ FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in f
 
 #: Below its floor and still out of bounds: counts never see the machine, formulas never see a graph.
 BANNED: dict[str, tuple[str, ...]] = {
-    "work": ("roofline.device", "roofline.runtime", "roofline.passes", "roofline.frontends"),
+    "work": ("roofline.hardware", "roofline.software", "roofline.passes", "roofline.frontends"),
     "cost": ("roofline.graph", "roofline.arch", "roofline.frontends", "roofline.passes", "networkx"),
 }
 
@@ -114,12 +114,12 @@ def test_counts_never_see_the_machine_and_formulas_never_see_a_graph(path: Path)
 
 
 def test_the_import_reader_sees_every_form_of_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "import a.b\nfrom .x import y\nfrom .. import z\ndef f():\n    from roofline.device import spec\n"
+    text = "import a.b\nfrom .x import y\nfrom .. import z\ndef f():\n    from roofline.hardware import spec\n"
     path = tmp_path / "roofline" / "cost" / "m.py"
     path.parent.mkdir(parents=True)
     path.write_text(text)
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
-    assert [name for name, _ in imports(path)] == ["a.b", "roofline.cost.x.y", "roofline.z", "roofline.device.spec"]
+    assert [name for name, _ in imports(path)] == ["a.b", "roofline.cost.x.y", "roofline.z", "roofline.hardware.spec"]
 
 
 def is_structural(test: ast.expr) -> bool:
@@ -216,9 +216,9 @@ def test_import_is_light() -> None:
 
 
 def test_public_functions_survive_the_import_of_folders_with_their_name() -> None:
-    """``roofline.simulate`` is a folder and ``rf.simulate`` a function: whoever comes first, users get the function."""
+    """``roofline.engine`` is a folder and ``rf.simulate`` a function: whoever comes first, users get the function."""
     code = (
-        "import roofline as rf, roofline.device.load, roofline.runtime.load, roofline.simulate.run;"
+        "import roofline as rf, roofline.hardware.load, roofline.software.load, roofline.report.run;"
         "print(*(callable(getattr(rf, name)) for name in ('device', 'runtime', 'simulate')))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

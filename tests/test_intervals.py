@@ -14,9 +14,9 @@ from roofline.calibration.calibrate import calibrate
 from roofline.calibration.intervals import covered, runtime_interval, write_interval
 from roofline.calibration.measured import Options
 from roofline.errors import InputError
-from roofline.runtime.load import runtimes
-from roofline.simulate.interval import IntervalFile, RuntimeInterval, interval, kind_shares, known_intervals
-from roofline.simulate.run import simulate
+from roofline.report.interval import IntervalFile, RuntimeInterval, interval, kind_shares, known_intervals
+from roofline.report.run import simulate
+from roofline.software.load import runtimes
 from roofline.specfile import load_spec
 
 REPORT = simulate("resnet-50", "v100", batch=8, dtype="fp16", runtime="pytorch_eager")

@@ -30,7 +30,7 @@ from roofline.dtypes import precision
 from roofline.errors import InputError
 from roofline.measure.timm_graphs import TimmNetwork
 from roofline.passes.pipeline import policy
-from roofline.runtime.load import runtime
+from roofline.software.load import runtime
 from roofline.studies import published
 
 

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 import roofline as rf
 from roofline.dtypes import precision
+from roofline.engine.evaluate import kernel_costs
+from roofline.engine.lowering import lower_graph
+from roofline.engine.machine import machine_for
 from roofline.frontends.torch.values import shared_run
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.indexing import Fill, Update
@@ -26,9 +29,6 @@ from roofline.passes.composites import split_pads
 from roofline.passes.kernels import make_kernels
 from roofline.passes.layout import follow_layout
 from roofline.passes.pipeline import policy
-from roofline.simulate.evaluate import kernel_costs
-from roofline.simulate.lowering import lower_graph
-from roofline.simulate.machine import machine_for
 
 
 def longest_common_run(shape: tuple[int, ...], order: tuple[int, ...], other: tuple[int, ...]) -> int:

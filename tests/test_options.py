@@ -18,11 +18,11 @@ from roofline.calibration.predict import prepare
 from roofline.cli.app import app
 from roofline.cli.options import takes
 from roofline.cluster.plan import Plan
+from roofline.engine.options import AXES, OPTIONS, PER_DEVICE, Option, Options, declared
 from roofline.errors import InputError, RooflineError
 from roofline.search.scaling.forms import Limits
 from roofline.serve.schemas import Candidates, OracleOptions, OracleQuery, Simulation
 from roofline.serve.service import Service
-from roofline.simulate.options import AXES, OPTIONS, PER_DEVICE, Option, Options, declared
 
 DEVICE, MODEL, SPACE = "v100", "resnet-18", "accel-nasbench"
 NEAR = Limits(depth=(1, 1), width=(1, 1), resolution=(1, 1))

@@ -20,7 +20,7 @@ from roofline.errors import InputError
 from roofline.graph.builder import GraphBuilder
 from roofline.measure.facts import Facts
 from roofline.measure.store import LEFT_OUT, NETWORKS, OPS, Folder, Row
-from roofline.runtime.spec import Runtime
+from roofline.software.spec import Runtime
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from pages import ROOT, blocks
 import roofline as rf
 from roofline.cli import main
 from roofline.errors import InputError
-from roofline.page.render import plotly_script
-from roofline.simulate.webpage import page
+from roofline.report.page.render import plotly_script
+from roofline.report.webpage import page
 
 pytest.importorskip("plotly")
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;"

@@ -21,7 +21,7 @@ from roofline.passes.composites import CHAINS, split_composites
 from roofline.passes.pipeline import PASSES, Pass, lower, rewrite
 from roofline.passes.policy import policy
 from roofline.passes.precision import apply_precision
-from roofline.runtime.load import runtime
+from roofline.software.load import runtime
 from roofline.work import count
 
 FOLD, APART = asking(fold_batch_norm=True), asking(attention="decomposed")

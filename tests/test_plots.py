@@ -18,7 +18,7 @@ from roofline.plot.roofline import kernel_points, slow_enough
 from roofline.plot.roofs import ceilings, slopes
 from roofline.plot.style import BOUND_COLOURS, KIND_COLOURS, SERIES, save
 from roofline.repeats import merge_repeats
-from roofline.simulate.report import Report
+from roofline.report.report import Report
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import roofline as rf
 from roofline.arch.spec import Arch
-from roofline.device.spec import Device
-from roofline.runtime.spec import Runtime
+from roofline.hardware.spec import Device
+from roofline.software.spec import Runtime
 
 #: relative: a sum in another order, never a real loss
 ROUNDING = 1e-12

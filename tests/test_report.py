@@ -18,7 +18,7 @@ from roofline.graph.indexing import Fill
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import MatMul
-from roofline.simulate.report import Report
+from roofline.report.report import Report
 
 RUNS: tuple[dict[str, Any], ...] = (
     {"model": "efficientnet-b0", "device": "tpu-v3", "batch": 128},

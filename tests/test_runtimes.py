@@ -13,8 +13,8 @@ from roofline.errors import InputError, SpecError, UnknownNameError
 from roofline.families import FAMILIES
 from roofline.paths import data_files
 from roofline.quantity import Quantity
-from roofline.runtime.load import runtime_file
-from roofline.runtime.spec import Runtime
+from roofline.software.load import runtime_file
+from roofline.software.spec import Runtime
 
 each_runtime = pytest.mark.parametrize("name", rf.runtimes())
 

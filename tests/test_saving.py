@@ -9,12 +9,12 @@ from families import RUNTIMES, SAMPLE, lowered, whole
 import roofline as rf
 from roofline.arch.load import model
 from roofline.dtypes import precision
+from roofline.engine.lowering import lower_arch
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.ops import Softmax
 from roofline.passes.backward import backward_of
 from roofline.passes.pipeline import lower, policy
-from roofline.runtime.load import runtime
-from roofline.simulate.lowering import lower_arch
+from roofline.software.load import runtime
 
 
 def test_saved_tensors_by_hand() -> None:

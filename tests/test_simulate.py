@@ -12,9 +12,9 @@ import pytest
 from families import SAMPLE, whole
 
 import roofline as rf
-from roofline.device.spec import Device
-from roofline.runtime.spec import Runtime
-from roofline.simulate.report import Report
+from roofline.hardware.spec import Device
+from roofline.report.report import Report
+from roofline.software.spec import Runtime
 
 
 def same_to_the_last_bit(a: Report, b: Report) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from roofline.device import device
 from roofline.errors import SpecError
+from roofline.hardware import device
 
 GOOD = """\
 name = "mine"

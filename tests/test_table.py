@@ -11,16 +11,12 @@ import pytest
 from roofline.arch.block import Port
 from roofline.arch.build import op_graph
 from roofline.arch.load import model
-from roofline.device.load import device
 from roofline.dtypes import DTYPES, precision
-from roofline.numeric import Array
-from roofline.passes.pipeline import policy
-from roofline.runtime.load import runtime
-from roofline.simulate.columns import Columns
-from roofline.simulate.evaluate import block_costs, kernel_costs
-from roofline.simulate.lowering import lower_arch, lower_graph
-from roofline.simulate.machine import machine_for
-from roofline.simulate.table import (
+from roofline.engine.columns import Columns
+from roofline.engine.evaluate import block_costs, kernel_costs
+from roofline.engine.lowering import lower_arch, lower_graph
+from roofline.engine.machine import machine_for
+from roofline.engine.table import (
     AccessColumns,
     KernelColumns,
     KernelTable,
@@ -28,6 +24,10 @@ from roofline.simulate.table import (
     merge_equal_kernels,
     take_blocks,
 )
+from roofline.hardware.load import device
+from roofline.numeric import Array
+from roofline.passes.pipeline import policy
+from roofline.software.load import runtime
 
 EAGER = policy(runtime("pytorch_eager", "gpu"), precision("fp16"))
 MACHINE = machine_for(device("v100"), runtime("pytorch_eager", "gpu"), precision("fp16"), "nhwc", 1)

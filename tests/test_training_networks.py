@@ -14,12 +14,12 @@ from training_steps import TRAINING_RUNTIMES, macs, step, traffic, training
 import roofline as rf
 from roofline.arch.load import model
 from roofline.cli import main
+from roofline.engine.lowering import lower_arch
+from roofline.engine.options import RunOptions
 from roofline.errors import InputError
 from roofline.graph.builder import GraphBuilder
 from roofline.passes.pipeline import program
-from roofline.runtime.load import runtime
-from roofline.simulate.lowering import lower_arch
-from roofline.simulate.options import RunOptions
+from roofline.software.load import runtime
 
 # every network -------------------------------------------------------------------------------------------------------
 

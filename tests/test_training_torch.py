@@ -16,11 +16,11 @@ from torch_networks import transformers_network
 
 import roofline as rf
 from roofline.dtypes import precision
+from roofline.engine.options import RunOptions
 from roofline.graph.gradients import ConvWeightGrad
 from roofline.graph.opgraph import OpGraph
 from roofline.passes.pipeline import Program, policy, program
-from roofline.runtime.load import runtime
-from roofline.simulate.options import RunOptions
+from roofline.software.load import runtime
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of other people's networks
 

@@ -21,8 +21,8 @@ from roofline.calibration.predict import prepare
 from roofline.calibration.validate import validate
 from roofline.cli import main
 from roofline.errors import InputError
-from roofline.runtime.load import runtime
-from roofline.simulate.run import simulate
+from roofline.report.run import simulate
+from roofline.software.load import runtime
 
 SIZES = (256, 512, 1024, 2048, 4096)
 

@@ -11,8 +11,8 @@ import pytest
 
 import roofline as rf
 from roofline.cli import main
-from roofline.device.variant import Change, device_fields, parse_change
 from roofline.errors import InputError, SpecError, UnknownNameError
+from roofline.hardware.variant import Change, device_fields, parse_change
 
 HBM = "hbm.bandwidth_bytes_per_s"
 

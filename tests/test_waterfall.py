@@ -11,11 +11,11 @@ import pytest
 
 import roofline as rf
 from roofline.cost.combine import ENGINES
+from roofline.engine.evaluate import kernel_costs
 from roofline.errors import InputError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
-from roofline.simulate.evaluate import kernel_costs
-from roofline.simulate.waterfall import FREE, GROUPS, LADDER, TERMS, WHOLE_RUN
+from roofline.report.waterfall import FREE, GROUPS, LADDER, TERMS, WHOLE_RUN
 
 RUNS: tuple[dict[str, Any], ...] = (
     {"model": "efficientnet-x-b0", "device": "tpu-v3", "batch": 128},

@@ -13,8 +13,8 @@ import pytest
 
 import roofline as rf
 from roofline.cli import main
-from roofline.device.variant import device_fields
 from roofline.errors import InputError, UnknownNameError
+from roofline.hardware.variant import device_fields
 from roofline.studies.sweep import points_of, rows_of
 
 HBM = "hbm.bandwidth_bytes_per_s"

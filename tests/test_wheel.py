@@ -93,7 +93,7 @@ def test_the_wheel_carries_every_data_file(wheel: Path, checkout: Path) -> None:
         assert files
         assert {f"roofline/data/{folder}/{name}" for name in files} <= inside
     assert {"roofline/py.typed", "roofline/__init__.pyi"} <= inside
-    assert {f"roofline/page/page.{kind}" for kind in ("html", "css", "js")} <= inside
+    assert {f"roofline/report/page/page.{kind}" for kind in ("html", "css", "js")} <= inside
     assert any(name.endswith("licenses/LICENSE") for name in inside)
     assert {name.split("/")[0] for name in inside} == {"roofline", f"roofline-{rf.__version__}.dist-info"}
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from roofline.runtime.constant import Constant
-from roofline.runtime.spec import CONSTANTS
-from roofline.simulate.run import simulate
+from roofline.report.run import simulate
+from roofline.software.constant import Constant
+from roofline.software.spec import CONSTANTS
 from roofline.stats import geometric_mean
 from roofline.studies import published as figures
 

@@ -10,10 +10,10 @@ from roofline.calibration.measured import Measurement
 from roofline.calibration.measured.graphs import GraphSource
 from roofline.calibration.offsets import with_offsets
 from roofline.calibration.predict import Prepared, prepare
+from roofline.engine.machine import Machine
 from roofline.numeric import Array
-from roofline.runtime.constant import CHIPS, GPU, TPU, Constant
-from roofline.runtime.spec import CONSTANTS, Runtime
-from roofline.simulate.machine import Machine
+from roofline.software.constant import CHIPS, GPU, TPU, Constant
+from roofline.software.spec import CONSTANTS, Runtime
 from roofline.stats import Agreement, agreement
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from roofline.calibration.predict import Group, Prepared
 from roofline.cost import fold
+from roofline.engine.table import WRITE
 from roofline.numeric import Array
-from roofline.simulate.table import WRITE
 
 
 def activations(group: Group) -> Array:

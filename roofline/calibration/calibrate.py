@@ -15,12 +15,12 @@ from roofline.calibration.measured import Measurement, Options, Rejected, load
 from roofline.calibration.measured.graphs import GraphSource
 from roofline.calibration.offsets import calls_us
 from roofline.calibration.predict import Prepared, agreement_per_example, prepare
-from roofline.device.load import device as load_device
+from roofline.engine.columns import Index
 from roofline.errors import InputError, nearest
+from roofline.hardware.load import device as load_device
 from roofline.numeric import Array
-from roofline.runtime.load import runtime as load_runtime
-from roofline.runtime.spec import Runtime
-from roofline.simulate.columns import Index
+from roofline.software.load import runtime as load_runtime
+from roofline.software.spec import Runtime
 from roofline.stats import Agreement
 
 #: random parts for data of a single family

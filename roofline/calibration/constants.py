@@ -9,8 +9,8 @@ import numpy as np
 
 from roofline.errors import InputError
 from roofline.names import lookup
-from roofline.runtime.constant import Constant, Range, constants_of
-from roofline.runtime.spec import CONSTANTS, Runtime
+from roofline.software.constant import Constant, Range, constants_of
+from roofline.software.spec import CONSTANTS, Runtime
 
 #: more constants than this would describe the data instead of the machine
 MOST_FITTED = 10

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from roofline.calibration.measured.folders import own_name
-from roofline.device.silicon import LOCAL_BYTES_PER_CLOCK
 from roofline.errors import InputError
 from roofline.graph.load import load_graph
+from roofline.hardware.silicon import LOCAL_BYTES_PER_CLOCK
 from roofline.measure.facts import PIPES, Facts
 from roofline.paths import data_files
 from roofline.work import count

@@ -13,11 +13,11 @@ from roofline.calibration.constants import Fitted
 from roofline.calibration.measured.types import Measurement
 from roofline.calibration.offsets import SOFT, Call, best_call, group_codes, largest_offset_s, robust_cost, with_offsets
 from roofline.calibration.predict import Prepared
-from roofline.device.load import device, devices
-from roofline.device.spec import Device
 from roofline.errors import InputError
+from roofline.hardware.load import device, devices
+from roofline.hardware.spec import Device
 from roofline.numeric import Array
-from roofline.runtime.spec import Runtime
+from roofline.software.spec import Runtime
 
 #: every file counts like this many rows, shared equally by the conditions (device, precision, layout) in it
 ROWS_PER_FILE = 200.0

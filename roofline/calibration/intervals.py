@@ -11,11 +11,11 @@ import numpy as np
 
 from roofline.calibration.calibrate import Calibration
 from roofline.calibration.predict import Group
+from roofline.engine.evaluate import kernel_costs
 from roofline.errors import InputError
 from roofline.files import atomic
 from roofline.numeric import Array
-from roofline.simulate.evaluate import kernel_costs
-from roofline.simulate.interval import COVERAGE, IntervalFile, RuntimeInterval
+from roofline.report.interval import COVERAGE, IntervalFile, RuntimeInterval
 from roofline.specfile import load_spec
 from roofline.stats import conformal_quantile
 

@@ -16,13 +16,13 @@ from roofline.calibration.draft import base_runtime, best_rates, draft_device
 from roofline.calibration.fit import ROWS_PER_CONSTANT
 from roofline.calibration.measured.folders import own_name
 from roofline.calibration.runtime_file import write_runtime
-from roofline.device.load import device as load_device
 from roofline.errors import InputError
 from roofline.files import atomic
+from roofline.hardware.load import device as load_device
 from roofline.measure.facts import Facts
 from roofline.measure.store import NETWORKS, OPS, read_facts
-from roofline.runtime.load import runtime as load_runtime
-from roofline.runtime.spec import CONSTANTS
+from roofline.software.load import runtime as load_runtime
+from roofline.software.spec import CONSTANTS
 
 #: everything about a calibration but its rows
 RESULT = "calibration.json"

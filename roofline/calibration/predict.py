@@ -12,20 +12,20 @@ from roofline.arch.block import out_ports
 from roofline.calibration.measured.graphs import GraphSource
 from roofline.calibration.measured.types import Measurement, Rejected, SavedGraph, SingleOp
 from roofline.cost import fold
-from roofline.device.load import device as load_device
-from roofline.device.spec import Device
+from roofline.engine.columns import Index
+from roofline.engine.evaluate import block_costs, kernel_costs
+from roofline.engine.lowering import Step, lower_blocks, steps_of
+from roofline.engine.machine import Machine, machine_for
+from roofline.engine.setting import Setting, resolve
+from roofline.engine.table import KernelTable, concat_tables, take_blocks
 from roofline.errors import RooflineError
+from roofline.hardware.load import device as load_device
+from roofline.hardware.spec import Device
 from roofline.measure.timm_graphs import TimmNetwork
 from roofline.numeric import Array
 from roofline.passes.pipeline import Policy
-from roofline.runtime.load import runtime as load_runtime
-from roofline.runtime.spec import Runtime
-from roofline.simulate.columns import Index
-from roofline.simulate.evaluate import block_costs, kernel_costs
-from roofline.simulate.lowering import Step, lower_blocks, steps_of
-from roofline.simulate.machine import Machine, machine_for
-from roofline.simulate.setting import Setting, resolve
-from roofline.simulate.table import KernelTable, concat_tables, take_blocks
+from roofline.software.load import runtime as load_runtime
+from roofline.software.spec import Runtime
 from roofline.stats import Agreement, agreement
 
 AdaptRuntime = Callable[[Runtime], Runtime]

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from roofline.device.spec import Device
+from roofline.engine.setting import resolve
 from roofline.errors import InputError, RooflineError
-from roofline.runtime.spec import Runtime
-from roofline.simulate.run import simulate
-from roofline.simulate.setting import resolve
+from roofline.hardware.spec import Device
+from roofline.report.run import simulate
+from roofline.software.spec import Runtime
 
 #: what a GPU does, in the words of the trace
 ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")

@@ -13,7 +13,7 @@ from roofline.calibration.constants import Fitted
 from roofline.errors import InputError
 from roofline.files import atomic
 from roofline.paths import data_files
-from roofline.runtime.load import runtime as load_runtime
+from roofline.software.load import runtime as load_runtime
 
 #: key of the fit among a file's sources
 SOURCE = "fit"

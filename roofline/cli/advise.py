@@ -18,9 +18,9 @@ from roofline.cli.options import (
     takes,
     words,
 )
+from roofline.engine.options import OPTIONS
 from roofline.errors import InputError, nearest
-from roofline.simulate.options import OPTIONS
-from roofline.simulate.summary import heading
+from roofline.report.summary import heading
 from roofline.text import significant
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from roofline.cli.options import (
     takes,
     words,
 )
+from roofline.engine.options import OPTIONS
 from roofline.errors import InputError
-from roofline.simulate.options import OPTIONS
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from roofline.simulate.report import Report
+    from roofline.report.report import Report
 
 
 @takes(OPTIONS, before="changes", each=True)
@@ -48,7 +48,7 @@ def command(
     """
     output.check_suffix(file, output.FILES, force=force)
     import roofline as rf
-    from roofline.simulate.setting import per_device
+    from roofline.engine.setting import per_device
 
     names, devices = words(models), words(device)
     if not names or not devices:

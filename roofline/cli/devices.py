@@ -12,7 +12,7 @@ from roofline.cli.options import Format, FormatOption
 from roofline.text import significant
 
 if TYPE_CHECKING:
-    from roofline.device.spec import Device
+    from roofline.hardware.spec import Device
 
 
 def command(

@@ -10,7 +10,7 @@ from roofline.text import percent, significant
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from roofline.simulate.report import Report
+    from roofline.report.report import Report
 
 #: a share that rounds to less is left blank in the table of stages
 VISIBLE = 0.0005

@@ -20,7 +20,7 @@ from roofline.cli.options import (
     takes,
     words,
 )
-from roofline.simulate.options import OPTIONS
+from roofline.engine.options import OPTIONS
 from roofline.text import significant
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 
 from roofline.cli import output
 from roofline.cli.options import DeviceOption, ForceOption, takes
-from roofline.simulate.options import AXES
+from roofline.engine.options import AXES
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml", ".npz")
 

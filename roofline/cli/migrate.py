@@ -21,7 +21,7 @@ from roofline.cli.options import (
     whole_numbers,
     words,
 )
-from roofline.simulate.options import OPTIONS
+from roofline.engine.options import OPTIONS
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:

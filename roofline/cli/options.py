@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from roofline.engine.options import OPTIONS, PER_DEVICE, Option
 from roofline.errors import InputError, UnknownNameError
 from roofline.names import key, lookup
-from roofline.simulate.options import OPTIONS, PER_DEVICE, Option
 
 if TYPE_CHECKING:
-    from roofline.device.spec import Device
+    from roofline.hardware.spec import Device
 
 T = TypeVar("T")
 V = TypeVar("V", bound=Callable[..., None])
@@ -175,8 +175,8 @@ def machines(names: Sequence[str] | Mapping[str, str], changes: list[str] | None
     UnknownNameError
         A change names a device that is not simulated, or a field that a device lacks.
     """
-    from roofline.device.load import device
-    from roofline.device.variant import changed, parse_change
+    from roofline.hardware.load import device
+    from roofline.hardware.variant import changed, parse_change
 
     parts = names if isinstance(names, Mapping) else dict(zip(names, names, strict=True))
     found = {part: device(name) for part, name in parts.items()}

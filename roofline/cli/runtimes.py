@@ -17,7 +17,7 @@ def command(
 ) -> None:
     """List the runtimes, or show one with every number, its unit and its source."""
     import roofline as rf
-    from roofline.runtime.load import runtime_file
+    from roofline.software.load import runtime_file
     from roofline.specfile import quantities
 
     if name is not None:

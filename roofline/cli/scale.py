@@ -20,9 +20,9 @@ from roofline.cli.options import (
     takes,
     words,
 )
+from roofline.engine.options import PER_DEVICE
 from roofline.errors import InputError
 from roofline.files import finite, json_text
-from roofline.simulate.options import PER_DEVICE
 from roofline.text import significant
 
 if TYPE_CHECKING:

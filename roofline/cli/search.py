@@ -12,9 +12,9 @@ import typer
 
 from roofline.cli import output
 from roofline.cli.options import EACH, Format, FormatOption, by_device, each_device, machines, takes, words
+from roofline.engine.options import AXES
 from roofline.errors import InputError
 from roofline.files import finite, json_text
-from roofline.simulate.options import AXES
 from roofline.text import significant
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from roofline.cli.options import (
     takes,
     words,
 )
-from roofline.simulate.options import OPTIONS
+from roofline.engine.options import OPTIONS
 from roofline.text import significant
 
 

@@ -22,17 +22,17 @@ from roofline.cli.options import (
     takes,
 )
 from roofline.cli.programs import parse_dims
+from roofline.engine.options import OPTIONS
 from roofline.errors import InputError
 from roofline.files import PICTURES, json_text
 from roofline.repeats import merge_repeats
-from roofline.simulate.options import OPTIONS
-from roofline.simulate.summary import heading, summary_rows
+from roofline.report.summary import heading, summary_rows
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from roofline.simulate.report import Report
+    from roofline.report.report import Report
 
 FILES = (".html", *PICTURES, ".csv", ".json", ".onnx")
 SLOWEST = 10
@@ -101,7 +101,7 @@ def command(
     elif file is not None:
         report.save(file)
     if form is Format.json:
-        from roofline.simulate.save import as_dict
+        from roofline.report.save import as_dict
 
         why = {"waterfall": output.records(report.waterfall("stage"))} if explain else {}
         sys.stdout.write(json_text(as_dict(report) | why))

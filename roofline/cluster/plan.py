@@ -15,10 +15,10 @@ from pydantic import Field
 from roofline.arch.load import models as shipped
 from roofline.cluster import networks
 from roofline.cluster.networks import Kind, Unit
+from roofline.engine.options import AXES, OPTIONS
 from roofline.errors import InputError, nearest
 from roofline.paths import data_files
 from roofline.quantity import SpecFile
-from roofline.simulate.options import AXES, OPTIONS
 from roofline.specfile import load_spec, with_fields
 
 #: characters that make a name a pattern

@@ -6,9 +6,9 @@ from typing import Any
 
 from roofline.cluster.networks import Unit, network_of
 from roofline.cluster.plan import Plan
+from roofline.engine.options import PER_DEVICE
 from roofline.errors import InputError, RooflineError
 from roofline.graph.opgraph import OpGraph
-from roofline.simulate.options import PER_DEVICE
 from roofline.studies.compare import COLUMNS
 from roofline.studies.sweep import Point, points_of, rows_of
 

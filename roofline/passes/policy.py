@@ -9,7 +9,7 @@ from roofline.dtypes import Precision
 from roofline.errors import InputError, nearest
 from roofline.graph.gradients import STATES, Optimizer
 from roofline.graph.op import Layout
-from roofline.runtime.spec import Runtime
+from roofline.software.spec import Runtime
 
 Mode: TypeAlias = Literal["inference", "forward_saving", "training"]
 #: what a training step runs where nothing else is asked for: the optimizer that needs the most memory

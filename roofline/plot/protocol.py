@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from roofline.device.spec import Device
+from roofline.hardware.spec import Device
 
 if TYPE_CHECKING:
     import pandas as pd

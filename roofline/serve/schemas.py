@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from roofline.simulate.options import AXES, OPTIONS, Option
+from roofline.engine.options import AXES, OPTIONS, Option
 from roofline.specfile import with_fields
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]

@@ -14,21 +14,21 @@ from pydantic import BaseModel
 from roofline.arch.load import build_arch, models
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch, FamilyFile
-from roofline.device.load import device as load_device
-from roofline.device.load import devices
-from roofline.device.spec import Device
+from roofline.engine.options import OPTIONS
 from roofline.errors import InputError, nearest
 from roofline.graph.load import from_dict
 from roofline.graph.opgraph import OpGraph
+from roofline.hardware.load import device as load_device
+from roofline.hardware.load import devices
+from roofline.hardware.spec import Device
 from roofline.numeric import Array
-from roofline.runtime.load import runtimes
+from roofline.report.report import Report
+from roofline.report.run import Request, simulate_many
 from roofline.search.oracle.latency import Oracle
 from roofline.search.space.load import search_space, search_spaces
 from roofline.serve.limits import Limits
 from roofline.serve.schemas import OracleOptions, Simulation
-from roofline.simulate.options import OPTIONS
-from roofline.simulate.report import Report
-from roofline.simulate.run import Request, simulate_many
+from roofline.software.load import runtimes
 from roofline.specfile import parse_spec
 
 

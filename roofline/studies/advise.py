@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from roofline.arch.load import model as load_model
+from roofline.engine.options import RunOptions
 from roofline.graph.opgraph import OpGraph
-from roofline.simulate.options import RunOptions
-from roofline.simulate.report import Report
-from roofline.simulate.run import Network, request_of, simulate, simulate_many
+from roofline.report.report import Report
+from roofline.report.run import Network, request_of, simulate, simulate_many
 from roofline.studies.edits import Edit, edits
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from roofline.device.spec import Device
+    from roofline.hardware.spec import Device
 
 
 def advise(model: Network, device: str | Path | Device, **options: Unpack[RunOptions]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from roofline.passes.kernels import Kernel
-    from roofline.simulate.report import Report
+    from roofline.report.report import Report
 
 #: metadata of nodes came with this version of the format (onnx 1.16, release notes)
 METADATA_IR_VERSION = 10
@@ -56,7 +56,7 @@ def annotate_onnx(
     Parameters
     ----------
     report
-        Of `roofline.simulate` on the graph of that file.
+        Of `roofline.engine` on the graph of that file.
     source, target
         The file, and the one to write; an existing one is replaced.
     dims

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from roofline.arch.edit import activations, swap_activation, swap_fused
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
+from roofline.engine.options import EachOptions
 from roofline.errors import InputError
-from roofline.simulate.options import EachOptions
 from roofline.studies.compare import run_all
 from roofline.studies.shown import Shown
 

@@ -9,13 +9,13 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from roofline.device.derive import label_of
-from roofline.device.load import device as load_device
-from roofline.device.spec import Device
-from roofline.device.variant import MOST_OF_A_COUNT, with_overrides
+from roofline.engine.options import RunOptions
 from roofline.errors import InputError
+from roofline.hardware.derive import label_of
+from roofline.hardware.load import device as load_device
+from roofline.hardware.spec import Device
+from roofline.hardware.variant import MOST_OF_A_COUNT, with_overrides
 from roofline.numeric import whole_number
-from roofline.simulate.options import RunOptions
 from roofline.stats import geometric_mean
 from roofline.studies.compare import check_distinct, check_lists
 from roofline.studies.shown import Shown

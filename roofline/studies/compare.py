@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
-from roofline.device.load import device as load_device
+from roofline.engine.options import EachOptions
+from roofline.engine.setting import per_device
 from roofline.errors import InputError
-from roofline.simulate.options import EachOptions
-from roofline.simulate.run import request_of, simulate_many
-from roofline.simulate.setting import per_device
+from roofline.hardware.load import device as load_device
+from roofline.report.run import request_of, simulate_many
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from roofline.simulate.report import Report
+    from roofline.report.report import Report
 
 COLUMNS = (
     *(

@@ -13,16 +13,16 @@ from roofline.arch.build import MAX_BATCH, build_graph, instances
 from roofline.arch.edit import activations, edit_stage
 from roofline.arch.spec import Arch
 from roofline.dtypes import DTYPES, PRECISIONS, Precision
+from roofline.engine.setting import resolve
 from roofline.errors import InputError, RooflineError
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Elementwise, Reduce
 from roofline.numeric import Numeric
-from roofline.runtime.load import runtime as load_runtime
-from roofline.runtime.load import runtimes
-from roofline.runtime.spec import Runtime
-from roofline.simulate.report import Report
-from roofline.simulate.run import Request
-from roofline.simulate.setting import resolve
+from roofline.report.report import Report
+from roofline.report.run import Request
+from roofline.software.load import runtime as load_runtime
+from roofline.software.load import runtimes
+from roofline.software.spec import Runtime
 
 #: what an edit does to the outputs: nothing; it rounds them differently; another function, to be trained again
 FREE, PRECISION, NETWORK = "free", "precision", "network"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roofline.simulate.interval import UNSEEN_FACTOR, known_intervals
+from roofline.report.interval import UNSEEN_FACTOR, known_intervals
 from roofline.stats import geometric_mean
 from roofline.studies import published
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from roofline.device.spec import Device
+from roofline.engine.options import EachOptions
 from roofline.errors import InputError
+from roofline.hardware.spec import Device
 from roofline.names import family, lookup
-from roofline.simulate.options import EachOptions
 from roofline.stats import kendall_tau, spearman
 from roofline.studies.compare import check_distinct, check_lists, run_all
 from roofline.studies.shown import Shown
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from roofline.simulate.report import Report
+    from roofline.report.report import Report
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from roofline.device.load import device as load_device
 from roofline.errors import InputError
+from roofline.hardware.load import device as load_device
 from roofline.stats import geometric_mean
 from roofline.studies.gap import FlopsGap, flops_gap
 from roofline.studies.migrate import SPEEDUPS

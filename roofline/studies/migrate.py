@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from roofline.device.load import device as load_device
+from roofline.engine.options import MigrationOptions
 from roofline.errors import InputError
+from roofline.hardware.load import device as load_device
 from roofline.names import family
-from roofline.simulate.options import MigrationOptions
 from roofline.stats import geometric_mean
 from roofline.studies.compare import check_distinct, run_all
 from roofline.studies.shown import Shown
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from roofline.simulate.report import Report
+    from roofline.report.report import Report
 
 #: relative difference up to which two peaks are the same: a share of less growth says nothing
 SAME_PEAK = 0.1

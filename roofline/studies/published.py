@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roofline.device.load import device as load_device
-from roofline.device.spec import Device
+from roofline.hardware.load import device as load_device
+from roofline.hardware.spec import Device
 from roofline.quantity import SpecFile
-from roofline.simulate.run import request_of, simulate_many
+from roofline.report.run import request_of, simulate_many
 from roofline.specfile import load_spec
 from roofline.stats import geometric_mean
 from roofline.studies.intensity import naive_intensity

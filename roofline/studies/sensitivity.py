@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from roofline.device.load import device as load_device
-from roofline.device.spec import Device
-from roofline.device.variant import COUNTS, device_fields, with_overrides
+from roofline.engine.options import RunOptions
 from roofline.errors import InputError
+from roofline.hardware.load import device as load_device
+from roofline.hardware.spec import Device
+from roofline.hardware.variant import COUNTS, device_fields, with_overrides
 from roofline.names import lookup
-from roofline.simulate.options import RunOptions
-from roofline.simulate.run import request_of, simulate_many
+from roofline.report.run import request_of, simulate_many
 from roofline.studies.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from roofline.simulate.report import Report
+    from roofline.report.report import Report
 
 #: relative step of a field that can take any value: small against every latency it may bend, large against rounding
 STEP = 0.01

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Unpack
 
-from roofline.device.load import device as load_device
-from roofline.device.variant import with_overrides
+from roofline.engine.options import AXES, OPTIONS, SweepOptions
 from roofline.errors import InputError, RooflineError
-from roofline.simulate.options import AXES, OPTIONS, SweepOptions
-from roofline.simulate.run import Request, request_of, simulate_many
+from roofline.hardware.load import device as load_device
+from roofline.hardware.variant import with_overrides
+from roofline.report.run import Request, request_of, simulate_many
 from roofline.studies.compare import COLUMNS, check_lists
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from roofline.simulate.report import Report
+    from roofline.report.report import Report
 
 #: a sweep in one process that is larger is a slip, or belongs on several machines
 MOST_POINTS = 100_000

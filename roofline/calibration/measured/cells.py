@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from roofline.device.load import device, devices
 from roofline.errors import InputError, RooflineError, nearest
+from roofline.hardware.load import device, devices
 from roofline.names import key
 
 #: how files spell devices, where that is none of the project's own spellings

@@ -12,7 +12,7 @@ from roofline.calibration.measured.types import Measurement, Options, SavedGraph
 from roofline.errors import InputError
 from roofline.measure.store import COLUMNS
 from roofline.passes.layout import check_layout
-from roofline.runtime.load import runtimes
+from roofline.software.load import runtimes
 
 
 @measured_format("roofline-measure", "a folder of roofline measure", " ".join(COLUMNS))

@@ -11,8 +11,8 @@ import numpy as np
 from roofline.calibration.measured.cells import Cells
 from roofline.calibration.measured.files import Sheet, read_sheet
 from roofline.calibration.measured.types import Dataset, Measurement, Options, Rejected
-from roofline.device.load import device
 from roofline.errors import InputError, RooflineError
+from roofline.hardware.load import device
 from roofline.passes.layout import check_layout
 from roofline.registry import filed
 

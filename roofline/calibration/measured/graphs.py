@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from roofline.calibration.measured.types import SavedGraph
+from roofline.engine.lowering import lower_graph
+from roofline.engine.table import KernelTable, merge_equal_kernels
 from roofline.errors import RooflineError
 from roofline.files import atomic
 from roofline.fingerprint import code_hash, versions
@@ -17,8 +19,6 @@ from roofline.graph.load import load_graph
 from roofline.graph.opgraph import OpGraph
 from roofline.measure.timm_graphs import TimmNetwork, trace
 from roofline.passes.pipeline import Policy
-from roofline.simulate.lowering import lower_graph
-from roofline.simulate.table import KernelTable, merge_equal_kernels
 
 #: whose versions decide how a traced graph looks, beside our own code
 LIBRARIES = ("torch", "timm")

@@ -10,9 +10,9 @@ from roofline.calibration.measured.cells import Cells
 from roofline.calibration.measured.files import Sheet
 from roofline.calibration.measured.formats import measured_format
 from roofline.calibration.measured.types import Measurement, Options
-from roofline.device.load import device as load_device
+from roofline.hardware.load import device as load_device
 from roofline.passes.layout import check_layout
-from roofline.runtime.load import runtime as load_runtime
+from roofline.software.load import runtime as load_runtime
 
 #: how tables spell runtimes, where that is none of the project's own spellings
 RUNTIMES = {"tf": "tensorflow", "trt": "tensorrt", "pytorch": "pytorch_eager", "torch.compile": "pytorch_compile"}

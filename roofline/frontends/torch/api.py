@@ -49,7 +49,7 @@ def from_torch(
     Returns
     -------
     OpGraph
-        Accepted by `roofline.simulate`. Parameters count once when tied; buffers and constants are buffers.
+        Accepted by `roofline.engine`. Parameters count once when tied; buffers and constants are buffers.
 
     Raises
     ------

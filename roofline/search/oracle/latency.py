@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline.cost import fold
-from roofline.device.load import device as load_device
-from roofline.device.spec import Device
+from roofline.engine.options import AXES, SpaceOptions, check_known
+from roofline.engine.setting import Setting, per_device, resolve
 from roofline.errors import InputError, nearest
 from roofline.fingerprint import code_hash
+from roofline.hardware.load import device as load_device
+from roofline.hardware.spec import Device
 from roofline.numeric import Array, Numeric
 from roofline.search.oracle import stored
 from roofline.search.oracle.segments import walk
 from roofline.search.oracle.tables import StageTable, build_tables, gather, join, latency, time_columns
 from roofline.search.space.load import search_space
 from roofline.search.space.spec import Space
-from roofline.simulate.options import AXES, SpaceOptions, check_known
-from roofline.simulate.setting import Setting, per_device, resolve
 
 
 class Oracle:

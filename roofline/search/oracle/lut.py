@@ -16,13 +16,13 @@ from typing import Any, Literal
 import numpy as np
 
 from roofline.arch.block import Block, Ports
+from roofline.engine.evaluate import block_costs, kernel_costs
+from roofline.engine.setting import Setting
 from roofline.errors import InputError
 from roofline.files import atomic
 from roofline.search.oracle.latency import Oracle
 from roofline.search.oracle.segments import walk
 from roofline.search.oracle.tables import time_columns
-from roofline.simulate.evaluate import block_costs, kernel_costs
-from roofline.simulate.setting import Setting
 
 By = Literal["block", "stage"]
 Form = Literal["csv", "json", "yaml"]

@@ -12,14 +12,14 @@ from roofline.arch.block import Block, Port, Ports, build_block, stack, stack_po
 from roofline.arch.build import input_port
 from roofline.arch.spec import Arch
 from roofline.dtypes import DType
+from roofline.engine.build import build_table
+from roofline.engine.table import KernelTable
 from roofline.errors import RooflineError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Conv
 from roofline.numeric import Array, product
 from roofline.passes.pipeline import Policy, program, rewrite
-from roofline.simulate.build import build_table
-from roofline.simulate.table import KernelTable
 
 Index = NDArray[np.int64]
 #: rows lowered and costed together: bounds the memory of a build

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline.cost import fold
+from roofline.engine.evaluate import block_costs, kernel_costs
+from roofline.engine.machine import Machine
 from roofline.numeric import Array
 from roofline.search.oracle.segments import Segment, Walk
 from roofline.search.oracle.steps import STRUCTURE
-from roofline.simulate.evaluate import block_costs, kernel_costs
-from roofline.simulate.machine import Machine
 
 #: what every block adds, apart from its time
 COSTED = ("macs", "params", "vector_ops", "traffic_bytes", "weight_traffic_bytes", "weight_bytes")

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, Unpack
 
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
+from roofline.engine.options import SpaceOptions
 from roofline.errors import InputError
 from roofline.numeric import Array
 from roofline.search.accuracy.protocol import Prediction
@@ -22,7 +23,6 @@ from roofline.search.scaling.forms import Limits
 from roofline.search.scaling.grid import Grid, scaling_grid
 from roofline.search.scaling.pick import loads, pick_common, pick_free
 from roofline.search.scaling.targets import check_given, check_reach, read_targets
-from roofline.simulate.options import SpaceOptions
 
 Coefficients: TypeAlias = Literal["common", "free"]
 #: predicted gap [percentage points] below which the order of two networks is a coin toss: 58 % of pairs are ordered

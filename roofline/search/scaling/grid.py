@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline.arch.spec import Arch
+from roofline.engine.options import SpaceOptions
 from roofline.errors import InputError
 from roofline.numeric import Array
 from roofline.search.oracle.latency import Oracle
 from roofline.search.scaling.forms import Limits, scaling_space
 from roofline.search.space.genomes import Genomes
 from roofline.search.space.spec import Space
-from roofline.simulate.options import SpaceOptions
 
 #: a step between multiples that is none
 ALMOST = 1e-6

@@ -11,14 +11,14 @@ import numpy as np
 from roofline.arch.build import op_graph
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
+from roofline.engine.setting import Setting
 from roofline.errors import InputError
 from roofline.names import lookup
 from roofline.numeric import Array
+from roofline.report.report import Report
+from roofline.report.run import simulate
 from roofline.search.scaling.grid import Grid
 from roofline.search.scaling.pick import EXACT, loads
-from roofline.simulate.report import Report
-from roofline.simulate.run import simulate
-from roofline.simulate.setting import Setting
 from roofline.text import significant
 
 #: ``efficientnet-b1..b7``

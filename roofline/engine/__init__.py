@@ -1,0 +1,1 @@
+"""From a setting over kernels as columns to what each of them costs."""

@@ -1,0 +1,216 @@
+"""From the kernels of a lowered template to the columns of a kernel table."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from roofline.engine.columns import Columns, Index
+from roofline.engine.table import (
+    DTYPE_CODES,
+    ROLE_CODES,
+    AccessColumns,
+    BlockColumns,
+    ContractionColumns,
+    KernelColumns,
+    KernelTable,
+    Label,
+    VectorColumns,
+    WindowColumns,
+)
+from roofline.graph.op import Contraction, Op
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import Conv, Reduce
+from roofline.graph.resampling import ConvTranspose
+from roofline.graph.sliding import SlidingOp
+from roofline.graph.tensor import Tensor
+from roofline.numeric import Numeric
+from roofline.passes.kernels import Access, Kernel
+from roofline.passes.pipeline import Program
+from roofline.work import work_of
+
+
+class _Collector:
+    """Gathers rows of columns with `count` block rows each, and joins them at the end."""
+
+    def __init__(self, cls: type[Columns], count: int) -> None:
+        self.cls, self.count = cls, count
+        self.rows: dict[str, list[Any]] = {f.name: [] for f in fields(cls)}
+
+    def add(self, **values: Any) -> None:
+        for name, column in self.rows.items():
+            column.append(values[name])
+
+    def columns(self) -> Any:
+        joined, dtypes = {}, self.cls.dtypes()
+        for name, column in self.rows.items():
+            table = np.empty((len(column), self.count), dtype=dtypes[name])
+            for i, value in enumerate(column):
+                table[i] = value
+            joined[name] = table.ravel()
+        return self.cls(**joined)
+
+
+def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
+    """Return the columns of a lowered template.
+
+    Parameters
+    ----------
+    source
+        The template before any pass: its parameters are the model's.
+    program
+        What the runtime runs of it, with `count` rows in every column.
+    """
+    rows = np.arange(count)
+    contractions, vectors = _Collector(ContractionColumns, count), _Collector(VectorColumns, count)
+    windows = _Collector(WindowColumns, count)
+    accesses, kernel_rows = _Collector(AccessColumns, count), _Collector(KernelColumns, count)
+    labels: list[Label] = []
+    for graph, kernel in ((phase.graph, kernel) for phase in program.phases for kernel in phase.kernels):
+        owner = len(labels) * count + rows
+        macs, vector_ops = _add_ops(graph, kernel, owner, contractions, windows, vectors)
+        for access in kernel.accesses:
+            _add_access(accesses, access, owner)
+        kernel_rows.add(
+            block=rows,
+            label=len(labels),
+            times=kernel.times,
+            ops=len(kernel.ops),
+            copies_only=float(kernel.kind == "movement"),
+            run_bytes=_run_bytes(graph, kernel),
+            sums_own=_sums_own(graph, kernel),
+            macs=macs,
+            vector_ops=vector_ops,
+            traffic_bytes=kernel.traffic_bytes,
+            live_bytes=kernel.live_bytes,
+        )
+        labels.append(Label(name=kernel.name, kind=kernel.kind, ops=tuple(_op_text(graph, o) for o in kernel.ops)))
+    blocks = _Collector(BlockColumns, count)
+    blocks.add(
+        params=source.params,
+        weight_bytes=_weight_bytes(program),
+        saved_bytes=program.saved_bytes,
+        state_bytes=program.state_bytes,
+    )
+    return KernelTable(
+        contractions=contractions.columns(),
+        windows=windows.columns(),
+        vectors=vectors.columns(),
+        accesses=accesses.columns(),
+        kernels=kernel_rows.columns(),
+        blocks=blocks.columns(),
+        labels=tuple(labels),
+    )
+
+
+def _weight_bytes(program: Program) -> Numeric:
+    """Return the bytes of what the forward pass reads of the model file."""
+    graph = program.phases[0].graph
+    total: Numeric = 0.0
+    for tensor in graph.tensors.values():
+        if tensor.stored and not tensor.tied and graph.readers[tensor.id]:
+            total = total + tensor.bytes
+    return total
+
+
+def _add_ops(
+    graph: OpGraph, kernel: Kernel, owner: Index, contractions: _Collector, windows: _Collector, vectors: _Collector
+) -> tuple[Numeric, Numeric]:
+    """Add the rows of a kernel's ops; return its MACs and its vector operations."""
+    macs: Numeric = 0.0
+    vector_ops: Numeric = 0.0
+    for op_id in kernel.ops:
+        op = graph.op(op_id)
+        inputs, outputs = graph.arguments(op)
+        work = work_of(op, inputs, outputs)
+        channels_first = float(op.layout == "nchw")
+        for contraction in work.contractions:
+            macs = macs + contraction.macs
+            if contraction.form != "depthwise":
+                _add_contraction(contractions, contraction, owner, inputs[0], op, channels_first)
+        vector_ops = vector_ops + work.vector_ops
+        largest = inputs[0] if op.reduces and not inputs[0].stored else outputs[0]
+        if op.family != "movement":
+            vectors.add(
+                kernel=owner,
+                simple_ops=work.simple_ops,
+                transcendental_ops=work.transcendental_ops,
+                window_loads=work.window_loads,
+                pools=float(op.family == "pool"),
+                gradient_loads=work.gradient_loads,
+                **_tile(largest),
+            )
+        if isinstance(op, SlidingOp):
+            sides = zip(inputs[0].shape[1:-1], outputs[0].shape[1:-1], op.kernel, op.stride, strict=True)
+            for elements, results, taps, stride in sides:
+                windows.add(kernel=owner, elements=elements, results=results, taps=taps, stride=stride)
+    return macs, vector_ops
+
+
+def _add_contraction(
+    contractions: _Collector, c: Contraction, owner: Index, operand: Tensor, op: Op, channels_first: float
+) -> None:
+    contractions.add(
+        kernel=owner, batch=c.batch, m=c.m, n=c.n, k=c.k, taps=c.taps, grouped=float(c.form == "grouped"),
+        windowed=float(isinstance(op, Conv | ConvTranspose)), dtype=DTYPE_CODES[operand.dtype.name],
+        channels_first=channels_first,
+    )  # fmt: skip
+
+
+def _add_access(accesses: _Collector, access: Access, owner: Index) -> None:
+    accesses.add(
+        kernel=owner,
+        role=ROLE_CODES[access.role],
+        elements=access.elements,
+        element_bytes=access.tensor.dtype.bytes,
+        dtype=DTYPE_CODES[access.tensor.dtype.name],
+        by_vector_unit=float(access.by_vector_unit),
+        by_index=access.by_index,
+        norm_row_bytes=access.norm_row_bytes,
+        softmax_row=access.softmax_row,
+        slides=float(access.slides),
+        distance_bytes=access.distance_bytes,
+        result=float(access.result),
+        height=access.tensor.shape[-3] if len(access.tensor.shape) > 3 else 1,
+        **_tile(access.tensor),
+    )
+
+
+def _tile(tensor: Tensor) -> dict[str, Numeric]:
+    """Return the dimensions that a tiled layout can put into lanes and sublanes."""
+    shape = tensor.shape or (1,)
+    return {"batch": shape[0], "inner": shape[-2] if len(shape) > 2 else 1, "channels": shape[-1]}
+
+
+def _run_bytes(graph: OpGraph, kernel: Kernel) -> Numeric:
+    """Return how many bytes stay side by side when a kernel moves them: the shortest of its runs."""
+    shortest: Numeric = np.inf
+    for op_id in kernel.ops:
+        op = graph.op(op_id)
+        if op.family == "movement":
+            inputs, outputs = graph.arguments(op)
+            shortest = np.minimum(shortest, op.run(inputs, outputs) * outputs[0].dtype.bytes)
+    return shortest
+
+
+def _sums_own(graph: OpGraph, kernel: Kernel) -> Numeric:
+    """Return 1 / elements of the map where a kernel adds up over positions what it also writes, else 0."""
+    written: Numeric = 0.0
+    for access in kernel.accesses:
+        if access.role == "write":
+            written = np.maximum(written, access.elements)
+    sums: Numeric = 0.0
+    for op_id in kernel.ops:
+        op = graph.op(op_id)
+        if isinstance(op, Reduce):
+            inputs, outputs = graph.arguments(op)
+            own = op.over_positions(inputs[0], outputs[0]) * (written >= inputs[0].elements)
+            sums = np.maximum(sums, own / inputs[0].elements)
+    return sums
+
+
+def _op_text(graph: OpGraph, op_id: str) -> str:
+    op = graph.op(op_id)
+    return str(getattr(op, "function", op.kind))

@@ -1,0 +1,162 @@
+"""A device, a runtime and a precision as the numbers that the cost formulas take, seen from one core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roofline.cost.matrix import SPLITS, TILES
+from roofline.dtypes import DTYPES, Precision
+from roofline.engine.table import DTYPE_CODES
+from roofline.graph.op import Layout
+from roofline.hardware.spec import Device
+from roofline.numeric import Array, whole_number
+from roofline.software.spec import Runtime
+
+#: floating-point arithmetic of vector units is this wide: narrower formats are converted
+WORD_BITS = 32
+#: `alignment` of a runtime counts elements of this size: what is aligned are bytes (8 of 16 bits, 4 of 32, 16 of 8)
+ALIGNED_BYTES = 2.0
+#: tensor cores fetch elements of this size transposed, 8 x 8 at a time; larger ones take an instruction for each word
+#: (PTX ISA: ldmatrix, and the transposed operands of wgmma, are for 16-bit formats)
+TRANSPOSED_BYTES = 2.0
+#: bytes that one lane loads at a time
+LOAD_BYTES = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Machine:
+    """One core of a device under a runtime; rates by dtype are indexed by `DTYPE_CODES`, NaN where there are none.
+
+    `fetches_again` is 1 where processors fetch what they share, or do not keep, again; 0 where whole maps are moved.
+    """
+
+    device: Device
+    runtime: Runtime
+    precision: Precision
+    layout: Layout
+    cores: int
+    units: float
+    rows: float
+    columns: float
+    fill_rows: float
+    row_time_s: Array
+    unit_macs_per_s: Array
+    operand_macs: Array
+    stored_only: Array
+    on_lanes: Array
+    element_bytes: Array
+    alignment: Array
+    tile_reuse: Array
+    narrow: Array
+    lane_fraction: float
+    batched_tile: float
+    matrix_fraction: float
+    simple_ops_per_s: float
+    transcendental_ops_per_s: float
+    load_ops_per_s: float
+    bandwidths_bytes_per_s: tuple[float, ...]
+    capacities_bytes: tuple[float, ...]
+    bandwidth_fraction: float
+    fetches_again: float
+    lanes: float
+    sublanes: float
+    tiles: tuple[tuple[int, int], ...] = TILES
+    splits: tuple[int, ...] = SPLITS
+
+    @property
+    def systolic(self) -> bool:
+        """Whether the matrix units are systolic arrays."""
+        return self.device.matrix.systolic
+
+    def check_dtype(self, codes: NDArray[np.int64]) -> None:
+        """Raise unless the device multiplies matrices of every dtype in `codes`.
+
+        Raises
+        ------
+        InputError
+            Names the dtype, and those the device has.
+        """
+        for code in np.unique(codes):
+            if np.isnan(self.unit_macs_per_s[int(code)]):
+                self.device.peak_flops_per_s(list(DTYPE_CODES)[int(code)])
+
+
+def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: Layout, cores: int) -> Machine:
+    """Return what one of `cores` busy cores sees: its own units, and its share of the memory.
+
+    Raises
+    ------
+    InputError
+        The device lacks the dtype, or has fewer cores.
+    """
+    cores = whole_number(cores, f"cores of {device.name!r}", most=device.cores)
+    device.peak_flops_per_s(precision.compute.name)
+    matrix = device.matrix
+    rows, columns = float(matrix.rows or 1), float(matrix.cols or 1)
+    stored_only, on_lanes = np.zeros(len(DTYPE_CODES)), np.zeros(len(DTYPE_CODES))
+    unit_macs = np.full(len(DTYPE_CODES), np.nan)
+    for name, rate in matrix.rates.items():
+        stored_only[DTYPE_CODES[name]] = float(rate.stored_only)
+        on_lanes[DTYPE_CODES[name]] = float(rate.runs_on == "vector")
+        unit_macs[DTYPE_CODES[name]] = rate.peak_flops_per_s / (2.0 * device.cores * matrix.units)
+    element_bytes = np.array([dtype.bytes for dtype in DTYPES.values()])
+    overrides = device.overrides.get(runtime.name, {})
+    clock_ratio = overrides.get("clock_ratio", 1.0)
+    runtime = replace(runtime, window_ops=overrides.get("window_ops", runtime.window_ops))
+    share = 1.0 / device.cores
+    return Machine(
+        device=device,
+        runtime=runtime,
+        precision=precision,
+        layout=layout,
+        cores=cores,
+        units=float(matrix.units),
+        rows=rows,
+        columns=columns,
+        fill_rows=rows + columns,
+        row_time_s=rows * columns / (unit_macs * clock_ratio),
+        unit_macs_per_s=unit_macs * clock_ratio,
+        stored_only=stored_only,
+        on_lanes=on_lanes,
+        element_bytes=element_bytes,
+        alignment=np.where(
+            on_lanes > 0, 1.0, np.maximum(1.0, runtime.alignment_elements * ALIGNED_BYTES / element_bytes)
+        ),
+        tile_reuse=np.where(
+            on_lanes > 0,
+            runtime.lane_reuse_elements,
+            runtime.tile_reuse_elements * np.maximum(1.0, element_bytes / TRANSPOSED_BYTES),
+        ),
+        narrow=np.array([float(dtype.kind == "float" and dtype.bits < WORD_BITS) for dtype in DTYPES.values()]),
+        operand_macs=unit_macs * element_bytes / (device.local_bytes_per_s * matrix.operand_sharing),
+        lane_fraction=overrides.get("lane_fraction", runtime.matrix_fraction),
+        batched_tile=float(matrix.batched_lane_tile or 0),
+        matrix_fraction=overrides.get("matrix_fraction", runtime.matrix_fraction),
+        simple_ops_per_s=device.vector_simple_ops_per_s * share * clock_ratio,
+        transcendental_ops_per_s=device.vector_transcendental_ops_per_s * share * clock_ratio,
+        load_ops_per_s=_load_ops_per_s(device) * share * clock_ratio,
+        bandwidths_bytes_per_s=tuple(
+            level.bandwidth_bytes_per_s * share for level in (device.main_memory, *device.shared_memory)
+        ),
+        capacities_bytes=tuple(
+            level.capacity_bytes * share * runtime.residency_share for level in device.shared_memory
+        ),
+        bandwidth_fraction=overrides.get("bandwidth_fraction", runtime.bandwidth_fraction),
+        fetches_again=float(not device.moves_tiles),
+        lanes=float(device.vector.lanes),
+        sublanes=float(device.vector.sublanes),
+    )
+
+
+def _load_ops_per_s(device: Device) -> float:
+    """Return how many elements a chip's vector units load or store per second.
+
+    On a GPU each lane of the load path moves a word of the processor's first-level memory per clock; machines that
+    stream operands load whole registers beside their arithmetic, so that only lane operations count.
+    """
+    if device.matrix.systolic:
+        return device.vector_simple_ops_per_s
+    return device.local_bytes_per_s * device.cores * device.matrix.units / LOAD_BYTES

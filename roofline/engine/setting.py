@@ -1,0 +1,188 @@
+"""On what and how a network runs: resolved and checked once, whichever door a run is asked for at."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, SupportsIndex, Unpack
+
+import numpy as np
+
+from roofline.arch.build import MAX_BATCH
+from roofline.arch.spec import MAX_INPUT_SIZE
+from roofline.dtypes import Precision, precision
+from roofline.engine.machine import Machine, machine_for
+from roofline.engine.options import OPTIONS, PER_DEVICE, RunOptions, check_known
+from roofline.errors import InputError, nearest
+from roofline.graph.op import Layout
+from roofline.graph.opgraph import OpGraph
+from roofline.hardware.load import device as load_device
+from roofline.hardware.spec import Device
+from roofline.numeric import ceil_div, whole_number
+from roofline.passes.layout import check_layout
+from roofline.passes.pipeline import Policy, policy
+from roofline.software.load import runtime as load_runtime
+from roofline.software.spec import Runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A device, what of a runtime decides kernels and what of it costs time, and how much runs at once.
+
+    Attributes
+    ----------
+    policy
+        Precision, layout and mode among it.
+    cores
+        Program instances that the batch is spread over.
+    image_size
+        Pixels per side, or tokens per sequence; None: the network's own.
+    strict
+        Whether a network must fit into the memory.
+    """
+
+    device: Device
+    runtime: Runtime
+    policy: Policy
+    cores: int
+    batch: int
+    image_size: int | None = None
+    strict: bool = False
+
+    @property
+    def core_batch(self) -> int:
+        """Examples of the fullest core."""
+        return int(ceil_div(self.batch, self.cores))
+
+    @property
+    def busy_cores(self) -> int:
+        """Cores that have examples."""
+        return int(ceil_div(self.batch, self.core_batch))
+
+    def with_batch(self, batch: SupportsIndex) -> Setting:
+        """Return the same for another number of examples.
+
+        Raises
+        ------
+        InputError
+            It is out of range.
+        """
+        return replace(self, batch=whole_number(batch, "batch", most=MAX_BATCH))
+
+    @cached_property
+    def machine(self) -> Machine:
+        """What one core sees; settings that differ in nothing it depends on share one."""
+        return _machine(self.device, self.runtime, self.policy.precision, self.policy.layout, self.cores)
+
+
+def resolve(device: str | Path | Device, **options: Unpack[RunOptions]) -> Setting:
+    """Return the setting that options ask for; None is the default of the device or the runtime.
+
+    Raises
+    ------
+    UnknownNameError
+        No such device, runtime or dtype.
+    InputError
+        A value is out of range, or the device lacks the dtype.
+    """
+    check_known(options, OPTIONS)
+    asked: dict[str, Any] = {name: options.get(name, option.default) for name, option in OPTIONS.items()}
+    found = load_device(device)
+    runtime = load_runtime(asked["runtime"] or found.default_runtime, found.kind)
+    dtype = asked["dtype"] or found.default_dtype
+    dtype = dtype if isinstance(dtype, Precision) else precision(_name("dtype", dtype))
+    layout = check_layout(_name("layout", asked["layout"] or runtime.default_layout))
+    found.peak_flops_per_s(dtype.compute.name)  # refuses what the device lacks
+    mode, optimizer = _name("mode", asked["mode"]), asked["optimizer"] and _name("optimizer", asked["optimizer"])
+    return Setting(
+        device=found,
+        runtime=runtime,
+        policy=policy(runtime, dtype, layout, mode, optimizer, _flag("recompute", asked["recompute"])),
+        cores=_count(f"cores of {found.name!r}", asked["cores"], most=found.cores) or found.cores,
+        batch=_count("batch", asked["batch"], most=MAX_BATCH) or 1,
+        image_size=_count("image size", asked["image_size"], most=MAX_INPUT_SIZE),
+        strict=_flag("strict", asked["strict"]),
+    )
+
+
+def _name(what: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{what} must be a name, got {value!r}")
+    return value
+
+
+def _flag(what: str, value: object) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{what} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def _count(what: str, value: object, most: int) -> int | None:
+    return None if value is None else whole_number(value, what, most=most)
+
+
+def per_device(options: Mapping[str, Any], devices: Sequence[Device]) -> list[dict[str, Any]]:
+    """Return the options of each device; a mapping device -> value gives each its own, or none.
+
+    Raises
+    ------
+    InputError
+        An option is the same for all devices, or a mapping names a device that is not among them.
+    """
+    names = [device.name for device in devices]
+    found: list[dict[str, Any]] = [{} for _ in devices]
+    for option, value in options.items():
+        if not isinstance(value, Mapping):
+            own = dict.fromkeys(names, value)
+        elif option in OPTIONS and option not in PER_DEVICE:
+            allowed = ", ".join(PER_DEVICE)
+            raise InputError(f"option {option!r} is the same for all devices; a mapping is allowed for {allowed}")
+        else:
+            own = {key if key in names else load_device(key).name: one for key, one in value.items()}
+        for name in own:
+            if name not in names:
+                raise InputError(f"{option} names device {name!r}, which is not simulated{nearest(name, names)}")
+        for name, options_of_one in zip(names, found, strict=True):
+            options_of_one[option] = own.get(name)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _machine(device: Device, runtime: Runtime, found: Precision, layout: Layout, cores: int) -> Machine:
+    return machine_for(device, runtime, found, layout, cores)
+
+
+def of_graph(setting: Setting, graph: OpGraph, given: Collection[str]) -> tuple[OpGraph, Setting]:
+    """Return what one core runs of a graph from a front end, and the setting in which it does.
+
+    Parameters
+    ----------
+    given
+        Options that were asked for. Else the batch is what the graph was built with; and one core runs the graph as it
+        is where its examples cannot be told apart.
+
+    Raises
+    ------
+    InputError
+        The graph cannot be run at the batch or on the cores that were asked for, or there is nothing to train.
+    """
+    if setting.image_size is not None:
+        raise InputError("image_size is fixed in a graph: lower the network again")
+    shapes = [graph.tensors[t].shape for t in graph.inputs]
+    built = int(np.max(shapes[0][0])) if shapes and shapes[0] else 1
+    if "batch" not in given:
+        setting = replace(setting, batch=built)
+    batch, part, whole = setting.batch, graph, graph
+    try:
+        whole, part = graph.with_batch(batch), graph.with_batch(setting.core_batch)
+        if part.macs * batch != whole.macs * setting.core_batch:
+            raise InputError(f"{part.name}: examples meet each other in products: cores cannot share them out")
+    except InputError:
+        if "cores" in given or (batch != built and whole is graph):
+            raise
+        part, setting = whole, replace(setting, cores=1)
+    if setting.policy.mode == "training" and not part.params:
+        raise InputError(f"{part.name}: no parameters, so nothing to train")
+    return part, setting

@@ -1,0 +1,142 @@
+"""How far a prediction may be off, from rows that the fit of its runtime had not seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from roofline.quantity import SpecFile
+from roofline.report.numbers import Run
+from roofline.specfile import load_spec
+
+#: a kind of kernel without calibration data may be off by up to this factor, either way: a fit that never saw a
+#: depthwise kernel was 62 % off on networks full of them
+UNSEEN_FACTOR = 2.0
+#: share of the time from which kinds without data are worth a word
+WORTH_SAYING = 0.05
+#: a runtime that too few networks were measured under
+UNKNOWN_HALF_WIDTH = math.log(UNSEEN_FACTOR)
+COVERAGE = 0.9
+
+
+class RuntimeInterval(SpecFile):
+    """What left-out networks say of one runtime. Widths are of log(measured / predicted).
+
+    Attributes
+    ----------
+    half_width
+        Split-conformal bound on families that the fit had not seen, at `coverage`.
+    new_device
+        The same on devices that the fit had not seen; None where it saw a single one.
+    covered
+        Share of rows inside the interval, each family judged by the others.
+    """
+
+    coverage: float
+    half_width: float
+    new_device: float | None = None
+    covered: float | None = None
+    rows: int
+    families: tuple[str, ...]
+    devices: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    kinds: tuple[str, ...]
+    source: str
+
+
+class IntervalFile(SpecFile):
+    """``intervals.toml``: one table per runtime."""
+
+    runtimes: dict[str, RuntimeInterval]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Where the measured latency is expected.
+
+    Attributes
+    ----------
+    low_s, high_s
+        Ends of the interval.
+    coverage
+        Share of measurements that should lie inside.
+    extrapolating
+        Whether the run is unlike what the runtime was calibrated with; `reasons` says how.
+    """
+
+    low_s: float
+    high_s: float
+    coverage: float
+    extrapolating: bool
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        text = f"{self.low_s * 1e3:.3g} to {self.high_s * 1e3:.3g} ms ({self.coverage:.0%})"
+        return f"{text}, extrapolating: {'; '.join(self.reasons)}" if self.extrapolating else text
+
+
+@lru_cache(maxsize=1)
+def known_intervals() -> dict[str, RuntimeInterval]:
+    """Return what is known of each runtime, by name."""
+    return load_spec(Path(__file__).with_name("intervals.toml"), IntervalFile).runtimes
+
+
+def interval(run: Run, known: dict[str, RuntimeInterval] | None = None) -> Interval:
+    """Return the interval of a simulated run.
+
+    The half-width is the conformal bound of left-out families; on a device without calibration data that of left-out
+    devices, if wider; the part of the time that goes into kinds of kernels without data adds its share of a factor of
+    two.
+
+    Parameters
+    ----------
+    known
+        In place of the shipped widths.
+    """
+    table = known_intervals() if known is None else known
+    found = table.get(run.runtime)
+    if found is None:
+        reason = f"too few networks were measured under {run.runtime} to bound the error"
+        return _around(run.latency_s, UNKNOWN_HALF_WIDTH, COVERAGE, (reason,))
+    reasons: list[str] = []
+    half_width = found.half_width
+    if run.device not in found.devices:
+        spreads = [r.new_device for r in table.values() if r.new_device is not None]
+        spread = found.new_device if found.new_device is not None else max(spreads, default=UNKNOWN_HALF_WIDTH)
+        half_width = max(half_width, spread)
+        reasons.append(f"no network on {run.device} was in the calibration")
+    if run.dtype not in found.dtypes:
+        half_width = max(half_width, UNKNOWN_HALF_WIDTH)
+        reasons.append(f"no {run.dtype} run was in the calibration")
+    if run.optimizer:
+        half_width = max(half_width, UNKNOWN_HALF_WIDTH)
+        reasons.append("no training step was in the calibration")
+    unseen = {kind: share for kind, share in kind_shares(run).items() if kind not in found.kinds}
+    share = sum(unseen.values())
+    half_width += math.log(1.0 + share * (UNSEEN_FACTOR - 1.0))
+    if share >= WORTH_SAYING:
+        reasons.append(f"{share:.0%} of the time is in kinds without data: {', '.join(sorted(unseen))}")
+    return _around(run.latency_s, half_width, found.coverage, tuple(reasons))
+
+
+def _around(latency_s: float, half_width: float, coverage: float, reasons: tuple[str, ...]) -> Interval:
+    factor = math.exp(half_width)
+    return Interval(
+        low_s=latency_s / factor,
+        high_s=latency_s * factor,
+        coverage=coverage,
+        extrapolating=bool(reasons),
+        reasons=reasons,
+    )
+
+
+def kind_shares(run: Run) -> dict[str, float]:
+    """Return the share of the device time that goes into each kind of kernel."""
+    table, rows = run.lowered.table, run.kernel_rows
+    kinds = np.array([label.kind for label in table.labels])[table.kernels.label[rows]]
+    time_s = (table.kernels.times * run.costs.time_s)[rows]
+    return {str(kind): float(time_s[kinds == kind].sum() / time_s.sum()) for kind in np.unique(kinds)}

@@ -1,0 +1,69 @@
+"""Writing a report to a file, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roofline.errors import InputError
+from roofline.files import PICTURES, atomic, json_text
+from roofline.report.interval import interval
+from roofline.report.numbers import Run
+from roofline.report.trace import chrome_trace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+#: a file of this name, or of ``*.trace.json``, is a timeline
+TRACE = "trace.json"
+#: what a report says as JSON, beside its kernels
+HEADLINE = (
+    *("model", "device", "runtime", "dtype", "layout", "batch", "cores", "idle_cores", "image_size", "mode"),
+    *("optimizer", "recompute", "saved_bytes", "state_bytes"),
+    *("latency_ms", "throughput_per_s", "bound", "bound_shares", "macs", "macs_per_example", "flops", "vector_ops"),
+    *("params", "traffic_bytes", "weight_bytes", "peak_memory_bytes", "memory_capacity_bytes", "fits"),
+    *("intensity_flops_per_byte", "ridge_flops_per_byte", "peak_flops_per_s", "attainable_flops_per_s"),
+    *("achieved_flops_per_s", "efficiency", "latency_s", "device_s", "host_s", "program_s"),
+)
+
+
+def save(run: Run, path: Path, *, advice: pd.DataFrame | None = None) -> Path:
+    """Write a report in the format its suffix names; see `Report.save`."""
+    suffix, name = path.suffix.lower(), path.name.lower()
+    if suffix in PICTURES:
+        from roofline.plot import plot_roofline
+
+        plot_roofline(run, path=path)
+        return path
+    if suffix == ".html":
+        from roofline.report.webpage import page
+
+        text = page(run, advice)
+    elif suffix == ".csv":
+        text = run.kernels.to_csv(index=False)
+    elif name.endswith(TRACE) and name.removesuffix(TRACE)[-1:] in ("", "."):
+        text = json.dumps(chrome_trace(run), separators=(",", ":"), allow_nan=False)
+    elif suffix == ".json":
+        kernels = json.loads(run.kernels.to_json(orient="records"))
+        text = json_text(as_dict(run) | {"kernels": kernels})
+    else:
+        raise InputError(f"cannot write {path.name!r}: allowed suffixes are .html, .csv, .json, {', '.join(PICTURES)}")
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def as_dict(run: Run) -> dict[str, Any]:
+    """Return a report without its kernels, ready for `json_text`; see `Report.to_dict`."""
+    expected = interval(run)
+    ends = {
+        "low_ms": expected.low_s * 1e3,
+        "high_ms": expected.high_s * 1e3,
+        "coverage": expected.coverage,
+        "extrapolating": expected.extrapolating,
+        "reasons": list(expected.reasons),
+    }
+    values = {name: getattr(run, name) for name in HEADLINE}
+    return values | {"interval": ends, "warnings": list(run.warnings)}

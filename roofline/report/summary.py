@@ -1,0 +1,63 @@
+"""A report in twenty lines, for whoever prints it: name, value, remark."""
+
+from __future__ import annotations
+
+from roofline.report.interval import interval
+from roofline.report.numbers import Run
+from roofline.text import counted, engineering, gibibytes, percent, significant
+
+
+def heading(run: Run) -> str:
+    """Return the line that says what was simulated."""
+    size = f", {run.image_size} px" if run.image_size else ""
+    cores = f", {counted(run.cores, 'core')}"
+    step = f" with {run.optimizer}{', recomputing' if run.recompute else ''}" if run.optimizer else ""
+    idle = f" ({run.idle_cores} idle)" if run.idle_cores else ""
+    return (
+        f"{run.model} on {run.device}: {run.runtime}, {run.dtype}, {run.layout}, "
+        f"batch {run.batch:,}{size}{cores}{idle}, {run.mode}{step}"
+    )
+
+
+def summary_rows(run: Run) -> list[tuple[str, str, str]]:
+    """Return the headline numbers as (name, value with unit, remark)."""
+    shares = ", ".join(f"{name} {percent(share)}" for name, share in run.bound_shares.items())
+    fits = "fits" if run.fits else "DOES NOT FIT"
+    parts = f"program {engineering(run.program_s, 's')}, device {engineering(run.device_s, 's')}"
+    expected = interval(run)
+    between = f"{significant(expected.low_s * 1e3, 3)} to {significant(expected.high_s * 1e3, 3)} ms"
+    queue = f", host {engineering(run.host_s, 's')}" if run.host_s else ""
+    return [
+        ("Latency", f"{significant(run.latency_ms, 4)} ms", parts + queue),
+        ("Expected", between, "; ".join(expected.reasons) or "9 in 10 networks that no fit had seen"),
+        ("Throughput", f"{significant(run.throughput_per_s, 4)} /s", "examples per second"),
+        ("Bound", run.bound, shares),
+        ("MACs", engineering(run.macs), f"{engineering(run.macs_per_example)} per example"),
+        ("FLOPs", engineering(run.flops), "2 per MAC"),
+        ("Vector operations", engineering(run.vector_ops), ""),
+        ("Parameters", engineering(run.params, digits=4), f"{engineering(run.weight_bytes, 'B')} of weights"),
+        ("Traffic", engineering(run.traffic_bytes, "B"), "across kernel boundaries, unpadded"),
+        *_training_rows(run),
+        ("Peak memory", gibibytes(run.peak_memory_bytes), f"of {gibibytes(run.memory_capacity_bytes)}: {fits}"),
+        (
+            "Intensity I",
+            f"{significant(run.intensity_flops_per_byte)} FLOP/B",
+            f"ridge {significant(run.ridge_flops_per_byte)} FLOP/B",
+        ),
+        (
+            "Attainable",
+            engineering(run.attainable_flops_per_s, "FLOP/s"),
+            f"min(I x bandwidth, peak {engineering(run.peak_flops_per_s, 'FLOP/s')})",
+        ),
+        ("Achieved", engineering(run.achieved_flops_per_s, "FLOP/s"), "FLOPs / latency"),
+        ("Efficiency E", percent(run.efficiency), "achieved / attainable"),
+    ]
+
+
+def _training_rows(run: Run) -> list[tuple[str, str, str]]:
+    if not run.saved_bytes:
+        return []
+    rows = [("Saved activations", gibibytes(run.saved_bytes), "wait for the backward pass")]
+    if run.state_bytes:
+        rows.append(("Optimizer", gibibytes(run.state_bytes), f"gradients and states of {run.optimizer}"))
+    return rows

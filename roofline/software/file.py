@@ -1,0 +1,59 @@
+"""What a runtime file says: its fusion policy, and a table for each part with a key for each constant."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, create_model
+
+from roofline.families import Family
+from roofline.hardware.silicon import Kind
+from roofline.quantity import SpecFile
+from roofline.software.constant import constants_of, tables
+from roofline.software.spec import Attention, Runtime
+
+
+class Fusion(SpecFile):
+    """Which ops become one kernel. `why` says where the policy is known from.
+
+    `epilogue_functions` limits what the kernels of products absorb (all element-wise functions where it is missing);
+    `split` names functions that run as chains of simpler ones. With `layout_copies` tensors keep the memory format that
+    the op before left, and are copied where the next one wants another.
+    """
+
+    fold_batch_norm: bool
+    attention: Attention
+    epilogue: tuple[Family, ...]
+    prologue: tuple[Family, ...]
+    movement: bool
+    epilogue_functions: tuple[str, ...] | None = None
+    split: tuple[str, ...] = ()
+    layout_copies: bool = False
+    why: str
+
+
+class RuntimeFile(SpecFile):
+    """A file in ``runtimes/``, but for its tables of constants: `file_of` adds those."""
+
+    name: str
+    title: str
+    device_kinds: tuple[Kind, ...] = Field(min_length=1)
+    default_layout: Literal["nhwc", "nchw"]
+    sources: dict[str, str] = Field(min_length=1)
+    fusion: Fusion
+
+
+def file_of(runtime: type[Runtime]) -> type[RuntimeFile]:
+    """Return the schema of the files of a class of runtimes: a table for each part, a key for each constant."""
+    return create_model("RuntimeFile", __base__=RuntimeFile, **tables(constants_of(runtime)))
+
+
+RUNTIME_FILE = file_of(Runtime)
+
+
+def runtime_of(file: RuntimeFile, kind: type[Runtime] = Runtime) -> Runtime:
+    """Return the runtime that a validated file describes."""
+    values: dict[str, Any] = {c.field: c.value(file) for c in constants_of(kind)}
+    values |= {"fuse_movement" if key == "movement" else key: value for key, value in file.fusion if key != "why"}
+    values |= {name: getattr(file, name) for name in ("name", "title", "device_kinds", "default_layout")}
+    return kind(**values)
