@@ -12,7 +12,7 @@ from roofline.dtypes import DTYPES, Precision
 from roofline.engine.table import DTYPE_CODES
 from roofline.graph.op import Layout
 from roofline.hardware.spec import Device
-from roofline.numeric import Array, whole_number
+from roofline.numeric import Array
 from roofline.software.spec import Runtime
 
 #: floating-point arithmetic of vector units is this wide: narrower formats are converted
@@ -87,13 +87,8 @@ class Machine:
 def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: Layout, cores: int) -> Machine:
     """Return what one of `cores` busy cores sees: its own units, and its share of the memory.
 
-    Raises
-    ------
-    InputError
-        The device lacks the dtype, or has fewer cores.
+    `engine.setting.resolve` has checked that the device has the dtype and the cores.
     """
-    cores = whole_number(cores, f"cores of {device.name!r}", most=device.cores)
-    device.peak_flops_per_s(precision.compute.name)
     matrix = device.matrix
     rows, columns = float(matrix.rows or 1), float(matrix.cols or 1)
     stored_only, on_lanes = np.zeros(len(DTYPE_CODES)), np.zeros(len(DTYPE_CODES))

@@ -1,6 +1,6 @@
 """The options of a run, each declared once; every door takes, explains and reads them from here.
 
-A new option is one key below, and a line where `simulate.setting` or a pass makes use of it: requests, studies, plan
+A new option is one key below, and a line where `engine.setting` or a pass makes use of it: requests, studies, plan
 files, the service and the verbs of the command line have it then.
 """
 
