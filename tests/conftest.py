@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from places import ROOT
 
 settings.register_profile("roofline", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("roofline")
@@ -14,4 +15,4 @@ settings.load_profile("roofline")
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """The root of the checkout under test."""
-    return Path(__file__).resolve().parent.parent
+    return ROOT

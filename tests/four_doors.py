@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from places import ROOT
+
 import roofline as rf
 
 BATCH = 8
@@ -19,7 +21,7 @@ NETWORKS = ("efficientnet-b0", "resnet-50", "vit-b-16")
 DOORS = ("torch", "onnx", "jax")
 #: device and runtime of each comparison
 MACHINES = (("tpu-v3", "xla"), ("a100-40gb", "pytorch_compile"), ("a100-40gb", "xla_gpu"), ("a100-40gb", "tensorrt"))
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "bring-your-own.md"
+PAGE = ROOT / "docs" / "bring-your-own.md"
 BEGIN, END = "<!-- four doors: begin -->", "<!-- four doors: end -->"
 
 

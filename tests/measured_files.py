@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+from places import MEASUREMENTS
 
 #: where downloads of the original files lie; the tests that need them skip without
-REAL = Path(os.environ.get("ROOFLINE_MEASUREMENTS", Path(__file__).resolve().parents[2] / "shared" / "measurements"))
 
 TIMM = "benchmark-infer-amp-nhwc-pt240-cu124-rtx3090.csv"
 #: 256 images in 128 ms are 2,000 images per second
@@ -36,7 +35,7 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 
 def real(name: str) -> Path:
-    path = REAL / name
+    path = MEASUREMENTS / name
     if not path.is_file():
         pytest.skip(f"the measurements are not here: no {name}")
     return path

@@ -8,7 +8,8 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from places import ROOT
+
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from places import MEASUREMENTS
 from regret import main as regret_command
 from regret import random_regret, regrets, study
 
@@ -26,7 +27,7 @@ from roofline.stats import kendall_tau
 
 SPACE = rf.search_space("accel-nasbench")
 ORACLE = Oracle(SPACE, "tpu-v3")
-TABLE = Path(__file__).resolve().parents[2] / "shared" / "measurements" / "accel_nasbench.csv.gz"
+TABLE = MEASUREMENTS / "accel_nasbench.csv.gz"
 needs_table = pytest.mark.skipif(not TABLE.is_file(), reason="the benchmark's table is not there")
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages import ROOT, blocks
+from pages import blocks
+from places import ROOT
 from training_steps import step
 
 import roofline as rf

@@ -13,7 +13,8 @@ onnx = pytest.importorskip("onnx")
 import numpy as np  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx_files import node, write  # noqa: E402
-from pages import ROOT, blocks  # noqa: E402
+from pages import blocks  # noqa: E402
+from places import ROOT  # noqa: E402
 
 import roofline as rf  # noqa: E402
 from roofline.cli import main  # noqa: E402

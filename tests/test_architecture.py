@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 
 from roofline.arch.block import STAGES, Block, Ports, build_block, stack, stack_ports, stage
 from roofline.arch.blocks.mbconv import MBConvStage
@@ -249,7 +250,7 @@ def test_a_column_equals_its_rows(rows: list[tuple[Block, Ports]]) -> None:
 
 
 def example(document: str, language: str) -> str:
-    text = (Path(__file__).parent.parent / "docs" / document).read_text(encoding="utf-8")
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     found = re.search(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     assert found is not None
     return found[1]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from measured_files import GEMM, GEMM_TEXT, NASBENCH_HEAD, REAL, nasbench_row, real, write
+from measured_files import GEMM, GEMM_TEXT, NASBENCH_HEAD, nasbench_row, real, write
+from places import MEASUREMENTS
 
 from roofline.calibration.calibrate import Calibration, calibrate, gather_rows, labels
 from roofline.calibration.constants import DEFAULT, MOST_FITTED, fitted_constants, fitted_on
@@ -258,8 +259,8 @@ def test_the_documented_calibrations_name_what_exists(checkout: Path) -> None:
         assert f"--output runtimes/{recipe.runtime}.toml" in recipe.text
         for name in recipe.files:
             assert name.startswith("$M/") or (checkout / name).is_file()
-            if name.startswith("$M/") and REAL.is_dir():
-                assert (REAL / name.removeprefix("$M/")).is_file()
+            if name.startswith("$M/") and MEASUREMENTS.is_dir():
+                assert (MEASUREMENTS / name.removeprefix("$M/")).is_file()
 
 
 def test_what_every_device_has_for_itself_is_fitted_all_the_same(tmp_path: Path) -> None:

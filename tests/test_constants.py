@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from measured_files import GEMM, GEMM_TEXT, write
-from pages import ROOT, blocks, generator
+from pages import blocks, generator
+from places import ROOT
 from pydantic import ValidationError
 
 import roofline as rf

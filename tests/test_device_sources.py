@@ -7,14 +7,13 @@ import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
+from places import ROOT
 
 from roofline.hardware import device, devices
 
-ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT.parent / "shared" / "reference" / "hardware.csv"
 NAMES = devices()
 REAL = [name for name in NAMES if device(name).vendor != "hypothetical"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import ROOT
 
 from roofline.dtypes import DTYPES
 from roofline.errors import InputError, SpecError, UnknownNameError
@@ -16,7 +17,6 @@ from roofline.hardware import Device, device, devices
 from roofline.names import key
 from roofline.paths import data_files
 
-ROOT = Path(__file__).resolve().parent.parent
 NAMES = devices()
 SCALE = {"MHz": 1e6, "GHz": 1e9, "GFLOP/s": 1e9, "TFLOP/s": 1e12, "TOP/s": 1e12}
 

@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from pages import LINK, ROOT, blocks
+from pages import LINK, blocks
+from places import ROOT
 
 import roofline as rf
 from roofline.errors import SpecError

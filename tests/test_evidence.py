@@ -6,11 +6,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import roofline as rf
 from roofline.studies.evidence import Evidence
 
-FOLDER = Path(__file__).resolve().parent.parent / "roofline"
+FOLDER = ROOT / "roofline"
 
 
 @pytest.fixture(scope="module")

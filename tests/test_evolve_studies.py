@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import search_studies
-from pages import ROOT, blocks
+from pages import blocks
+from places import ROOT
 from search_studies import rules, same_twin
 
 import roofline as rf

@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from roofline.fingerprint import _data, _imported, closure, code_hash, code_of, versions
 from roofline.search.evolution.aging import Aging
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "roofline"
 #: changes one file after the other and prints, as JSON, what each cache then asks for
 KEYS = """

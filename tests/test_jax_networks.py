@@ -14,7 +14,8 @@ import jax.numpy as jnp  # noqa: E402
 from flax import linen, nnx  # noqa: E402
 from graphs import kinds  # noqa: E402
 from jax_models import EncoderBlock, abstract, image, make  # noqa: E402
-from pages import ROOT, blocks  # noqa: E402
+from pages import blocks  # noqa: E402
+from places import ROOT  # noqa: E402
 
 from roofline.frontends.jax import from_jax  # noqa: E402
 

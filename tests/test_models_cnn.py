@@ -6,9 +6,9 @@ import csv
 import gzip
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
+from places import SHARED
 
 from roofline.arch.block import Block, Ports, Stage, build_block, out_ports
 from roofline.arch.blocks.mbconv import MBConvStage
@@ -22,7 +22,6 @@ from roofline.graph.opgraph import OpGraph
 
 TRANSFORMERS = ("vit", "deit", "swin", "bert", "gpt")
 CNNS = [name for name in models() if not name.startswith(TRANSFORMERS)]
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
 def test_the_families_are_there() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from pages import assert_up_to_date
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 #: frameworks whose programs a notebook brings, beside roofline
 FRAMEWORKS = {"torch", "onnx", "jax", "flax"}

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from graphs import functions
-from pages import ROOT, blocks
+from pages import blocks
+from places import ROOT
 
 import roofline as rf
 from roofline.graph.opgraph import OpGraph

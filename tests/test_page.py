@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import ROOT, blocks
+from pages import blocks
+from places import ROOT
 
 import roofline as rf
 from roofline.cli import main

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from families import RUNTIMES, SAMPLE, asking, policy_of, whole
-from pages import ROOT, blocks
+from pages import blocks
+from places import ROOT
 
 from roofline.dtypes import DTYPES, precision
 from roofline.graph.builder import GraphBuilder

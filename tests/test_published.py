@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from pages import ROOT, assert_up_to_date, generator
+from pages import assert_up_to_date, generator
+from places import ROOT
 
 import roofline as rf
 from roofline.graph.builder import GraphBuilder

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import FENCE, LINK, ROOT, assert_up_to_date, blocks, generator
+from pages import FENCE, LINK, assert_up_to_date, blocks, generator
+from places import ROOT
 
 import roofline as rf
 

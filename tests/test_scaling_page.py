@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages import ROOT, assert_up_to_date, blocks
+from pages import assert_up_to_date, blocks
+from places import ROOT
 
 from roofline.search.accuracy.scaling_law import scaling_laws
 

@@ -25,6 +25,7 @@ from roofline.graph.serial import as_dict
 from roofline.specfile import read_toml
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+from places import ROOT
 from starlette.testclient import TestClient
 
 from roofline.cli import main
@@ -73,7 +74,7 @@ def test_networks_that_come_along(client: TestClient) -> None:
     graph = rf.op_graph("resnet-18", batch=2)
     answer = client.post("/simulate", json={"graph": as_dict(graph), "device": "a100-40gb"})
     assert answer.json() == rf.simulate(graph, "a100-40gb").to_dict()
-    content = read_toml(Path(__file__).parent.parent / "models" / "efficientnet-x.toml")
+    content = read_toml(ROOT / "models" / "efficientnet-x.toml")
     wanted = {"architecture": content, "variant": "efficientnet-x-b0", "device": "tpu-v3"}
     assert client.post("/simulate", json=wanted).json() == rf.simulate("efficientnet-x-b0", "tpu-v3").to_dict()
 
@@ -129,7 +130,7 @@ def test_a_mistake_is_one_line(client: TestClient, wanted: dict[str, Any], words
 def test_no_request_reads_a_file(
     client: TestClient, field: str, path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(Path(__file__).parent.parent)
+    monkeypatch.chdir(ROOT)
     wanted = {"model": "resnet-50", "device": "v100"} | {field: path}
     refused(client.post("/simulate", json=wanted), 422, "reads no files")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import roofline as rf
 from roofline.cli import main
@@ -46,7 +46,7 @@ def test_a_terminal_gets_bold_titles_unless_it_wants_none() -> None:
         ours, theirs = pty.openpty()
         words = [sys.executable, "-m", "roofline.cli", *COMMANDS["gap"]]
         plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
-        place = str(Path(__file__).resolve().parent.parent)
+        place = str(ROOT)
         environment = plain | {"TERM": "xterm", "COLUMNS": "200", "PYTHONPATH": place} | wish
         with subprocess.Popen(words, stdout=theirs, stderr=theirs, env=environment) as process:
             os.close(theirs)

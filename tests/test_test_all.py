@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import ROOT
+from places import ROOT
 
 EVERYTHING = runpy.run_path(str(ROOT / "benchmarks" / "everything.py"))
 

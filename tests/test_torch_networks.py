@@ -7,11 +7,10 @@ the module's.
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
-from timm_rows import MEASUREMENTS, agrees, build, fvcore_gmacs, rows_of
+from timm_rows import TIMM_RESULTS, agrees, build, fvcore_gmacs, rows_of
 from torch.utils.flop_counter import FlopCounterMode
 from torch_networks import TRANSFORMERS, Network, transformers_network
 
@@ -93,14 +92,14 @@ def test_lowered_networks_simulate(name: str, runtime: str) -> None:
 def published() -> list[tuple[str, int, float, float]]:
     """Return (model, image size, gmacs, millions of parameters) of the inference result files, each once."""
     found: dict[tuple[str, int], tuple[float, float]] = {}
-    for path in sorted(Path(MEASUREMENTS).glob("benchmark-infer-*.csv")):
+    for path in sorted(TIMM_RESULTS.glob("benchmark-infer-*.csv")):
         for row in rows_of(path):
             key = (row["model"], int(row["infer_img_size"]))
             found.setdefault(key, (float(row["infer_gmacs"]), float(row["param_count"])))
     return [(*key, *value) for key, value in sorted(found.items())]
 
 
-@pytest.mark.skipif(not MEASUREMENTS.is_dir(), reason="no published result files beside the checkout")
+@pytest.mark.skipif(not TIMM_RESULTS.is_dir(), reason="no published result files beside the checkout")
 def test_a_sample_of_published_rows_lowers_and_agrees() -> None:
     """Every 40th row; `benchmarks/coverage_timm.py FILES` does all of them."""
     wrong = {}

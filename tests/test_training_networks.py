@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from families import SAMPLE, whole
-from pages import ROOT, blocks
+from pages import blocks
+from places import ROOT
 from training_steps import TRAINING_RUNTIMES, macs, step, traffic, training
 
 import roofline as rf

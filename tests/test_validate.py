@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measured_files import CONV_HEAD, GEMM, GEMM_TEXT, NASBENCH_HEAD, REAL, XLA_TEXT, nasbench_row, real, write
+from measured_files import CONV_HEAD, GEMM, GEMM_TEXT, NASBENCH_HEAD, XLA_TEXT, nasbench_row, real, write
+from places import MEASUREMENTS
 
 from roofline.arch.nasbench import accel_nasbench_arch
 from roofline.calibration.ablate import EFFECTS, ablate
@@ -218,9 +219,9 @@ def test_nasbench_beats_macs_and_activations() -> None:
 
 
 def test_rows_of_the_originals_stay_out_of_the_project(checkout: Path) -> None:
-    if not REAL.is_dir():
+    if not MEASUREMENTS.is_dir():
         pytest.skip("the measurements are not here")
-    names = {path.name for path in REAL.rglob("*.csv*")}
+    names = {path.name for path in MEASUREMENTS.rglob("*.csv*")}
     assert not {path.name for path in checkout.rglob("*.csv*") if ".venv" not in path.parts} & names
 
 

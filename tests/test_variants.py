@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import ROOT
 
 import roofline as rf
 from roofline.cli import main
@@ -137,7 +138,7 @@ def test_what_is_no_device(overrides: dict[str, Any], error: type[Exception], me
 
 
 def test_files_keep_their_order_of_memories(tmp_path: Path) -> None:
-    source = Path(__file__).resolve().parent.parent / "hardware_specs" / "tpu-v3.toml"
+    source = ROOT / "hardware_specs" / "tpu-v3.toml"
     (tmp_path / "slow.toml").write_text(source.read_text().replace("value = 900, unit", "value = 90000, unit"))
     with pytest.raises(SpecError, match=r"slow.toml: \[memory.VMEM.bandwidth\]: nearer memory must be faster"):
         rf.device(tmp_path / "slow.toml")

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from places import MEASUREMENTS
 from torch_networks import import_torchvision
 
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import BatchNorm, Norm
 
 #: published result files, where a checkout lies beside them
-MEASUREMENTS = Path(__file__).resolve().parent.parent.parent / "shared" / "measurements" / "timm"
+TIMM_RESULTS = MEASUREMENTS / "timm"
 
 #: fvcore's operations per element of batch norm in evaluation, and of layer and group norm (fvcore/nn/jit_handles.py)
 BATCH_NORM, LAYER_NORM = 2, 5
