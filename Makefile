@@ -72,8 +72,8 @@ audit: .venv/installed-tools
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement requirements/test.lock
 
 PYTHONS ?= python3.11 python3.12 python3.13
-QUICK := tests/test_cost_*.py tests/test_work.py tests/test_devices.py tests/test_runtimes.py tests/test_graph.py \
-	tests/test_simulate.py tests/test_specfile.py tests/test_quantity.py tests/test_stats.py
+QUICK := tests/cost/test_cost_*.py tests/work/test_work.py tests/hardware/test_devices.py tests/software/test_runtimes.py \
+	tests/graph/test_graph.py tests/engine/test_simulate.py tests/test_specfile.py tests/test_quantity.py tests/test_stats.py
 test-pythons:
 	@for python in $(PYTHONS); do \
 		version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || { \

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from timm_rows import agrees, build, fvcore_gmacs, rows_of  # noqa: E402
 from torch_networks import import_torchvision  # noqa: E402

@@ -31,8 +31,8 @@ EQUIVALENT = ROOT / "benchmarks" / "equivalent_mutants.toml"
 
 #: folder -> the tests that must notice a change in it
 TESTS = {
-    "roofline/cost": ("tests/test_cost_*.py",),
-    "roofline/work": ("tests/test_work*.py", "tests/test_graph_macs.py"),
+    "roofline/cost": ("tests/cost/test_cost_*.py",),
+    "roofline/work": ("tests/work/test_work*.py", "tests/graph/test_graph_macs.py"),
 }
 #: what every run of the tests imports, once for all
 PRELOADED = ("numpy", "networkx", "hypothesis", "pytest")

@@ -53,7 +53,7 @@ OP_TYPES = {cls.__name__: cls for cls in op_types()}
 @pytest.mark.parametrize("op_type", OP_TYPES.values(), ids=OP_TYPES)
 def test_every_op_has_a_rule_and_an_example(op_type: type[Op]) -> None:
     assert op_type in RULES, "register a rule in roofline/work"
-    assert any(example.op is op_type for example in EXAMPLES.values()), "add one to tests/op_examples.py"
+    assert any(example.op is op_type for example in EXAMPLES.values()), "add one to tests/helpers/op_examples.py"
 
 
 @each_example

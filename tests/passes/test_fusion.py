@@ -25,7 +25,7 @@ each_runtime = pytest.mark.parametrize("runtime_name", RUNTIMES)
 def test_the_sample_holds_every_family() -> None:
     stems = set(data_files("models"))
     found = {max((stem for stem in stems if name.startswith(stem)), key=len) for name in SAMPLE}
-    assert found == stems, "add the smallest network of the new file to tests/families.py"
+    assert found == stems, "add the smallest network of the new file to tests/helpers/families.py"
 
 
 # groups by hand ------------------------------------------------------------------------------------------------------

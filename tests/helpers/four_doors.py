@@ -1,6 +1,6 @@
 """One network through four doors: architecture file, PyTorch, ONNX, JAX. Run as a program, it rewrites the docs' table.
 
-python tests/four_doors.py
+python tests/helpers/four_doors.py
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def test_the_page_says_what_comes_out(network: str, door: str) -> None:
     inside = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
     block = inside.partition(f"| {network} |")[2]
     cells = re.search(rf"\| {door} \| (.*)\|", block)
-    assert cells is not None, "run: python tests/four_doors.py"
+    assert cells is not None, "run: python tests/helpers/four_doors.py"
     macs, params, traffic, latency = (c.strip() for c in cells.group(1).split("|"))
     found = rows(network, door)
     assert macs == f"{found.macs / BATCH / 1e9:.6f}" and params == f"{found.params:,.0f}"

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from places import ROOT
 from searching import OBJECTIVE, SPACE, same
 
 from roofline.cluster.islands import evolve_islands, migrate
@@ -96,7 +97,7 @@ search(output=sys.argv[1], evaluations=30_000)
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
 def test_killed_it_ends_as_if_undisturbed(tmp_path: Path) -> None:
     times = random.Random(3)
-    words = [sys.executable, "-c", SCRIPT, str(tmp_path), str(Path(__file__).parent)]
+    words = [sys.executable, "-c", SCRIPT, str(tmp_path), str(ROOT / "tests" / "helpers")]
     for _ in range(2):
         process = subprocess.Popen(words)
         while not (tmp_path / "islands.sqlite").exists() and process.poll() is None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from places import ROOT
 
 import roofline as rf
 from roofline.cli import main
@@ -190,7 +191,7 @@ sweep(sys.argv[1], PLAN.model_copy(update={"models": ("efficientnet-*",)}))
 def test_killed_it_ends_as_if_undisturbed(tmp_path: Path, name: str) -> None:
     times, path = random.Random(7), tmp_path / name
     for _ in range(2):
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path), str(Path(__file__).parent)])
+        process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path), str(ROOT / "tests" / "helpers")])
         while not path.exists() and process.poll() is None:
             time.sleep(0.02)
         time.sleep(times.uniform(0.05, 0.5))
