@@ -10,8 +10,6 @@ Names are loaded on first use, so that importing the package costs nothing; ``__
 from __future__ import annotations
 
 import importlib
-import sys
-import types
 from typing import Any
 
 from roofline.version import __version__
@@ -27,17 +25,6 @@ def _listed() -> dict[str, str]:
 #: public name -> module that defines it
 _PUBLIC = _listed()
 __all__ = [*_PUBLIC, "__version__"]
-
-
-class _Package(types.ModuleType):
-    """The package itself: importing the folder ``roofline.engine`` must not hide the function `simulate`."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _PUBLIC and isinstance(value, types.ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
