@@ -59,8 +59,8 @@ def open_store(path: str | Path, plan: Plan) -> Store:
 
 
 def _about(plan: Plan) -> dict[str, str]:
-    code = code_hash(columns_of.__module__)
-    return {"plan": plan.digest, "roofline_version": __version__, "code": code, "files": plan.files_digest}
+    code = code_hash(columns_of.__module__)  # named first: everything else may differ for that reason
+    return {"roofline_version": __version__, "code": code, "plan": plan.digest, "files": plan.files_digest}
 
 
 def _check(known: dict[str, str], plan: Plan, path: Path) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from searching import OBJECTIVE, ORACLE, RIDGE, SMALL, SPACE, same
 
 from roofline.errors import InputError
 from roofline.search.evolution.evolve import evolve
-from roofline.search.evolution.history import History
+from roofline.search.evolution.history import FILE, History
 from roofline.search.evolution.objective import Objective
 
 
@@ -146,3 +147,15 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path, monkeypatch:
         evolve(SPACE, OBJECTIVE, evaluations=1000, seed=2, output=tmp_path, history="all", **SMALL),
         evolve(SPACE, OBJECTIVE, evaluations=1000, seed=2, **SMALL),
     )
+
+
+@pytest.mark.parametrize(
+    "change", ["update about set value = '\"x\"' where key = 'code'", "delete from about where key = 'code'"]
+)
+def test_histories_that_other_code_wrote_are_refused(tmp_path: Path, change: str) -> None:
+    """Also those of version 0.1.0, which did not say what code wrote them."""
+    evolve(SPACE, OBJECTIVE, evaluations=100, seed=2, output=tmp_path, **SMALL)
+    with closing(sqlite3.connect(tmp_path / FILE)) as db, db:
+        assert db.execute(change).rowcount == 1
+    with pytest.raises(InputError, match="of other code: name another folder, or remove it"):
+        evolve(SPACE, OBJECTIVE, evaluations=100, seed=3, output=tmp_path, **SMALL)

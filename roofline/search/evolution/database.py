@@ -62,6 +62,8 @@ class Database:
                 self._db.executemany("insert into about values (?, ?)", rows)
             return
         other = [key for key in sorted({*wanted, *known}) if wanted.get(key) != known.get(key)]
+        if "code" in other:  # everything else may differ for that reason
+            raise InputError(f"the history in {str(self.folder)!r} is of other code: name another folder, or remove it")
         if other:
             raise InputError(
                 f"the history in {str(self.folder)!r} is of another search: {', '.join(other)} differ"
