@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pages import LINK, blocks
 from places import ROOT
+from test_house_rules import FLOORS
 
 import roofline as rf
 from roofline.errors import SpecError
@@ -75,6 +76,15 @@ def test_pages_name_files_that_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for name in re.findall(r"`((?:roofline|tests|docs|runtimes|models|spaces|hardware_specs)/[\w./-]*)`", text):
         assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_the_index_maps_the_package_from_the_ground_up() -> None:
+    text = (DOCS / "README.md").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in (ROOT / "roofline").glob("*/__init__.py")}
+    mapped = re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)
+    assert sorted(mapped) == sorted(folders)
+    floors = [floor for folders in FLOORS for floor in folders if floor in mapped]
+    assert mapped == floors
 
 
 def test_the_index_lists_every_page() -> None:

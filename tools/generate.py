@@ -1,8 +1,8 @@
 """Write what the pages show of the simulator: ``python tools/generate.py``.
 
-It writes ``docs/results.md``, ``docs/roofline.png``, the accuracy table of ``README.md``, the table of a runtime's
-constants, and the output of commands in ``README.md`` and `PAGES` (a ``text`` block that follows a ``python`` or ``sh``
-block). Run it when a number of the simulator moves.
+It writes ``docs/results.md``, ``docs/roofline.png``, the tables of `TABLES` where pages have a place for them, and the
+output of commands in ``README.md`` and `PAGES` (a ``text`` block behind a ``python`` or ``sh`` block). Run it when a
+number of the simulator moves.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from roofline.hardware import schema
+from roofline.quantity import UNITS, SpecFile
 from roofline.report.run import simulate
 from roofline.software.constant import Constant
 from roofline.software.spec import CONSTANTS
@@ -29,13 +31,25 @@ ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS, PICTURE = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "roofline.png"
 WATERFALL = ROOT / "docs" / "waterfall.png"
 #: pages whose commands are shown with what they print
-PAGES = [ROOT / "docs" / f"{name}.md" for name in ("gap-and-migration", "explain", "what-if", "adding-a-runtime")]
+PAGES = [
+    ROOT / "docs" / f"{name}.md"
+    for name in ("gap-and-migration", "explain", "what-if", "adding-a-runtime", "adding-a-device")
+]
 
 #: (language, text) of a fenced block, and of a ``text`` block right behind it
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
-ACCURACY, TABLE = (
-    re.compile(rf"(<!-- {what}: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL) for what in ("accuracy", "constants")
-)
+#: the place of a table, which says what it shows
+PLACE = re.compile(r"(<!-- ([\w ]+): [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
+#: what a device's file consists of
+DEVICE_TABLES: dict[str, type[SpecFile]] = {
+    "the file": schema.DeviceFile,
+    "`[chip]`": schema.ChipTable,
+    "`[matrix]`": schema.MatrixTable,
+    "a line of `[matrix.rates]`": schema.RateTable,
+    "`[vector]`": schema.VectorTable,
+    "a `[[memory]]`": schema.MemoryTable,
+    "`[runtime.NAME]`": schema.OverrideTable,
+}
 NAMES = {"tpu-v2": "TPU v2", "tpu-v3": "TPU v3", "tpu-v4i": "TPU v4i", "v100": "V100"}
 #: columns of the terminal that commands print to
 WIDTH = 110
@@ -291,6 +305,34 @@ def ranges_of(c: Constant) -> Iterator[str]:
         yield f"{c.on_host.low:g} to {c.on_host.high:g} on cpu: {c.on_host.why}"
 
 
+def units() -> str:
+    """Return the units that numbers of a file may have, by what they measure."""
+    found: dict[str, list[str]] = {}
+    for unit, (dimension, _) in UNITS.items():
+        found.setdefault(dimension, []).append(f"`{unit}`")
+    return table(("number", "units"), ([dimension, ", ".join(names)] for dimension, names in found.items()), "---|")
+
+
+def device_keys() -> str:
+    """Return the keys of a device's file, table by table."""
+    rows = []
+    for title, keys in DEVICE_TABLES.items():
+        found: dict[bool, list[str]] = {True: [], False: []}
+        for name, field in keys.model_fields.items():
+            found[field.is_required()].append(f"`{name}`")
+        rows.append([title, *(", ".join(found[required]) for required in (True, False))])
+    return table(("table", "must be stated", "may be left out"), rows, "---|")
+
+
+#: what a place is called -> what stands there
+TABLES: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy,
+    "constants": constants,
+    "units": units,
+    "keys of a device": device_keys,
+}
+
+
 def command(language: str, code: str) -> list[str]:
     """Return what runs a block: Python as it is, ``roofline ...`` by the interpreter at hand."""
     if language == "python":
@@ -317,8 +359,7 @@ def readme(text: str, folder: Path = ROOT) -> str:
             return match.group()
         return f"```{language}\n{code}```\n\n```text\n{output(language, code, folder).strip(chr(10))}\n```\n"
 
-    text = ACCURACY.sub(lambda match: f"{match.group(1)}\n{accuracy()}\n\n{match.group(2)}", text)
-    text = TABLE.sub(lambda match: f"{match.group(1)}\n{constants()}\n\n{match.group(2)}", text)
+    text = PLACE.sub(lambda match: f"{match[1]}\n{TABLES[match[2]]()}\n\n{match[3]}", text)
     return BLOCK.sub(fill, text)
 
 

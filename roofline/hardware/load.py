@@ -185,7 +185,7 @@ def _compare(table: str, published: float, derived: float, rate: str) -> Iterato
 
 
 def _memory_mistakes(spec: DeviceFile) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the list of memories, but for how they compare (`device.order`)."""
+    """Yield what is wrong with the list of memories, but for how they compare (`hardware.order`)."""
     roles = [level.role for level in spec.memory]
     if roles[0] != "main" or roles.count("main") != 1:
         yield "memory", f"the first level, and no other, has role 'main'; got {', '.join(map(repr, roles))}"

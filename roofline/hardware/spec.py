@@ -19,5 +19,5 @@ class Device(Silicon):
     """
 
     def with_overrides(self, overrides: Mapping[str, float]) -> Device:
-        """Return a hypothetical device with some fields changed, derived ones following; see `device.variant`."""
+        """Return a hypothetical device with some fields changed, derived ones following; see `hardware.variant`."""
         return with_overrides(self, overrides)

@@ -1,6 +1,6 @@
 """The runtime as a value. Each of its constants is declared here, once, with all that anybody asks about it.
 
-What reads and checks files, fits, ablates and writes the pages follows from these declarations (`runtime.constant`): a
+What reads and checks files, fits, ablates and writes the pages follows from these declarations (`software.constant`): a
 new constant is a field below, the formula that uses it, and a number in the files.
 """
 
