@@ -15,7 +15,7 @@ from roofline.arch.block import Block, Port, Ports
 from roofline.arch.build import instances
 from roofline.dtypes import precision
 from roofline.engine import lowering
-from roofline.passes.pipeline import Policy, policy
+from roofline.passes.policy import Policy, policy
 
 #: seconds that may not be exceeded
 IMPORT_S, HELP_S, CACHED_S, FROM_NAME_S = 0.3, 0.6, 0.005, 0.060

@@ -23,7 +23,7 @@ from roofline.engine.machine import Machine, machine_for
 from roofline.engine.table import DTYPE_CODES, KernelTable
 from roofline.hardware.spec import Device
 from roofline.numeric import Array
-from roofline.passes.pipeline import Policy, policy
+from roofline.passes.policy import Policy, policy
 from roofline.software.spec import Runtime
 
 BATCHES = (1, 8, 128)

@@ -67,7 +67,7 @@ REFUSING = {
     "numeric.py": EVERY,
     "graph/resampling.py": EVERY,
     "cost/memory.py": {"tables", "sweep"},
-    "work/rules_statistics.py": KERNELS,  # a registry filled by its package
+    "work/rules_gradients.py": KERNELS,  # a registry filled by its package
     "arch/blocks/swin.py": KERNELS,  # one that loads its folder
     "frontends/torch/rules/resample.py": TRACED,
     "frontends/onnx/rules/recurrent.py": {"onnx", "sweep"},

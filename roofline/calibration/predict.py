@@ -23,7 +23,7 @@ from roofline.hardware.load import device as load_device
 from roofline.hardware.spec import Device
 from roofline.measure.timm_graphs import TimmNetwork
 from roofline.numeric import Array
-from roofline.passes.pipeline import Policy
+from roofline.passes.policy import Policy
 from roofline.software.load import runtime as load_runtime
 from roofline.software.spec import Runtime
 from roofline.stats import Agreement, agreement

@@ -15,7 +15,7 @@ from roofline.engine.options import AXES
 SUFFIXES = (".csv", ".json", ".yaml", ".yml", ".npz")
 
 
-class By(StrEnum):
+class Rows(StrEnum):
     """What a row is."""
 
     block = "block"
@@ -30,8 +30,8 @@ def command(
     device: DeviceOption,
     file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help=f"One of {', '.join(SUFFIXES)}.")],
     by: Annotated[
-        By, typer.Option("--by", help="Rows: distinct blocks, or stages with the choices they hear.")
-    ] = By.block,
+        Rows, typer.Option("--by", help="Rows: distinct blocks, or stages with the choices they hear.")
+    ] = Rows.block,
     image_size: Annotated[int | None, typer.Option("--image-size", help="In a space that does not choose it.")] = None,
     force: ForceOption = False,
     **options: Any,

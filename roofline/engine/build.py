@@ -22,9 +22,8 @@ from roofline.engine.table import (
 )
 from roofline.graph.op import Contraction, Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Conv, Reduce
+from roofline.graph.ops import Conv, Reduce, SlidingOp
 from roofline.graph.resampling import ConvTranspose
-from roofline.graph.sliding import SlidingOp
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
 from roofline.passes.kernels import Access, Kernel

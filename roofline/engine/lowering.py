@@ -19,7 +19,8 @@ from roofline.engine.columns import Index
 from roofline.engine.table import KernelTable, concat_tables
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
-from roofline.passes.pipeline import Policy, program, rewrite
+from roofline.passes.pipeline import program, rewrite
+from roofline.passes.policy import Policy
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

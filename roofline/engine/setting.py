@@ -22,7 +22,7 @@ from roofline.hardware.load import device as load_device
 from roofline.hardware.spec import Device
 from roofline.numeric import ceil_div, whole_number
 from roofline.passes.layout import check_layout
-from roofline.passes.pipeline import Policy, policy
+from roofline.passes.policy import Policy, policy
 from roofline.software.load import runtime as load_runtime
 from roofline.software.spec import Runtime
 

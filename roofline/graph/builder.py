@@ -10,7 +10,7 @@ from typing import Any
 from roofline.dtypes import DTYPES, DType
 from roofline.graph import movement, ops
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.sliding import Padding
+from roofline.graph.ops import Padding
 from roofline.graph.tensor import Shape, Tensor
 from roofline.graph.writer import GraphWriter
 from roofline.numeric import Numeric, alike

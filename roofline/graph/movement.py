@@ -114,16 +114,19 @@ class Move(_Movement):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Reshape(Op):
+class _View(Op):
+    @property
+    def family(self) -> Family:
+        """Costs nothing; the reader reads what it shows of the viewed tensor."""
+        return "free"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reshape(_View):
     """A view of the same bytes: free."""
 
     shape: Shape
     kind: ClassVar[str] = "reshape"
-
-    @property
-    def family(self) -> Family:
-        """Costs nothing; the reader reads the viewed tensor."""
-        return "free"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return `shape`; the number of elements must not change."""
@@ -133,18 +136,13 @@ class Reshape(Op):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Part(Op):
+class Part(_View):
     """A strided view of `size` elements along `axis`, from `start`: one part of a fused q, k, v; one token. Free."""
 
     axis: int
     size: Numeric
     start: Numeric = 0
     kind: ClassVar[str] = "part"
-
-    @property
-    def family(self) -> Family:
-        """Costs nothing; the reader reads this part of the viewed tensor."""
-        return "free"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the shape with `size` along `axis`."""
@@ -159,16 +157,11 @@ class Part(Op):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Expand(Op):
+class Expand(_View):
     """A view that repeats dimensions of size 1 without a copy (a class token for every image). Free."""
 
     shape: Shape
     kind: ClassVar[str] = "expand"
-
-    @property
-    def family(self) -> Family:
-        """Costs nothing; the reader reads the small tensor."""
-        return "free"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return `shape`; dimensions that grow must have been 1."""
@@ -176,4 +169,16 @@ class Expand(Op):
         for old, new in zip(shapes[0], self.shape, strict=True):
             if not np.all(np.equal(old, 1) | np.equal(old, new)):
                 raise self.fail(f"cannot repeat {shapes[0]!r} to {self.shape!r}")
+        return (self.shape,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Window(_View):
+    """A view of any `shape` on the bytes of a tensor, by strides: free. Its reader reads what it shows."""
+
+    shape: Shape
+    kind: ClassVar[str] = "window"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return `shape`."""
         return (self.shape,)

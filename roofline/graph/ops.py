@@ -10,9 +10,45 @@ from typing import ClassVar, Literal
 
 from roofline.families import Family
 from roofline.graph.op import Contraction, ContractionForm, Op
-from roofline.graph.sliding import SlidingOp
 from roofline.graph.tensor import Shape, Tensor
-from roofline.numeric import Numeric, floor_div, product
+from roofline.numeric import Numeric, ceil_div, floor_div, positive, product
+
+Padding = Literal["same"] | tuple[Numeric, ...]
+
+
+def window_size(size: Numeric, kernel: Numeric, stride: Numeric, pad: Numeric | str) -> Numeric:
+    """Return the output size of a sliding window; `pad` is per side, ``"same"`` gives ceil(size / stride).
+
+    Examples
+    --------
+    >>> window_size(224, 7, 2, 3), window_size(299, 3, 2, 0), window_size(15, 3, 2, "same")
+    (112, 149, 8)
+    """
+    if isinstance(pad, str):
+        return ceil_div(size, stride)
+    return floor_div(size + 2 * pad - kernel, stride) + 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SlidingOp(Op):
+    """An op that slides a window over images (N, *spatial, C); `padding` is per side."""
+
+    kernel: tuple[Numeric, ...]
+    stride: tuple[Numeric, ...]
+    padding: Padding = "same"
+
+    def window(self, spatial: Shape) -> Shape:
+        """Return the output's spatial shape."""
+        if len(spatial) != len(self.kernel):
+            raise self.fail(f"kernel has {len(self.kernel)} dimensions, input has {len(spatial)}")
+        pads = [self.padding] * len(spatial) if isinstance(self.padding, str) else list(self.padding)
+        out = tuple(
+            window_size(size, kernel, stride, pad)
+            for size, kernel, stride, pad in zip(spatial, self.kernel, self.stride, pads, strict=True)
+        )
+        if not all(positive(size) for size in out):
+            raise self.fail(f"kernel {self.kernel!r} does not fit into {spatial!r}")
+        return out
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -171,7 +207,15 @@ class BatchNorm(Op):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Norm(Op):
+class _Reduction(Op):
+    @property
+    def family(self) -> Family:
+        """Needs all elements of a row before the first result."""
+        return "reduction"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Norm(_Reduction):
     """Layer, RMS or group norm over computed statistics. Inputs: x (..., C), optionally scale and shift (C,).
 
     With `low_precision` the program itself runs it in the low precision of autocast, which would take fp32.
@@ -181,11 +225,6 @@ class Norm(Op):
     low_precision: bool = False
     kind: ClassVar[str] = "norm"
 
-    @property
-    def family(self) -> Family:
-        """Needs all elements of a row before the first result."""
-        return "reduction"
-
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the input's shape."""
         for shape in shapes[1:]:
@@ -194,15 +233,10 @@ class Norm(Op):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Softmax(Op):
+class Softmax(_Reduction):
     """Softmax over the last dimension."""
 
     kind: ClassVar[str] = "softmax"
-
-    @property
-    def family(self) -> Family:
-        """Needs a whole row."""
-        return "reduction"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the input's shape."""
@@ -210,7 +244,7 @@ class Softmax(Op):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Reduce(Op):
+class Reduce(_Reduction):
     """Mean, sum or maximum over `axes`, kept as size 1 with `keep`."""
 
     axes: tuple[int, ...]
@@ -218,14 +252,26 @@ class Reduce(Op):
     keep: bool = True
     kind: ClassVar[str] = "reduce"
 
-    @property
-    def family(self) -> Family:
-        """A reduction."""
-        return "reduction"
-
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the input's shape with the reduced axes dropped or 1."""
         return (self.reduced(shapes[0], self.axes, keep=self.keep),)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Statistic(_Reduction):
+    """`function` (var, prod, norm, logsumexp, max ...) over `axes`.
+
+    With a second output also the mean, or the positions of the maxima: every output has the reduced shape.
+    """
+
+    axes: tuple[int, ...]
+    function: str
+    keep: bool = True
+    kind: ClassVar[str] = "statistic"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the input's shape with the reduced axes dropped or 1, for every output."""
+        return (self.reduced(shapes[0], self.axes, keep=self.keep),) * len(self.outputs)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

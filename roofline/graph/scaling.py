@@ -12,13 +12,12 @@ from typing import TypeAlias
 from roofline.graph import indexing, movement, ops, resampling
 from roofline.graph.op import Op
 from roofline.graph.reshaping import reshaped
-from roofline.graph.statistics import Statistic
 from roofline.graph.tensor import Shape
 from roofline.registry import filed
 
 Factors: TypeAlias = tuple[int, ...]
 #: ``(op, factors of the inputs, shapes of the inputs, shape of the output, batch) -> factors of each output``
-Rule: TypeAlias = Callable[..., Factors]
+BatchRule: TypeAlias = Callable[..., Factors]
 
 
 class Refusal(Exception):
@@ -33,10 +32,10 @@ class Demand(Exception):
         self.operand, self.axis, self.factor = operand, axis, factor
 
 
-RULES: dict[type[Op], Rule] = {}
+RULES: dict[type[Op], BatchRule] = {}
 
 
-def rule(*types: type[Op]) -> Callable[[Rule], Rule]:
+def rule(*types: type[Op]) -> Callable[[BatchRule], BatchRule]:
     """Register the decorated function as the rule of op classes.
 
     Raises
@@ -147,7 +146,7 @@ def norm(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out: S
     return factors[0]
 
 
-@rule(ops.Reduce, Statistic)
+@rule(ops.Reduce, ops.Statistic)
 def reduce(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out: Shape, batch: int) -> Factors:
     """What is reduced may not grow."""
     rank = len(factors[0])

@@ -15,8 +15,7 @@ import numpy as np
 from roofline.graph.gradients import ConvInputGrad, ConvWeightGrad
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import BatchNorm, Conv, Norm, Softmax
-from roofline.graph.sliding import SlidingOp
+from roofline.graph.ops import BatchNorm, Conv, Norm, SlidingOp, Softmax
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
 from roofline.passes.results import channels_second

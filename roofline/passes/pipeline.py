@@ -21,8 +21,7 @@ from roofline.passes.composites import split_composites, split_pads
 from roofline.passes.fuse import fuse
 from roofline.passes.kernels import Kernel, make_kernels
 from roofline.passes.layout import apply_layout
-from roofline.passes.policy import Policy as Policy
-from roofline.passes.policy import policy as policy
+from roofline.passes.policy import Policy
 from roofline.passes.precision import apply_precision
 
 

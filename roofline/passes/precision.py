@@ -9,9 +9,8 @@ from roofline.graph.indexing import Scan, Update
 from roofline.graph.movement import Concat
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Attention, BatchNorm, Cast, Conv, Elementwise, MatMul, Norm, Reduce, Softmax
+from roofline.graph.ops import Attention, BatchNorm, Cast, Conv, Elementwise, MatMul, Norm, Reduce, Softmax, Statistic
 from roofline.graph.resampling import ConvTranspose
-from roofline.graph.statistics import Statistic
 from roofline.graph.tensor import Tensor
 from roofline.passes.policy import Policy
 from roofline.passes.rewrite import Rewriter

@@ -11,11 +11,13 @@ from roofline.files import json_head
 from roofline.report.interval import Interval, interval
 from roofline.report.numbers import Run
 from roofline.report.save import as_dict, save
-from roofline.report.waterfall import By, waterfall_frame
+from roofline.report.waterfall import waterfall_frame
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from roofline.plot.protocol import By
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,7 +95,7 @@ class Report(Run):
         return save(self, Path(path), advice=advice)
 
     def _repr_html_(self) -> str:
-        from roofline.report.webpage import notebook_html
+        from roofline.report.page.render import notebook_html
 
         return notebook_html(self)
 

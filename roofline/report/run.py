@@ -17,7 +17,7 @@ from roofline.engine.lowering import Lowered, lower_arch, lower_graph
 from roofline.engine.options import OPTIONS, RunOptions, check_known
 from roofline.engine.setting import Setting, of_graph, resolve
 from roofline.engine.table import concat_tables
-from roofline.errors import DoesNotFitError
+from roofline.errors import DoesNotFitError, InputError
 from roofline.graph.opgraph import OpGraph
 from roofline.hardware.spec import Device
 from roofline.numeric import Array
@@ -109,9 +109,11 @@ def request_of(**fields: Any) -> Request:
     Raises
     ------
     InputError
-        An unknown option.
+        An unknown option; no model or no device.
     """
     check_known(fields, Request.__dataclass_fields__)
+    if not {"model", "device"} <= fields.keys():
+        raise InputError(f"a request has a model and a device, got {', '.join(fields) or 'nothing'}")
     return Request(**fields)
 
 

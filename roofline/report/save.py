@@ -38,7 +38,7 @@ def save(run: Run, path: Path, *, advice: pd.DataFrame | None = None) -> Path:
         plot_roofline(run, path=path)
         return path
     if suffix == ".html":
-        from roofline.report.webpage import page
+        from roofline.report.page.render import page
 
         text = page(run, advice)
     elif suffix == ".csv":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -25,8 +25,9 @@ from roofline.report.numbers import Run
 if TYPE_CHECKING:
     import pandas as pd
 
+    from roofline.plot.protocol import By
 
-By: TypeAlias = Literal["stage", "block", "kind", "kernel"]
+
 GROUPS: tuple[By, ...] = ("stage", "block", "kind", "kernel")
 IDEAL, TILES, HOST = "ideal compute", "tile padding", "host"
 #: what the host costs belongs to no kernel: it stands under this name

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from roofline.errors import InputError
 from roofline.files import atomic
-from roofline.passes.pipeline import lower, policy
+from roofline.passes.pipeline import lower
+from roofline.passes.policy import policy
 from roofline.version import __version__
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -145,7 +145,7 @@ def migrate(models: Sequence[Any], before: Any, after: Any, **options: Unpack[Mi
     batch = shared.pop("batch", 1)
     if isinstance(batch, Mapping):
         raise InputError("batch is the same on both sides of a migration; give one size or a list of them")
-    batches = list(batch) if isinstance(batch, Sequence) and not isinstance(batch, str) else [batch]
+    batches = list(batch) if isinstance(batch, Collection) and not isinstance(batch, str) else [batch]
     if not batches:
         raise InputError("give at least one batch size")
     check_distinct(batches, "batch size")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from roofline.work import rules as _rules  # noqa: F401  (fills the registry)
 from roofline.work import rules_gradients as _rules_gradients  # noqa: F401
-from roofline.work import rules_statistics as _rules_statistics  # noqa: F401
 from roofline.work.registry import count, work_of
 
 __all__ = ["count", "work_of"]

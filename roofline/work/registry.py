@@ -13,10 +13,10 @@ from roofline.registry import filed
 from roofline.work.types import Work
 
 Tensors: TypeAlias = tuple[Tensor, ...]
-Rule: TypeAlias = Callable[[Op, Tensors, Tensors], Work]
+WorkRule: TypeAlias = Callable[[Op, Tensors, Tensors], Work]
 O = TypeVar("O", bound=Op)  # noqa: E741
 
-RULES: dict[type[Op], Rule] = {}
+RULES: dict[type[Op], WorkRule] = {}
 
 
 def rule(op_type: type[O]) -> Callable[[Callable[[O, Tensors, Tensors], Work]], Callable[[O, Tensors, Tensors], Work]]:

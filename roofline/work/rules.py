@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from roofline.errors import UnknownOpError, nearest
 from roofline.graph import indexing, movement, ops, resampling
 from roofline.graph.tensor import Tensor
 from roofline.numeric import product
@@ -20,6 +21,15 @@ SOFTMAX_SIMPLE, SOFTMAX_TRANSCENDENTAL = 4.0, 1.0
 NORM_SIMPLE = 5.0
 #: scale and shift of one element
 AFFINE_SIMPLE = 2.0
+#: (simple, transcendental) operations per element read
+PER_ELEMENT: dict[str, tuple[float, float]] = {
+    "var": (6.0, 0.0),  # Welford: difference, mean 2, difference to the new mean, product, sum
+    "prod": (1.0, 0.0),
+    "sum": (1.0, 0.0),
+    "norm": (2.0, 0.0),  # square, sum
+    "max": (1.0, 0.0),
+    "logsumexp": (3.0, 1.0),  # maximum, subtract, sum; exponential
+}
 
 
 def _bias(inputs: Tensors, outputs: Tensors, position: int) -> float:
@@ -95,6 +105,15 @@ def reduce(op: ops.Reduce, inputs: Tensors, outputs: Tensors) -> Work:
     return Work(simple_ops=inputs[0].elements)
 
 
+@rule(ops.Statistic)
+def statistic(op: ops.Statistic, inputs: Tensors, outputs: Tensors) -> Work:
+    """The function's operations for every element read."""
+    if op.function not in PER_ELEMENT:
+        raise UnknownOpError(f"no work rule for statistic {op.function!r}{nearest(op.function, PER_ELEMENT)}")
+    simple, transcendental = PER_ELEMENT[op.function]
+    return Work(simple_ops=inputs[0].elements * simple, transcendental_ops=inputs[0].elements * transcendental)
+
+
 @rule(ops.Pool)
 def pool(op: ops.Pool, inputs: Tensors, outputs: Tensors) -> Work:
     """One operation per window element."""
@@ -147,6 +166,6 @@ def _moves_only(op: object, inputs: Tensors, outputs: Tensors) -> Work:
 
 
 _COPIES = (movement.Embedding, movement.Concat, movement.Slice, movement.Move, resampling.Pad)
-_VIEWS = (movement.Reshape, movement.Part, movement.Expand)
+_VIEWS = (movement.Reshape, movement.Part, movement.Expand, movement.Window)
 for _op_type in (*_COPIES, *_VIEWS, indexing.Gather, indexing.Fill):
     rule(_op_type)(_moves_only)

@@ -29,7 +29,7 @@ from roofline.calibration.predict import prepare
 from roofline.dtypes import precision
 from roofline.errors import InputError
 from roofline.measure.timm_graphs import TimmNetwork
-from roofline.passes.pipeline import policy
+from roofline.passes.policy import policy
 from roofline.software.load import runtime
 from roofline.studies import published
 

@@ -26,7 +26,7 @@ from roofline.engine.table import (
 )
 from roofline.hardware.load import device
 from roofline.numeric import Array
-from roofline.passes.pipeline import policy
+from roofline.passes.policy import policy
 from roofline.software.load import runtime
 
 EAGER = policy(runtime("pytorch_eager", "gpu"), precision("fp16"))

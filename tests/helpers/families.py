@@ -12,7 +12,8 @@ from roofline.dtypes import precision
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.passes.kernels import Kernel
-from roofline.passes.pipeline import Policy, lower, policy
+from roofline.passes.pipeline import lower
+from roofline.passes.policy import Policy, policy
 from roofline.software.load import runtime, runtimes
 
 #: the smallest network of each file in models/, and one more where a file holds blocks of another kind

@@ -6,7 +6,7 @@ from example import Example
 from gradient_examples import GRADIENT_EXAMPLES
 
 from roofline.dtypes import DTYPES
-from roofline.graph import indexing, movement, ops, resampling, statistics, windows
+from roofline.graph import indexing, movement, ops, resampling
 
 EXAMPLES: dict[str, Example] = GRADIENT_EXAMPLES | {
     "conv": Example(
@@ -237,17 +237,17 @@ EXAMPLES: dict[str, Example] = GRADIENT_EXAMPLES | {
         build=lambda b, n, c: b.add_op("zeros", indexing.Fill, dtype=DTYPES["fp32"], shape=(n, c)),
     ),
     "statistic": Example(
-        op=statistics.Statistic,
+        op=ops.Statistic,
         sizes=(2, 8),
         build=lambda b, n, c: b.add_op(
-            "lse", statistics.Statistic, b.input("x", (n, c)), axes=(1,), function="logsumexp"
+            "lse", ops.Statistic, b.input("x", (n, c)), axes=(1,), function="logsumexp"
         ),
         simple=3 * (2 * 8),  # maximum, subtract, sum
         transcendental=2 * 8,  # an exponential per element; the logarithm of each row is left out
     ),
     "window": Example(
-        op=windows.Window,
+        op=movement.Window,
         sizes=(2, 8),
-        build=lambda b, n, c: b.add_op("frames", windows.Window, b.input("x", (n, c)), shape=(n, 3, c)),
+        build=lambda b, n, c: b.add_op("frames", movement.Window, b.input("x", (n, c)), shape=(n, 3, c)),
     ),
 }  # fmt: skip

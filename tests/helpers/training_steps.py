@@ -8,7 +8,8 @@ from families import RUNTIMES
 
 from roofline.dtypes import precision
 from roofline.graph.opgraph import OpGraph
-from roofline.passes.pipeline import Phase, Policy, Program, policy, program
+from roofline.passes.pipeline import Phase, Program, program
+from roofline.passes.policy import Policy, policy
 from roofline.software.load import runtime
 
 TRAINING_RUNTIMES = tuple(name for name in RUNTIMES if not runtime(name).fold_batch_norm)

@@ -28,7 +28,7 @@ from roofline.graph.tensor import Tensor
 from roofline.passes.composites import split_pads
 from roofline.passes.kernels import make_kernels
 from roofline.passes.layout import follow_layout
-from roofline.passes.pipeline import policy
+from roofline.passes.policy import policy
 
 
 def longest_common_run(shape: tuple[int, ...], order: tuple[int, ...], other: tuple[int, ...]) -> int:

@@ -13,7 +13,8 @@ from roofline.engine.lowering import lower_arch
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.ops import Softmax
 from roofline.passes.backward import backward_of
-from roofline.passes.pipeline import lower, policy
+from roofline.passes.pipeline import lower
+from roofline.passes.policy import policy
 from roofline.software.load import runtime
 
 

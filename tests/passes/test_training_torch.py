@@ -19,7 +19,8 @@ from roofline.dtypes import precision
 from roofline.engine.options import RunOptions
 from roofline.graph.gradients import ConvWeightGrad
 from roofline.graph.opgraph import OpGraph
-from roofline.passes.pipeline import Program, policy, program
+from roofline.passes.pipeline import Program, program
+from roofline.passes.policy import policy
 from roofline.software.load import runtime
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of other people's networks

@@ -19,8 +19,7 @@ from places import ROOT
 import roofline as rf
 from roofline.cli import main
 from roofline.errors import InputError
-from roofline.report.page.render import plotly_script
-from roofline.report.webpage import page
+from roofline.report.page.render import page, plotly_script
 
 pytest.importorskip("plotly")
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;"

@@ -14,7 +14,8 @@ from roofline.arch.nasbench import accel_nasbench_arch
 from roofline.dtypes import precision
 from roofline.engine.lowering import lower_arch
 from roofline.errors import InputError, SpecError, UnknownNameError
-from roofline.passes.pipeline import lower, policy
+from roofline.passes.pipeline import lower
+from roofline.passes.policy import policy
 from roofline.search.space.folder import write_arch
 from roofline.search.space.genomes import Choice
 from roofline.search.space.spec import Space, space_from

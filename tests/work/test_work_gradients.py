@@ -9,11 +9,11 @@ from op_examples import EXAMPLES
 from roofline.errors import UnknownOpError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.gradients import STATES, OptimizerStep
-from roofline.graph.statistics import Statistic
+from roofline.graph.ops import Statistic
 from roofline.work import count, work_of
 from roofline.work.functions import FUNCTIONS, function_ops
+from roofline.work.rules import PER_ELEMENT
 from roofline.work.rules_gradients import DERIVATIVES, OPTIMIZER_OPS
-from roofline.work.rules_statistics import PER_ELEMENT
 
 #: g is dy, y the saved result; x, y, z the operands where the derivative is written in them; the dearest one's
 DERIVATIVE_FORMULAS = {

@@ -8,7 +8,7 @@ from typing import Literal
 from roofline.arch.block import Block, Ports, Stage, stage
 from roofline.errors import SpecError
 from roofline.graph.builder import GraphBuilder, Pair
-from roofline.graph.sliding import Padding
+from roofline.graph.ops import Padding
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric, floor_div
 

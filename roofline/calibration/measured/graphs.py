@@ -18,7 +18,7 @@ from roofline.fingerprint import code_hash, versions
 from roofline.graph.load import load_graph
 from roofline.graph.opgraph import OpGraph
 from roofline.measure.timm_graphs import TimmNetwork, trace
-from roofline.passes.pipeline import Policy
+from roofline.passes.policy import Policy
 
 #: whose versions decide how a traced graph looks, beside our own code
 LIBRARIES = ("torch", "timm")

@@ -10,11 +10,11 @@ from roofline.registry import filed
 from roofline.text import words
 
 #: ``(writer, equation, *operands) -> what each output variable stands for``
-Rule: TypeAlias = Callable[..., Operand | Sequence[Operand]]
-RULES: dict[str, Rule] = {}
+Lowering: TypeAlias = Callable[..., Operand | Sequence[Operand]]
+RULES: dict[str, Lowering] = {}
 
 
-def lowering(*primitives: str) -> Callable[[Rule], Rule]:
+def lowering(*primitives: str) -> Callable[[Lowering], Lowering]:
     """Register the decorated function as the rule of primitives, by name; one text may name several.
 
     Raises

@@ -15,10 +15,10 @@ from roofline.text import words
 STANDARD = ""
 MICROSOFT = "com.microsoft"
 
-Rule: TypeAlias = "Callable[[Writer, Node], Value | Sequence[Value]]"
-R = TypeVar("R", bound="Rule")
+Lowering: TypeAlias = "Callable[[Writer, Node], Value | Sequence[Value]]"
+R = TypeVar("R", bound="Lowering")
 
-RULES: dict[tuple[str, str], Rule] = {}
+RULES: dict[tuple[str, str], Lowering] = {}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,11 +20,11 @@ from typing import Any, TypeAlias
 
 from roofline.registry import filed
 
-Rule: TypeAlias = Callable[..., Any]
-RULES: dict[str, Rule] = {}
+Lowering: TypeAlias = Callable[..., Any]
+RULES: dict[str, Lowering] = {}
 
 
-def lowering(*names: str) -> Callable[[Rule], Rule]:
+def lowering(*names: str) -> Callable[[Lowering], Lowering]:
     """Register the decorated function as the rule of ATen (or custom) ops: ``"aten.add"`` or ``"aten.add.Scalar"``.
 
     Raises
@@ -36,7 +36,7 @@ def lowering(*names: str) -> Callable[[Rule], Rule]:
     return filed(RULES, names, lambda name: f"torch op {name!r} has two lowering rules")
 
 
-def aten(names: str) -> Callable[[Rule], Rule]:
+def aten(names: str) -> Callable[[Lowering], Lowering]:
     """Register the decorated function as the rule of ATen ops, named one after the other in a text."""
     return lowering(*(f"aten.{name}" for name in names.split()))
 
@@ -46,7 +46,7 @@ class Found:
     """An op of the program: its name, rule, argument names with defaults, and the arguments it writes to."""
 
     name: str
-    rule: Rule | None
+    rule: Lowering | None
     parameters: tuple[tuple[str, Any], ...]
     written: tuple[str, ...]
     is_view: bool

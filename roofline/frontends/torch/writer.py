@@ -11,7 +11,7 @@ from roofline.dtypes import DTYPES, DType
 from roofline.errors import InputError
 from roofline.frontends.torch import values as views
 from roofline.frontends.torch.values import Dims, Node, Value
-from roofline.graph import indexing, ops, windows
+from roofline.graph import indexing, movement, ops
 from roofline.graph.op import Op
 from roofline.graph.tensor import Role, Tensor
 from roofline.graph.writer import GraphWriter
@@ -98,7 +98,7 @@ class Writer(GraphWriter):
         """Return any other view of the bytes of `v`, by strides or in another dtype."""
         shape, shown = tuple(out.shape), views.settled(v)
         return views.whole(
-            Node(shape=shape, dtype=dtype_of(out), source=shown, make=windows.Window, fields={"shape": shape})
+            Node(shape=shape, dtype=dtype_of(out), source=shown, make=movement.Window, fields={"shape": shape})
         )
 
     # ops -----------------------------------------------------------------------

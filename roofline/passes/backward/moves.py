@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from roofline.graph.gradients import PoolGrad, ResizeGrad, Scatter, SumTo
 from roofline.graph.indexing import Gather, Sort, Update
-from roofline.graph.movement import Concat, Embedding, Expand, Move, Part, Reshape, Slice
+from roofline.graph.movement import Concat, Embedding, Expand, Move, Part, Reshape, Slice, Window
 from roofline.graph.ops import Pool
 from roofline.graph.resampling import Pad, Resize
-from roofline.graph.windows import Window
 from roofline.numeric import Numeric
 from roofline.passes.backward.registry import backward
 from roofline.passes.backward.tape import Step

@@ -7,8 +7,7 @@ from typing import Any
 from roofline.graph.gradients import AffineGrad, BatchStatistics, NormGrad, SoftmaxGrad, Spread
 from roofline.graph.indexing import Scan
 from roofline.graph.movement import Expand
-from roofline.graph.ops import BatchNorm, Norm, Reduce, Softmax
-from roofline.graph.statistics import Statistic
+from roofline.graph.ops import BatchNorm, Norm, Reduce, Softmax, Statistic
 from roofline.graph.tensor import Shape, Tensor
 from roofline.passes.backward.registry import backward
 from roofline.passes.backward.tape import Step

@@ -11,10 +11,10 @@ from roofline.graph.opgraph import OpGraph
 from roofline.registry import filed
 
 #: of the `Step` of an op; it adds ops to the backward pass and gives gradients to the op's operands
-Rule: TypeAlias = Callable[[Any], None]
-R = TypeVar("R", bound=Rule)
+BackwardRule: TypeAlias = Callable[[Any], None]
+R = TypeVar("R", bound=BackwardRule)
 
-RULES: dict[type[Op], Rule] = {}
+RULES: dict[type[Op], BackwardRule] = {}
 
 
 def backward(*op_types: type[Op]) -> Callable[[R], R]:

@@ -1,12 +1,11 @@
-"""From a report and what explains it to one HTML file that fetches nothing."""
+"""A report as one HTML file that fetches nothing, and as a few lines for a notebook."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -15,9 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from roofline.cost.combine import ENGINES
 from roofline.errors import InputError
-from roofline.plot.protocol import RunReport, title
+from roofline.plot import plot_roofline
+from roofline.plot.protocol import title
+from roofline.report.numbers import Run
 from roofline.report.page.figures import roofline_figure, waterfall_figure
 from roofline.report.page.tables import Column, data_table, definition_table
+from roofline.report.provenance import provenance
+from roofline.report.summary import heading, summary_rows
+from roofline.report.waterfall import WHOLE_RUN, waterfall_frame
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -81,66 +85,46 @@ ADVICE_NOTE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """What a page shows.
-
-    Attributes
-    ----------
-    report
-        The run: its kernels and its roofs.
-    summary
-        Rows of name, value and remark.
-    waterfalls
-        Terms of the latency by name of what they add up to, the whole network first; columns ``term``, ``time_s``.
-    advice
-        What would make it faster, best first; None where nobody asked.
-    provenance
-        Title -> rows of name, value, and where it is from.
-    warnings
-        What the reader must know first.
-    """
-
-    report: RunReport
-    summary: Sequence[tuple[str, str, str]]
-    waterfalls: Mapping[str, pd.DataFrame]
-    advice: pd.DataFrame | None
-    provenance: Mapping[str, Sequence[tuple[str, str, str]]]
-    warnings: Sequence[str] = ()
-
-
-def render(page: Page) -> str:
-    """Return the page as HTML.
+def page(run: Run, advice: pd.DataFrame | None = None) -> str:
+    """Return a report as one HTML file; see `Report.save`.
 
     Raises
     ------
     InputError
         plotly, whose script draws the figures, is not installed.
     """
-    scripts = [plotly_script(), _template("page.js")]
-    figures = {
-        "roofline": roofline_figure(page.report),
-        "waterfalls": [waterfall_figure(terms) for terms in page.waterfalls.values()],
-    }
-    kernels = _kernel_rows(page.report.kernels)
+    scripts, waterfalls = [plotly_script(), _template("page.js")], _waterfalls(run)
+    figures = {"roofline": roofline_figure(run), "waterfalls": [*map(waterfall_figure, waterfalls.values())]}
+    kernels = _kernel_rows(run.kernels)
     return Template(_template("page.html")).substitute(
         policy=" ".join(map(_hash, scripts)),
-        title=escape(title(page.report)),
+        title=escape(title(run)),
         style=_template("page.css"),
-        warnings="".join(f'<p class="warning">{escape(text)}</p>' for text in page.warnings),
-        summary=definition_table(page.summary),
-        choices="".join(f"<option>{escape(name)}</option>" for name in page.waterfalls),
-        advice=_advice(page.advice),
-        stages=data_table("stage-table", STAGES, _stage_rows(page.report.kernels), filtered=False),
+        warnings="".join(f'<p class="warning">{escape(text)}</p>' for text in run.warnings),
+        summary=definition_table(summary_rows(run)),
+        choices="".join(f"<option>{escape(name)}</option>" for name in waterfalls),
+        advice=_advice(advice),
+        stages=data_table("stage-table", STAGES, _stage_rows(run.kernels), filtered=False),
         kernel_count=len(kernels),
         kernels=data_table("kernel-table", KERNELS, kernels, filtered=True),
         provenance="".join(
             f"<details><summary>{escape(name)}</summary>{definition_table(rows)}</details>"
-            for name, rows in page.provenance.items()
+            for name, rows in provenance(run).items()
         ),
         figures=_json(figures),
         plotly=scripts[0],
         script=scripts[1],
+    )
+
+
+def notebook_html(run: Run) -> str:
+    """Return the summary of a report, and its roofline as a picture, for a notebook."""
+    buffer = io.BytesIO()
+    plot_roofline(run).savefig(buffer, format="png", dpi=80)
+    picture = base64.b64encode(buffer.getvalue()).decode()
+    return (
+        f"<p><b>{escape(heading(run))}</b></p>{definition_table(summary_rows(run))}"
+        f'<img alt="roofline" style="max-width:100%;background:white" src="data:image/png;base64,{picture}">'
     )
 
 
@@ -173,6 +157,17 @@ def _json(value: Any) -> str:
     """Return JSON that no parser of HTML finds a tag in."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _waterfalls(run: Run) -> dict[str, pd.DataFrame]:
+    """Return the terms of the whole network, of each stage and of each kind of kernel."""
+    found = {"the whole network": waterfall_frame(run)}
+    for by in ("stage", "kind"):
+        terms = waterfall_frame(run, by)
+        for name, of_group in terms.groupby(by, sort=False):
+            if name not in ("", WHOLE_RUN):
+                found[f"{by} {name}"] = of_group
+    return found
 
 
 def _kernel_rows(kernels: pd.DataFrame) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from roofline.search.oracle.latency import Oracle
 from roofline.search.oracle.segments import walk
 from roofline.search.oracle.tables import time_columns
 
-By = Literal["block", "stage"]
+Rows: TypeAlias = Literal["block", "stage"]
 Form = Literal["csv", "json", "yaml"]
 SUFFIXES: dict[str, Form] = {".csv": "csv", ".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 #: what a block's row says besides its shape: column -> field of the costs, factor
@@ -118,7 +118,7 @@ def about(oracle: Oracle) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write(oracle: Oracle, path: str | Path, *, by: By = "block") -> int:
+def write(oracle: Oracle, path: str | Path, *, by: Rows = "block") -> int:
     """Write the table as its suffix says (.csv, .json, .yaml) and return the number of rows.
 
     Raises

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from roofline.arch.block import Block, Stage
 from roofline.errors import InputError, RooflineError
-from roofline.passes.pipeline import Policy
+from roofline.passes.policy import Policy
 from roofline.search.oracle.steps import NONE, Group, Index, Steps
 from roofline.search.space.spec import Space
 

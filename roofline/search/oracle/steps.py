@@ -19,7 +19,8 @@ from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Conv
 from roofline.numeric import Array, product
-from roofline.passes.pipeline import Policy, program, rewrite
+from roofline.passes.pipeline import program, rewrite
+from roofline.passes.policy import Policy
 
 Index = NDArray[np.int64]
 #: rows lowered and costed together: bounds the memory of a build

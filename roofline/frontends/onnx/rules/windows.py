@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from roofline.errors import GraphError, ShapeError
 from roofline.frontends.onnx.registry import Node
 from roofline.frontends.onnx.values import Dims, Value
+from roofline.graph.ops import Padding, window_size
 from roofline.graph.resampling import transposed_size
-from roofline.graph.sliding import Padding, window_size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from roofline.frontends.torch.rules.move import in_one_piece
 from roofline.frontends.torch.values import Dims, Value, reshape
 from roofline.frontends.torch.writer import Writer
 from roofline.graph import ops, resampling
-from roofline.graph.sliding import window_size
+from roofline.graph.ops import window_size
 from roofline.graph.views import channels_last
 from roofline.numeric import Numeric
 

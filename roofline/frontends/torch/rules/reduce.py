@@ -9,7 +9,7 @@ from roofline.frontends.torch import values as views
 from roofline.frontends.torch.registry import aten
 from roofline.frontends.torch.values import Value
 from roofline.frontends.torch.writer import Writer
-from roofline.graph import indexing, ops, statistics
+from roofline.graph import indexing, ops
 from roofline.text import pairs
 
 
@@ -50,7 +50,7 @@ for _function, _names in _PLAIN.items():
 
 @aten("var std prod argmax argmin any all logsumexp linalg_vector_norm norm count_nonzero")
 def _statistic(w: Writer, a: Any, out: Any) -> Value:
-    return _reduced(w, a, [out], statistics.Statistic, function=_FUNCTION[w.op_name])[0]
+    return _reduced(w, a, [out], ops.Statistic, function=_FUNCTION[w.op_name])[0]
 
 
 _FUNCTION = pairs(
@@ -61,7 +61,7 @@ _FUNCTION = pairs(
 @aten("var_mean std_mean max.dim min.dim aminmax median.dim mode")
 def _statistics_pair(w: Writer, a: Any, out: Any) -> tuple[Value, ...]:
     function = "var" if w.op_name.endswith("_mean") else "max"
-    return _reduced(w, a, list(out), statistics.Statistic, function=function)
+    return _reduced(w, a, list(out), ops.Statistic, function=function)
 
 
 @aten("max min")
