@@ -5,17 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from four_doors import BATCH, BEGIN, DOORS, END, NETWORKS, PAGE, graph, rows
+from four_doors import BATCH, BEGIN, DOORS, END, NETWORKS, PAGE, graph, need, rows
 
 import roofline as rf
 
-PACKAGES = {"torch": ("torch",), "onnx": ("torch", "onnx"), "jax": ("jax", "flax")}
 TRAFFIC, LATENCY = 0.02, 0.05
-
-
-def need(door: str) -> None:
-    for package in PACKAGES[door]:
-        pytest.importorskip(package)
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,23 +14,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 
-from onnx_networks import KNOWN, SMALL, example  # noqa: E402
+from onnx_networks import KNOWN, SMALL, example, export  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
-
-
-def export(module: Any, x: Any, path: Path, **options: Any) -> Path:
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            torch.onnx.export(module, (x,), str(path), verbose=False, **options)
-    finally:
-        logging.disable(logging.NOTSET)
-    return path
 
 
 def flops(module: Any, x: Any) -> int:

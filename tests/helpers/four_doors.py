@@ -19,10 +19,19 @@ import roofline as rf
 BATCH = 8
 NETWORKS = ("efficientnet-b0", "resnet-50", "vit-b-16")
 DOORS = ("torch", "onnx", "jax")
+PACKAGES = {"torch": ("torch",), "onnx": ("torch", "onnx"), "jax": ("jax", "flax")}
 #: device and runtime of each comparison
 MACHINES = (("tpu-v3", "xla"), ("a100-40gb", "pytorch_compile"), ("a100-40gb", "xla_gpu"), ("a100-40gb", "tensorrt"))
 PAGE = ROOT / "docs" / "bring-your-own.md"
 BEGIN, END = "<!-- four doors: begin -->", "<!-- four doors: end -->"
+
+
+def need(door: str) -> None:
+    """Skip the test where a package that a door needs is not installed."""
+    import pytest
+
+    for package in PACKAGES[door]:
+        pytest.importorskip(package)
 
 
 @cache

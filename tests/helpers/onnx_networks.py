@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+def export(module: Any, x: Any, path: Path, **options: Any) -> Path:
+    """Write an ONNX file as PyTorch's exporter does, without what it says meanwhile."""
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(module, (x,), str(path), verbose=False, **options)
+    finally:
+        logging.disable(logging.NOTSET)
+    return path
 
 
 def conv_bn(i: int, o: int, k: int = 1, s: int = 1, g: int = 1, act: nn.Module | None = None) -> nn.Sequential:

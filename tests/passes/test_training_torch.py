@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from four_doors import BATCH, DOORS
+from four_doors import BATCH, DOORS, need
 from four_doors import graph as through
-from test_four_doors import need
 from timm_rows import build
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode

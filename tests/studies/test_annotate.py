@@ -163,8 +163,7 @@ def test_an_export_of_pytorch(tmp_path: Path) -> None:
     """An EfficientNet as PyTorch writes it: kernels, patterns and folded norms at full size."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnxscript")
-    from onnx_networks import efficientnet_b0
-    from test_onnx_torch import export
+    from onnx_networks import efficientnet_b0, export
 
     source = export(efficientnet_b0().eval(), torch.zeros(2, 3, 224, 224), tmp_path / "net.onnx", dynamo=False)
     for device, runtime in DEVICES:
