@@ -104,17 +104,21 @@ def command(
         raise InputError("give at least one --device")
     oracle = Oracle(space, devices, image_size=image_size, **each_device(options, machines(devices, None).items()))
     objective = Objective(
-        oracle=oracle, accuracy=accuracy_oracle(accuracy, oracle),
+        oracle=oracle,
+        accuracy=accuracy_oracle(accuracy, oracle),
         target_latency_s=_seconds(target, devices, "--target-latency-ms"),
-        max_latency_s=_seconds(limit, devices, "--max-latency-ms"), exponent=exponent, hard=hard,
-        max_macs=None if max_gmacs is None else max_gmacs * 1e9, min_accuracy=min_accuracy,
-        max_params=None if max_mparams is None else max_mparams * 1e6, in_domain=not any_domain,
+        max_latency_s=_seconds(limit, devices, "--max-latency-ms"),
+        exponent=exponent,
+        hard=hard,
+        max_macs=None if max_gmacs is None else max_gmacs * 1e9,
+        max_params=None if max_mparams is None else max_mparams * 1e6,
         max_memory_bytes=None if max_memory is None else max_memory * 2**30,
-    )  # fmt: skip
-    common: dict[str, Any] = {
-        "evaluations": evaluations, "method": method.value, "seed": seed, "output": folder, "baselines": baselines,
-        "strict": False, **({} if population is None else _population(method, population)),
-    }  # fmt: skip
+        min_accuracy=min_accuracy,
+        in_domain=not any_domain,
+    )
+    common: dict[str, Any] = {} if population is None else _population(method, population)
+    common |= {"evaluations": evaluations, "method": method.value, "seed": seed, "output": folder}
+    common |= {"baselines": baselines, "strict": False}
     with _Bar(evaluations) as show:
         if islands is None:
             if workers is not None or scheduler is not None:
@@ -125,10 +129,9 @@ def command(
                 raise InputError("islands keep no history of every evaluation")
             from roofline.cluster.islands import evolve_islands
 
-            result = evolve_islands(
-                oracle.space, objective, islands=islands, workers=workers, scheduler=scheduler,
-                progress=show and (lambda states, seconds: show(_together(states), seconds)), **common,
-            )  # fmt: skip
+            common |= {"progress": show and (lambda states, seconds: show(_together(states), seconds))}
+            common |= {"islands": islands, "workers": workers, "scheduler": scheduler}
+            result = evolve_islands(oracle.space, objective, **common)
     if folder is not None:
         from roofline.search.evolution.save import save
 
@@ -185,8 +188,8 @@ class _Bar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"), TimeRemainingColumn(),
-                   TextColumn("{task.description}"))  # fmt: skip
+        count, said = TextColumn("{task.completed:,.0f} of {task.total:,.0f}"), TextColumn("{task.description}")
+        columns = (BarColumn(), count, TimeRemainingColumn(), said)
         self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self.task = self.progress.add_task("", total=self.evaluations)
         self.progress.start()
@@ -225,12 +228,10 @@ def _print(result: SearchResult, form: Format) -> None:
     )
     for name, found in {"best": result.best, **result.baselines}.items():
         one = rows(objective, found)[0]
-        feasible = found.violation[0] <= 0
-        table.add_row(
-            name, figure(objective, found), *(significant(float(x) * 1e3, 4) for x in found.latency_s[0]),
-            significant(one["macs"] / 1e9), significant(one["params"] / 1e6),
-            significant(float(found.fitness[0]), 4) if feasible else "infeasible", one["genome"],
-        )  # fmt: skip
+        times = [significant(float(x) * 1e3, 4) for x in found.latency_s[0]]
+        counts = (significant(one["macs"] / 1e9), significant(one["params"] / 1e6))
+        reward = significant(float(found.fitness[0]), 4) if found.violation[0] <= 0 else "infeasible"
+        table.add_row(name, figure(objective, found), *times, *counts, reward, one["genome"])
     kept = 0 if result.archive is None else len(result.archive)
     output.show(
         f"{objective.space.name}: {result.evaluations:,} evaluations, {result.rate_per_s:,.0f}/s, seed {result.seed},"

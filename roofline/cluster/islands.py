@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -94,15 +94,22 @@ def evolve_islands(
         raise InputError(f"{evaluations} evaluations do not go round {islands} islands")
     engine = engine_of(method, knobs)
     shares = [evaluations // islands + (i < evaluations % islands) for i in range(islands)]
-    about = {
-        "format": FORMAT, "space": space.hash, "method": method, "seed": seed, "knobs": knobs, "shares": shares,
-        "epoch": epoch, "migrants": migrants, "objective": objective.describe(),
-        "code": code_of(engine, objective, objective.accuracy),
-    }  # fmt: skip
+    code = code_of(engine, objective, objective.accuracy)
+    about = {"format": FORMAT, "space": space.hash, "method": method, "seed": seed, "knobs": knobs, "shares": shares}
+    about |= {"epoch": epoch, "migrants": migrants, "objective": objective.describe(), "code": code}
     kept = None if output is None else _History(Path(output), space, about)
     objective.oracle.build()
     try:
-        run = _Run(engine, objective, seed, shares, epoch, migrants, kept, progress)
+        run = _Run(
+            engine=engine,
+            objective=objective,
+            seeds=np.random.SeedSequence(seed).generate_state(islands, dtype=np.uint64).tolist(),
+            shares=shares,
+            epoch=epoch,
+            migrants=migrants,
+            kept=kept,
+            progress=progress,
+        )
         if executor is not None:
             found = run.to_the_end(executor)
         else:
@@ -176,17 +183,18 @@ class _History(Database):
             self._db.execute("insert into epochs values (?, ?, ?)", (epoch, _spent(states), _best(states)))
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Run:
-    """Epochs until every island has spent its share."""
+    """Epochs until every island, begun from a seed of its own, has spent its share."""
 
-    def __init__(
-        self, engine: Method, objective: Objective, seed: int, shares: list[int], epoch: int, migrants: int,
-        kept: _History | None, progress: Progress | None,
-    ) -> None:  # fmt: skip
-        self.engine, self.objective, self.shares, self.epoch, self.migrants = engine, objective, shares, epoch, migrants
-        self.kept, self.progress = kept, progress
-        seeds = np.random.SeedSequence(seed).generate_state(len(shares), dtype=np.uint64)
-        self.seeds = [int(s) for s in seeds]
+    engine: Method
+    objective: Objective
+    seeds: Sequence[int]
+    shares: list[int]
+    epoch: int
+    migrants: int
+    kept: _History | None
+    progress: Progress | None
 
     def to_the_end(self, executor: Executor) -> dict[str, Any]:
         began, done, interrupted = time.perf_counter(), 0, False
@@ -214,12 +222,11 @@ class _Run:
         for state in states:
             if state.archive is not None:
                 archive = update(archive, state.archive)
-        spent = _spent(states)
-        return {
-            "best": max(states, key=lambda s: float(s.best.fitness[0])).best, "archive": archive, "evaluations": spent,
-            "generations": sum(s.generation for s in states), "seconds": seconds, "interrupted": interrupted,
-            "curve": curve, "rate_per_s": (spent - start) / seconds if seconds else 0.0,
-        }  # fmt: skip
+        spent, best = _spent(states), max(states, key=lambda s: float(s.best.fitness[0])).best
+        rate = (spent - start) / seconds if seconds else 0.0
+        counts = {"evaluations": spent, "generations": sum(s.generation for s in states), "rate_per_s": rate}
+        networks = {"best": best, "archive": archive, "curve": curve}
+        return networks | counts | {"seconds": seconds, "interrupted": interrupted}
 
     def _epoch(self, executor: Executor, states: list[State] | None, number: int) -> list[State]:
         begin: Sequence[State | int] = states if states is not None else self.seeds

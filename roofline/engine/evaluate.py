@@ -100,9 +100,14 @@ def _contractions(table: KernelTable, machine: Machine) -> tuple[Array, Array]:
     fraction = fraction * (1.0 - narrow * (1.0 - runtime.grouped_fraction))
     if machine.systolic:
         array = matrix.SystolicArray(
-            rows=machine.rows, columns=machine.columns, units=machine.units, row_time_s=machine.row_time_s[c.dtype],
-            weight_load_rows=runtime.weight_load_rows, fill_rows=machine.fill_rows, tap_folding=runtime.tap_folding,
-        )  # fmt: skip
+            rows=machine.rows,
+            columns=machine.columns,
+            units=machine.units,
+            row_time_s=machine.row_time_s[c.dtype],
+            weight_load_rows=runtime.weight_load_rows,
+            fill_rows=machine.fill_rows,
+            tap_folding=runtime.tap_folding,
+        )
         apart_s, grouped_s = matrix.systolic_time_s(product, array), matrix.grouped_systolic_time_s(product, array)
         passes = matrix.systolic_passes(product, array)
         sums = vector.partial_sum_ops(m=c.m, n=c.n, batch=c.batch, passes=passes, ops_per_sum=runtime.partial_sum_ops)
@@ -123,9 +128,13 @@ def _contractions(table: KernelTable, machine: Machine) -> tuple[Array, Array]:
     time_s = matrix.tensorcore_time_s(shared, processors, divisible=divisible)
     if runtime.winograd and on_lanes.any() and (patches := on_lanes * winograd_patches(table)).any():
         fast_s = matrix.winograd_time_s(
-            product, processors, patches=patches, element_bytes=machine.element_bytes[c.dtype],
-            bytes_per_s=machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction, floor_s=runtime.floor_s,
-        )  # fmt: skip
+            product,
+            processors,
+            patches=patches,
+            element_bytes=machine.element_bytes[c.dtype],
+            bytes_per_s=machine.bandwidths_bytes_per_s[0] * machine.bandwidth_fraction,
+            floor_s=runtime.floor_s,
+        )
         time_s = np.where(patches > 0, np.minimum(time_s, fast_s), time_s)
     return time_s, np.zeros_like(time_s)
 
@@ -248,10 +257,10 @@ def _waits(table: KernelTable) -> Array:
 
 def _result_copies(a: AccessColumns, stored: Array, useful: Array, machine: Machine) -> Array:
     """Return the bytes that each result moves to get into the order of the source program."""
+    limit = machine.runtime.result_padding
     padding = memory.row_major_padding(
-        width=a.inner, height=a.height, lanes=machine.lanes, sublanes=machine.sublanes,
-        limit=machine.runtime.result_padding,
-    )  # fmt: skip
+        width=a.inner, height=a.height, lanes=machine.lanes, sublanes=machine.sublanes, limit=limit
+    )
     return np.asarray(a.result * np.where(padding > 0, stored + useful * padding, 0.0))
 
 

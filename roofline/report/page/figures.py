@@ -69,10 +69,8 @@ def _roofs(report: RunReport, left: float, right: float) -> Iterator[dict[str, A
 
 def _line(x: np.ndarray, y: np.ndarray, name: str, *, strong: bool) -> dict[str, Any]:
     look = {"color": "@ink", "width": 2} if strong else {"color": "@grey", "width": 1, "dash": "dash"}
-    return {
-        "type": "scatter", "mode": "lines", "x": x.tolist(), "y": y.tolist(), "line": look, "name": escape(name),
-        "hovertemplate": f"{escape(name)}<extra></extra>", "showlegend": False,
-    }  # fmt: skip
+    line = {"type": "scatter", "mode": "lines", "x": x.tolist(), "y": y.tolist(), "line": look}
+    return line | {"name": escape(name), "hovertemplate": f"{escape(name)}<extra></extra>", "showlegend": False}
 
 
 def _bubbles(report: RunReport, points: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -84,18 +82,20 @@ def _bubbles(report: RunReport, points: dict[str, Any]) -> Iterator[dict[str, An
             if not chosen.any():
                 continue
             colour = MOVEMENT if kind == "movement" else KIND_COLOURS.get(str(kind), MOVEMENT)
+            size = {"size": points["share"][chosen].tolist(), "sizemode": "area", "sizemin": LEAST_PX}
+            symbol = "circle-open" if hollow else "circle"
+            look = {"color": colour, "opacity": 0.75, "symbol": symbol, "line": {"width": 1.5 if hollow else 0.5}}
             yield {
-                "type": "scatter", "mode": "markers", "name": escape(f"{kind} {percent(float(share))}"),
-                "legendgroup": escape(str(kind)), "showlegend": listed,
-                "x": points["x"][chosen].tolist(), "y": points["y"][chosen].tolist(),
+                "type": "scatter",
+                "mode": "markers",
+                "name": escape(f"{kind} {percent(float(share))}"),
+                "legendgroup": escape(str(kind)),
+                "showlegend": listed,
+                **{axis: points[axis][chosen].tolist() for axis in "xy"},
                 "text": [_hover(report, points, int(i)) for i in np.flatnonzero(chosen)],
                 "hovertemplate": "%{text}<extra></extra>",
-                "marker": {
-                    "size": points["share"][chosen].tolist(), "sizemode": "area", "sizemin": LEAST_PX,
-                    "sizeref": 2.0 / FULL_PX**2, "color": colour, "opacity": 0.75,
-                    "symbol": "circle-open" if hollow else "circle", "line": {"width": 1.5 if hollow else 0.5},
-                },
-            }  # fmt: skip
+                "marker": size | {"sizeref": 2.0 / FULL_PX**2} | look,
+            }
             listed = False
 
 
@@ -115,14 +115,16 @@ def _labels(report: RunReport, left: float, right: float) -> list[dict[str, Any]
     """Return the names of the two roofs that hold for the run; the others say theirs when pointed at."""
     peak, memory = report.peak_flops_per_s, slopes(report)[0]
     look = {"showarrow": False, "font": {"size": 11, "color": "@ink"}, "bgcolor": "@paper", "opacity": 0.85}
-    start = left * 1.15
+    look["yanchor"] = "bottom"
+
+    def label(x: float, y: float, text: str, **place: Any) -> dict[str, Any]:
+        return look | {"x": float(np.log10(x)), "y": float(np.log10(y)), "text": escape(text)} | place
+
+    start, rate = left * 1.15, memory.bandwidth_bytes_per_s
     return [
-        look | {"x": float(np.log10(right)), "y": float(np.log10(peak)), "xanchor": "right", "yanchor": "bottom",
-                "text": escape(f"{report.dtype} {engineering(peak, 'FLOP/s')}")},
-        look | {"x": float(np.log10(start)), "y": float(np.log10(start * memory.bandwidth_bytes_per_s)),
-                "xanchor": "left", "yanchor": "bottom", "yshift": 14,
-                "text": escape(f"{memory.name} {engineering(memory.bandwidth_bytes_per_s, 'B/s')}")},
-    ]  # fmt: skip
+        label(right, peak, f"{report.dtype} {engineering(peak, 'FLOP/s')}", xanchor="right"),
+        label(start, start * rate, f"{memory.name} {engineering(rate, 'B/s')}", xanchor="left", yshift=14),
+    ]
 
 
 def waterfall_figure(terms: pd.DataFrame) -> dict[str, Any]:
@@ -131,21 +133,23 @@ def waterfall_figure(terms: pd.DataFrame) -> dict[str, Any]:
     times_ms = [*(terms["time_s"] * 1e3), 0.0]
     total_s = float(terms["time_s"].sum())
     shown = [*terms["time_s"], total_s]
-    return {
-        "data": [
-            {
-                "type": "waterfall", "orientation": "h", "y": [escape(str(name)) for name in names], "x": times_ms,
-                "measure": ["relative"] * len(terms) + ["total"],
-                "text": [f"{engineering(s, 's')}, {percent(s / total_s if total_s else 0.0)}" for s in shown],
-                "textposition": "outside", "cliponaxis": False, "hovertemplate": "%{y}: %{text}<extra></extra>",
-                "increasing": {"marker": {"color": "#D55E00"}}, "decreasing": {"marker": {"color": "#009E73"}},
-                "totals": {"marker": {"color": "#0072B2"}}, "connector": {"line": {"color": "@grey", "width": 1}},
-            }
-        ],
-        "layout": {
-            "xaxis": {"title": {"text": "ms"}, "gridcolor": "@line", "zeroline": False, "rangemode": "tozero",
-                      "range": [0, total_s * 1e3 * 1.35]},
-            "yaxis": {"autorange": "reversed", "automargin": True},
-            "showlegend": False, "height": 120 + 30 * len(names),
-        },
-    }  # fmt: skip
+    colours = {"increasing": "#D55E00", "decreasing": "#009E73", "totals": "#0072B2"}
+    span = {"rangemode": "tozero", "range": [0, total_s * 1e3 * 1.35]}
+    bars = {
+        "type": "waterfall",
+        "orientation": "h",
+        "y": [escape(str(name)) for name in names],
+        "x": times_ms,
+        "measure": ["relative"] * len(terms) + ["total"],
+        "text": [f"{engineering(s, 's')}, {percent(s / total_s if total_s else 0.0)}" for s in shown],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hovertemplate": "%{y}: %{text}<extra></extra>",
+        **{kind: {"marker": {"color": colour}} for kind, colour in colours.items()},
+        "connector": {"line": {"color": "@grey", "width": 1}},
+    }
+    layout = {
+        "xaxis": {"title": {"text": "ms"}, "gridcolor": "@line", "zeroline": False} | span,
+        "yaxis": {"autorange": "reversed", "automargin": True},
+    }
+    return {"data": [bars], "layout": layout | {"showlegend": False, "height": 120 + 30 * len(names)}}

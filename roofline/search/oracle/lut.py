@@ -27,11 +27,8 @@ from roofline.search.oracle.tables import time_columns
 Rows: TypeAlias = Literal["block", "stage"]
 Form = Literal["csv", "json", "yaml"]
 SUFFIXES: dict[str, Form] = {".csv": "csv", ".json": "json", ".yaml": "yaml", ".yml": "yaml"}
-#: what a block's row says besides its shape: column -> field of the costs, factor
-MEASURES = {
-    "device_ms": ("device_s", 1e3), "host_ms": ("host_s", 1e3), "macs": ("macs", 1.0), "params": ("params", 1.0),
-    "traffic_bytes": ("traffic_bytes", 1.0), "weight_bytes": ("weight_bytes", 1.0), "live_bytes": ("live_bytes", 1.0),
-}  # fmt: skip
+#: what a block's row says besides its shape and its times: fields of the costs
+COUNTS = ("macs", "params", "traffic_bytes", "weight_bytes", "live_bytes")
 
 
 def block_rows(oracle: Oracle) -> list[dict[str, Any]]:
@@ -42,14 +39,14 @@ def block_rows(oracle: Oracle) -> list[dict[str, Any]]:
     rows: dict[int, dict[str, Any]] = {}
     for group in walked.groups:
         costs = block_costs(group.table, kernel_costs(group.table, target.machine))
-        columns = {name: getattr(costs, field) * factor for name, (field, factor) in MEASURES.items()}
+        columns = {"device_ms": costs.device_s * 1e3, "host_ms": costs.host_s * 1e3}
+        columns |= {name: getattr(costs, name) for name in COUNTS}
         for i, row in enumerate(group.rows.tolist()):
             block, port = steps.blocks[row]
             entered, left = steps.ports[port], steps.ports[steps.out[row]]
-            rows[row] = {
-                "key": key(block, entered, left), "kind": type(block).__name__, "input": shapes(entered),
-                "output": shapes(left), **{name: float(column[i]) for name, column in columns.items()},
-            }  # fmt: skip
+            rows[row] = {"key": key(block, entered, left), "kind": type(block).__name__}
+            rows[row] |= {"input": shapes(entered), "output": shapes(left)}
+            rows[row] |= {name: float(column[i]) for name, column in columns.items()}
     return _distinct([rows[row] for row in sorted(rows)])
 
 
@@ -75,11 +72,9 @@ def stage_rows(oracle: Oracle) -> Iterator[dict[str, Any]]:
             chosen = {
                 space.names[g]: space.choices[g].values[int(o)] for g, o in zip(table.genes, options, strict=True)
             }
-            yield {
-                "stage": table.stages[0], "choices": chosen, "device_ms": table.columns[device][entry] * 1e3,
-                "host_ms": table.columns[host][entry] * 1e3,
-                **{n: float(table.columns[n][entry]) for n in list(MEASURES)[2:]},
-            }  # fmt: skip
+            times = {"device_ms": table.columns[device][entry] * 1e3, "host_ms": table.columns[host][entry] * 1e3}
+            counts = {name: float(table.columns[name][entry]) for name in COUNTS}
+            yield {"stage": table.stages[0], "choices": chosen, **times, **counts}
 
 
 def shapes(ports: Ports) -> str:
@@ -94,11 +89,9 @@ def key(block: Block, entered: Ports, left: Ports) -> str:
     if "expanded" not in fields:
         return f"{type(block).__name__}-{ends}" + "".join(f"-{f}:{_short(v)}" for f, v in fields.items())
     name = "fused_conv" if fields["fused"] else "expanded_conv"
-    words: dict[str, Any] = {
-        "expand": fields["expanded"] / max(int(entered[0].shape[-1]) * (4 if fields["with_entry"] else 1), 1),
-        "kernel": fields["kernel"], "stride": fields["stride"], "idskip": fields["skip"], "se": fields["squeeze"],
-        "act": fields["activation"],
-    }  # fmt: skip
+    expand = fields["expanded"] / max(int(entered[0].shape[-1]) * (4 if fields["with_entry"] else 1), 1)
+    short = {"kernel": "kernel", "stride": "stride", "idskip": "skip", "se": "squeeze", "act": "activation"}
+    words: dict[str, Any] = {"expand": expand} | {word: fields[field] for word, field in short.items()}
     if fields["with_entry"]:
         words["space_to_depth"] = 1
     return f"{name}-{ends}" + "".join(f"-{f}:{_short(v)}" for f, v in words.items())
@@ -111,11 +104,10 @@ def _short(value: Any) -> str:
 def about(oracle: Oracle) -> dict[str, Any]:
     """Return what a table is of; times are of a run of `core_batch` examples on each core."""
     target = _only(oracle)
-    return {
-        "space": oracle.space.name, "device": target.device.name, "runtime": target.machine.runtime.name,
-        "dtype": target.machine.precision.name, "batch": target.batch, "core_batch": target.core_batch,
-        "program_ms": target.machine.runtime.program_s * 1e3, "hash": oracle.hash,
-    }  # fmt: skip
+    runtime, dtype = target.runtime, target.policy.precision.name
+    head = {"space": oracle.space.name, "device": target.device.name, "runtime": runtime.name, "dtype": dtype}
+    batches = {"batch": target.batch, "core_batch": target.core_batch}
+    return {**head, **batches, "program_ms": runtime.program_s * 1e3, "hash": oracle.hash}
 
 
 def write(oracle: Oracle, path: str | Path, *, by: Rows = "block") -> int:

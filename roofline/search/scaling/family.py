@@ -68,10 +68,8 @@ class Answer:
     def figure(self, row: int) -> str:
         """Return the accuracy of a network as it may be printed."""
         prediction = self.prediction
-        return written(
-            float(prediction.mean[row]), float(prediction.half_width[row]), self.accuracy.recipe,
-            in_domain=bool(prediction.in_domain[row]),
-        )  # fmt: skip
+        mean, half_width = float(prediction.mean[row]), float(prediction.half_width[row])
+        return written(mean, half_width, self.accuracy.recipe, in_domain=bool(prediction.in_domain[row]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,16 +143,13 @@ class ScaledFamily:
 
     def _point(self, answer: Answer, row: int) -> dict[str, Any]:
         """Return one network of the grid as a flat row."""
-        grid, prediction = self.grid, answer.prediction
-        return {
-            "depth": float(grid.depth[row]), "width": float(grid.width[row]),
-            "resolution_px": int(grid.resolution[row]),
-            "macs": float(grid.macs[row]), "params": float(grid.params[row]),
-            **{f"latency_ms_{d}": float(grid.latency_s[row, k] * 1e3) for k, d in enumerate(self.devices)},
-            "accuracy": float(prediction.mean[row]), "half_width_90": float(prediction.half_width[row]),
-            "in_domain": bool(prediction.in_domain[row]), "recipe": answer.accuracy.recipe,
-            "figure": answer.figure(row),
-        }  # fmt: skip
+        grid, prediction, accuracy = self.grid, answer.prediction, answer.accuracy
+        scale = {"depth": float(grid.depth[row]), "width": float(grid.width[row])}
+        counts = {"macs": float(grid.macs[row]), "params": float(grid.params[row])}
+        times = {f"latency_ms_{d}": float(grid.latency_s[row, k] * 1e3) for k, d in enumerate(self.devices)}
+        said = {"accuracy": float(prediction.mean[row]), "half_width_90": float(prediction.half_width[row])}
+        trust = {"in_domain": bool(prediction.in_domain[row]), "recipe": accuracy.recipe, "figure": answer.figure(row)}
+        return {**scale, "resolution_px": int(grid.resolution[row]), **counts, **times, **said, **trust}
 
     def _flops_scaled(self, answer: Answer) -> list[int]:
         """Return what scaling by FLOPs takes for members that are predicted to be as accurate as the family's."""
@@ -170,32 +165,25 @@ class ScaledFamily:
         oracle = self.grid.oracle
         answers = {}
         for name, answer in self.answers.items():
-            triple = answer.triple
             answers[name] = {
-                "coefficients": None if triple is None else {
-                    "alpha": triple.alpha, "beta": triple.beta, "gamma": triple.gamma, "best": triple.best,
-                    "tied_least": triple.lowest, "tied_most": triple.highest, "tied": triple.count,
-                },
+                "coefficients": _coefficients(answer.triple),
                 "error_of_families_left_out_pp": left_out(name),
                 "members": self.rows(name),
-            }  # fmt: skip
-        runs = {t.device.name: {"runtime": t.machine.runtime.name, "dtype": t.machine.precision.name, "batch": t.batch}
-                for t in oracle.targets}  # fmt: skip
-        return {
-            "base": self.grid.base.name, "objective": self.objective, "tie_pp": self.tie_pp, "devices": runs,
-            "networks": len(self.grid), "notes": list(self.notes), "answers": answers,
-        }  # fmt: skip
+            }
+        runs = {
+            t.device.name: {"runtime": t.runtime.name, "dtype": t.policy.precision.name, "batch": t.batch}
+            for t in oracle.targets
+        }
+        about = {"base": self.grid.base.name, "objective": self.objective, "tie_pp": self.tie_pp, "devices": runs}
+        return about | {"networks": len(self.grid), "notes": list(self.notes), "answers": answers}
 
     # series --------------------------------------------------------------------------
 
     def series(self, device: int = 0) -> Series:
         """Return the members of a self."""
         grid, rows = self.grid, np.array([p.row for p in self.answer.picks])
-        return Series(
-            names=self.names, scale=grid.scale[rows], macs=grid.macs[rows],
-            latency_ms=grid.latency_s[rows, device] * 1e3, accuracy=self.answer.prediction.mean[rows],
-            cost=self._cost(grid.latency_s[rows], grid.macs[rows]),
-        )  # fmt: skip
+        accuracy = self.answer.prediction.mean[rows]
+        return self._series(self.names, grid.scale[rows], grid.macs[rows], grid.latency_s[rows], accuracy, device)
 
     def published(self, names: Sequence[str], device: int = 0) -> Series:
         """Return shipped networks of the base's family: simulated, their accuracy by the law.
@@ -217,20 +205,21 @@ class ScaledFamily:
         reports = [[run(arch, target) for target in grid.oracle.targets] for arch in archs]
         latency_s = np.array([[report.latency_s for report in row] for row in reports])
         macs = np.array([row[0].macs_per_example for row in reports])
-        return Series(
-            names=tuple(arch.name for arch in archs),
-            scale=np.stack([depth, width, pixels / grid.base.image_size], axis=1),
-            macs=macs, latency_ms=latency_s[:, device] * 1e3,
-            accuracy=self.answer.accuracy.predict(grid, grid.named(depth), width, pixels).mean,
-            cost=self._cost(latency_s, macs),
-        )  # fmt: skip
+        scale = np.stack([depth, width, pixels / grid.base.image_size], axis=1)
+        accuracy = self.answer.accuracy.predict(grid, grid.named(depth), width, pixels).mean
+        return self._series(tuple(arch.name for arch in archs), scale, macs, latency_s, accuracy, device)
 
-    def _cost(self, latency_s: Array, macs: Array) -> Array:
-        """Return multiples of the base's cost: the geometric mean over devices of its latency, or MACs."""
-        grid, base = self.grid, self.grid.base_row
-        if self.objective == "flops":
-            return np.asarray(macs / grid.macs[base])
-        return np.asarray(np.exp(np.log(latency_s / grid.latency_s[base]).mean(axis=1)))
+    def _series(
+        self, names: tuple[str, ...], scale: Array, macs: Array, latency_s: Array, accuracy: Array, device: int
+    ) -> Series:
+        """Return networks with multiples of the base's cost: the geometric mean over devices of its latency, or MACs.
+
+        `latency_s` is (M, devices).
+        """
+        grid, base, latency_ms = self.grid, self.grid.base_row, latency_s[:, device] * 1e3
+        by_latency = np.exp(np.log(latency_s / grid.latency_s[base]).mean(axis=1))
+        cost = np.asarray(macs / grid.macs[base] if self.objective == "flops" else by_latency)
+        return Series(names=names, scale=scale, macs=macs, latency_ms=latency_ms, accuracy=accuracy, cost=cost)
 
     def fronts(self, device: int = 0) -> dict[str, Any]:
         """Return rows of the grid that nobody beats in accuracy, by latency and by FLOPs; each in order of its cost."""
@@ -298,6 +287,13 @@ def _named(beside: Beside) -> dict[str, list[str]]:
     for name in beside:
         families.setdefault(name.rpartition("-")[0] or name, []).append(name)
     return families
+
+
+def _coefficients(triple: Triple | None) -> dict[str, Any] | None:
+    if triple is None:
+        return None
+    chosen = {"alpha": triple.alpha, "beta": triple.beta, "gamma": triple.gamma, "best": triple.best}
+    return chosen | {"tied_least": triple.lowest, "tied_most": triple.highest, "tied": triple.count}
 
 
 def left_out(name: str) -> float:
