@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TypeVar
 
 from roofline.errors import UnknownNameError, nearest
@@ -11,6 +12,7 @@ from roofline.errors import UnknownNameError, nearest
 T = TypeVar("T")
 
 
+@lru_cache(maxsize=4096)
 def key(name: str) -> str:
     """Return `name` reduced to lower-case letters and digits, the form in which names are compared.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
 import numpy as np
@@ -28,7 +28,7 @@ class Port:
     dtype: DType = DTYPES["fp32"]
     data: bool = False
 
-    @property
+    @cached_property
     def structure(self) -> tuple[Any, ...]:
         """How many dimensions there are, and every field but their sizes."""
         return (len(self.shape), *(getattr(self, f.name) for f in fields(self) if f.name != "shape"))
@@ -53,8 +53,12 @@ class Block(ABC):
 
     def structure(self) -> tuple[Any, ...]:
         """Return the block's class and every field that is not a size: blocks of equal structure share a template."""
-        sizes = self.size_fields()
-        return (type(self), *(getattr(self, f.name) for f in fields(self) if f.name not in sizes))
+        return (type(self), *(getattr(self, name) for name in self._other_fields()))
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def _other_fields(cls) -> tuple[str, ...]:
+        return tuple(f.name for f in fields(cls) if f.name not in cls.size_fields())
 
 
 def template_key(block: Block, ports: Ports) -> tuple[Any, ...]:

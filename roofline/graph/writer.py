@@ -57,7 +57,7 @@ class GraphWriter:
 
     def at(self, name: str) -> str:
         """Return what `name` is called at the current place: ``place/name``."""
-        return "/".join(part for part in (self.place, name) if part)
+        return f"{self.place}/{name}" if self.place and name else self.place or name
 
     def unique(self, name: str) -> str:
         """Return a name that neither an op nor a tensor has: `name`, ``name_2`` ..."""
