@@ -20,7 +20,6 @@ from roofline.cli.options import (
 )
 from roofline.engine.options import OPTIONS
 from roofline.errors import InputError, nearest
-from roofline.report.summary import heading
 from roofline.text import significant
 
 if TYPE_CHECKING:
@@ -91,6 +90,8 @@ def command(
     lines: tuple[Table | str, ...] = (_table(tried, shown.head(limit)), LEGEND)
     if shown.empty:
         lines = (tried, "none of them gains throughput")
+    from roofline.report.summary import heading
+
     output.deliver({"advice": output.records(advice)}, form, (heading(before), *lines), file)
 
 

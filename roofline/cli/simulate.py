@@ -26,7 +26,6 @@ from roofline.engine.options import OPTIONS
 from roofline.errors import InputError
 from roofline.files import PICTURES, json_text
 from roofline.repeats import merge_repeats
-from roofline.report.summary import heading, summary_rows
 from roofline.text import percent, significant
 
 if TYPE_CHECKING:
@@ -110,6 +109,8 @@ def command(
     elif form is Format.csv:
         sys.stdout.write(report.kernels.to_csv(index=False, lineterminator="\n"))
     else:
+        from roofline.report.summary import heading
+
         output.show(heading(report), _summary(report), _slowest(report))
         if explain:
             output.show(waterfall(report), stages(report))
@@ -118,6 +119,8 @@ def command(
 def _summary(report: Report) -> Table:
     from rich import box
     from rich.table import Table
+
+    from roofline.report.summary import summary_rows
 
     table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
     for justify in ("left", "right", "left"):
