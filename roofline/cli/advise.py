@@ -74,13 +74,9 @@ def command(
             raise InputError(f"unknown --kind {name!r}{nearest(name, KINDS)}")
     import roofline as rf
 
-    network = frontend.network(
-        model,
-        frontend.Source(
-            onnx=onnx, torch=torch, jax=jax, graph=graph, shapes=tuple(input_shape or ()), dims=tuple(dim or ()),
-            cache=cache,
-        ),
-    )  # fmt: skip
+    shapes, dims = tuple(input_shape or ()), tuple(dim or ())
+    source = frontend.Source(onnx=onnx, torch=torch, jax=jax, graph=graph, shapes=shapes, dims=dims, cache=cache)
+    network = frontend.network(model, source)
     chip = machines([device], changes)[device]
     before = rf.simulate(network, chip, **options)
     advice = rf.advise(network, chip, **options)

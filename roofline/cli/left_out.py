@@ -45,7 +45,6 @@ def check_left_out(backend: Backend, folder: Path, dtypes: list[str], *, small: 
             times = (significant(row["measured_ms"]), significant(row["predicted_ms"]))
             table.add_row(row["family"], str(row["batch"]), *times, f"{row['ratio']:.2f}")
         found = comparison.agreement()
-        output.show(
-            table, f"{Path(comparison.runtime).stem}, {comparison.dtype}, {found.count} runs: median error "
-            f"{percent(found.median)}, Kendall tau {found.tau:.3f}, mean error {percent(found.mape)}",
-        )  # fmt: skip
+        about = f"{Path(comparison.runtime).stem}, {comparison.dtype}, {found.count} runs"
+        errors = f"median error {percent(found.median)}, Kendall tau {found.tau:.3f}, mean error {percent(found.mape)}"
+        output.show(table, f"{about}: {errors}")

@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 from roofline.dtypes import DType
 from roofline.dtypes import dtype as named_dtype
 from roofline.errors import InputError, RooflineError
+from roofline.text import pairs
 
 if TYPE_CHECKING:
     from roofline.graph.opgraph import OpGraph
 
 #: the frameworks' names of our formats
-FORMATS = {
-    "fp64": "float64", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int64": "int64", "int32": "int32",
-    "int8": "int8", "bool": "bool",
-}  # fmt: skip
+FORMATS = pairs("fp64=float64 fp32=float32 bf16=bfloat16 fp16=float16 int64 int32 int8 bool")
 MAX_ELEMENTS = 2**40
 
 

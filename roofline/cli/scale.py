@@ -94,19 +94,26 @@ def command(
         raise InputError(f"{str(folder)!r} holds a family: give --force to overwrite it")
     wanted = _milliseconds(target) if target else None
     family = compound_scale(
-        base, devices, wanted if gmacs is None else _numbers(gmacs, "--target-gmacs"),
-        times=None if times is None else _numbers(times, "--times"), like=like, objective=objective.value,
-        accuracy=load_function(accuracy) if ":" in accuracy else accuracy, base_top1=base_top1,
-        tie_pp=TIE_PP if tie is None else tie, coefficients="free" if free else "common",
-        limits=Limits(
-            depth=(min(1.0, depth), depth), width=(min(1.0, width), width),
-            resolution=(min(1.0, resolution), resolution), resolution_step=step,
-        ),
+        base,
+        devices,
+        wanted if gmacs is None else _numbers(gmacs, "--target-gmacs"),
+        times=None if times is None else _numbers(times, "--times"),
+        like=like,
+        objective=objective.value,
+        accuracy=load_function(accuracy) if ":" in accuracy else accuracy,
+        base_top1=base_top1,
+        tie_pp=TIE_PP if tie is None else tie,
+        coefficients="free" if free else "common",
+        limits=Limits(depth=_to(depth), width=_to(width), resolution=_to(resolution), resolution_step=step),
         **each_device(options, machines(devices, None).items()),
-    )  # fmt: skip
+    )
     if folder is not None:
         family.save(folder)
     _print(family, form)
+
+
+def _to(most: float) -> tuple[float, float]:
+    return min(1.0, most), most
 
 
 def _milliseconds(texts: list[str]) -> Any:
@@ -167,9 +174,7 @@ def _table(family: ScaledFamily, name: str) -> Any:
         latencies = [significant(row[f"latency_ms_{device}"], 4) for device in family.devices]
         scaled = [significant(row[f"flops_scaled_latency_ms_{device}"], 4) for device in family.devices if by_latency]
         phi = "" if row["phi"] != row["phi"] else f"{row['phi']:.2f}"
-        table.add_row(
-            row["member"], f"{row['depth']:.2f}", f"{row['width']:.2f}", f"{row['resolution_px']}", phi,
-            significant(row["macs"] / 1e9), significant(row["params"] / 1e6), *latencies, *scaled, row["figure"],
-            f"{row['tied']:,}",
-        )  # fmt: skip
+        scale = (f"{row['depth']:.2f}", f"{row['width']:.2f}", f"{row['resolution_px']}", phi)
+        counts = (significant(row["macs"] / 1e9), significant(row["params"] / 1e6))
+        table.add_row(row["member"], *scale, *counts, *latencies, *scaled, row["figure"], f"{row['tied']:,}")
     return table

@@ -78,13 +78,9 @@ def command(
     output.check_suffix(save_graph, (".json",), force=force)
     import roofline as rf
 
-    network = frontend.network(
-        model,
-        frontend.Source(
-            onnx=onnx, torch=torch, jax=jax, graph=graph, shapes=tuple(input_shape or ()), dims=tuple(dim or ()),
-            cache=cache,
-        ),
-    )  # fmt: skip
+    shapes, dims = tuple(input_shape or ()), tuple(dim or ())
+    source = frontend.Source(onnx=onnx, torch=torch, jax=jax, graph=graph, shapes=shapes, dims=dims, cache=cache)
+    network = frontend.network(model, source)
     if save_graph is not None:
         frontend.save(network, save_graph, options["batch"], options["image_size"])
     chip = machines([device], changes)[device]

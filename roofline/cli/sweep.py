@@ -74,8 +74,11 @@ class _Bar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f} networks"),
-                   TimeRemainingColumn(), TextColumn("{task.description}"))  # fmt: skip
+        count, said = (
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} networks"),
+            TextColumn("{task.description}"),
+        )
+        columns = (BarColumn(), count, TimeRemainingColumn(), said)
         self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self.task = self.progress.add_task("starting", total=None)
         self.progress.start()

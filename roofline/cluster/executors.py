@@ -66,12 +66,11 @@ def executor(workers: int | None = None, scheduler: str | None = None) -> Iterat
                 client.close(timeout=5)
             return
         count = workers or os.cpu_count() or 1
+        quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
         with (
-            LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None,
-                         silence_logs=logging.CRITICAL) as local,
+            LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **quiet) as local,  # type: ignore[no-untyped-call]
             Client(local) as client,  # type: ignore[no-untyped-call]
-        ):  # fmt: skip
+        ):
             yield client.get_executor(), count
 
 

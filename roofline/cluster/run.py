@@ -122,7 +122,6 @@ def _result(future: Future[list[Row]], plan: Plan, unit: Unit) -> list[Row]:
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
     """Return how many networks and runs there are, and how many failed, as one JSON-able table."""
     bad = frame["error"].notna()
-    return {
-        "networks": int(frame["unit"].nunique()), "runs": len(frame), "failed_runs": int(bad.sum()),
-        "failed_networks": int((bad.groupby(frame["unit"]).all()).sum()) if len(frame) else 0,
-    }  # fmt: skip
+    lost_networks = int((bad.groupby(frame["unit"]).all()).sum()) if len(frame) else 0
+    found = {"networks": int(frame["unit"].nunique()), "runs": len(frame)}
+    return found | {"failed_runs": int(bad.sum()), "failed_networks": lost_networks}

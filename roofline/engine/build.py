@@ -152,10 +152,17 @@ def _add_contraction(
     contractions: _Collector, c: Contraction, owner: Index, operand: Tensor, op: Op, channels_first: float
 ) -> None:
     contractions.add(
-        kernel=owner, batch=c.batch, m=c.m, n=c.n, k=c.k, taps=c.taps, grouped=float(c.form == "grouped"),
-        windowed=float(isinstance(op, Conv | ConvTranspose)), dtype=DTYPE_CODES[operand.dtype.name],
+        kernel=owner,
+        batch=c.batch,
+        m=c.m,
+        n=c.n,
+        k=c.k,
+        taps=c.taps,
+        grouped=float(c.form == "grouped"),
+        windowed=float(isinstance(op, Conv | ConvTranspose)),
+        dtype=DTYPE_CODES[operand.dtype.name],
         channels_first=channels_first,
-    )  # fmt: skip
+    )
 
 
 def _add_access(accesses: _Collector, access: Access, owner: Index) -> None:

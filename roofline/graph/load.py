@@ -133,10 +133,8 @@ def _tensor(entry: dict[str, Any]) -> Tensor:
     shape = checked(entry.get("shape"), tuple[float, ...], f"shape of {where}")
     if not all(0 <= d <= MAX_NUMBER for d in shape) or math.prod(shape) > MAX_NUMBER:
         raise GraphError(f"shape {list(shape)!r} of {where} is out of range: 0 to 2**53 elements")
-    return Tensor(
-        id=name, shape=shape, dtype=DTYPES[dtype], role=role,
-        tied=checked(entry.get("tied", False), bool, f"tied of {where}"),
-    )  # fmt: skip
+    tied = checked(entry.get("tied", False), bool, f"tied of {where}")
+    return Tensor(id=name, shape=shape, dtype=DTYPES[dtype], role=role, tied=tied)
 
 
 def _op(op_id: str, entry: dict[str, Any]) -> Op:

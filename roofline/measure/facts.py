@@ -106,11 +106,17 @@ def cpu_facts(threads: int, software: str, backend: str, root: Path = Path("/"))
     memory_kb = re.search(r"MemTotal:\s*(\d+) kB", _read(root / "proc/meminfo"))
     return Facts(
         name=f"{name} ({threads} {'core' if threads == 1 else 'cores'})",
-        kind="cpu", backend=backend, vendor=_entry(text, "vendor_id") or "unknown", software=software, threads=threads,
-        units=threads, lanes=next((lanes for flag, lanes in LANES if flag in flags), 4),
-        clock_hz=float(mhz) * 1e6 if mhz else None, memory_bytes=float(memory_kb[1]) * 1024 if memory_kb else 8e9,
+        kind="cpu",
+        backend=backend,
+        vendor=_entry(text, "vendor_id") or "unknown",
+        software=software,
+        threads=threads,
+        units=threads,
+        lanes=next((lanes for flag, lanes in LANES if flag in flags), 4),
+        clock_hz=float(mhz) * 1e6 if mhz else None,
+        memory_bytes=float(memory_kb[1]) * 1024 if memory_kb else 8e9,
         caches=_caches(root / "sys/devices/system/cpu/cpu0/cache"),
-    )  # fmt: skip
+    )
 
 
 def usable_cores() -> int:

@@ -119,6 +119,11 @@ def jax_facts(device: Any) -> Facts:
     if known is None:
         raise InputError(f"no shipped device is {device.device_kind!r}: measure a GPU with torch, or add a device file")
     return Facts(
-        name=device.device_kind, kind=kind, backend="jax", vendor="google" if kind == "tpu" else "unknown",
-        software=software, known_as=known, memory_bytes=float(memory),
-    )  # fmt: skip
+        name=device.device_kind,
+        kind=kind,
+        backend="jax",
+        vendor="google" if kind == "tpu" else "unknown",
+        software=software,
+        known_as=known,
+        memory_bytes=float(memory),
+    )

@@ -74,9 +74,11 @@ OPS: dict[str, Callable[..., Program]] = {
     "layer_norm": _of(layer_norm),
     "softmax": _of(lambda x: jax.nn.softmax(x, -1)),
     "attention": lambda n, heads, tokens, width: (
-        lambda p, q, k, v: attend(q, k, v), {}, ((n, heads, tokens, width),) * 3,
+        lambda p, q, k, v: attend(q, k, v),
+        {},
+        ((n, heads, tokens, width),) * 3,
     ),
-}  # fmt: skip
+}
 
 
 def _pyramid(width: int, depth: int, size: int, batch: int, block: str) -> Program:

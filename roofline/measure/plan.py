@@ -178,9 +178,12 @@ def plan(
     large, elements = LARGEST_FLOPS[kind], LARGEST_ELEMENTS[kind]
     single: list[Case] = []
     sources: tuple[Callable[[], Iterator[Case]], ...] = (
-        lambda: _products(large), lambda: _convolutions(large), lambda: _depthwise(elements // 2),
-        lambda: _pointwise(elements), lambda: _rows(elements // 2),
-    )  # fmt: skip
+        lambda: _products(large),
+        lambda: _convolutions(large),
+        lambda: _depthwise(elements // 2),
+        lambda: _pointwise(elements),
+        lambda: _rows(elements // 2),
+    )
     for source in sources:
         single += source()
     whole = list(_networks(kind)) if networks else []

@@ -143,9 +143,21 @@ def _row(backend: Backend, case: Case, timing: Timing, graph: str, slow: str, wa
         f"out of memory at {wanted.name}" if case is not wanted else "",
     ]
     return Row(
-        case=case.name, family=case.family, whole=int(case.network), device=facts.known_as or f"{facts.slug}.toml",
-        runtime=backend.runtime(case.compiled), dtype=case.dtype, layout=backend.layout, batch=case.batch, graph=graph,
-        latency_us=timing.time_s * 1e6, spread=round(timing.spread, 4), samples=timing.samples,
-        outliers=timing.outliers, clock=backend.clock, clock_mhz=state.clock_mhz, power_w=state.power_w,
+        case=case.name,
+        family=case.family,
+        whole=int(case.network),
+        device=facts.known_as or f"{facts.slug}.toml",
+        runtime=backend.runtime(case.compiled),
+        dtype=case.dtype,
+        layout=backend.layout,
+        batch=case.batch,
+        graph=graph,
+        latency_us=timing.time_s * 1e6,
+        spread=round(timing.spread, 4),
+        samples=timing.samples,
+        outliers=timing.outliers,
+        clock=backend.clock,
+        clock_mhz=state.clock_mhz,
+        power_w=state.power_w,
         note="; ".join(note for note in notes if note),
-    )  # fmt: skip
+    )

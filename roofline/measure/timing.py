@@ -86,10 +86,8 @@ def summary(samples: Sequence[Sample]) -> Timing:
     limit = max(OUTLIER * median_deviation(times_s), GRAIN * middle)
     kept = times_s[np.abs(times_s - middle) <= limit]
     low, half, high = (float(q) for q in np.quantile(kept, (0.25, 0.5, 0.75)))
-    return Timing(
-        time_s=float(np.quantile(kept, LOW)) if busy else half, spread=(high - low) / half, samples=len(samples),
-        outliers=len(samples) - len(kept), busy=busy,
-    )  # fmt: skip
+    time_s, outliers = float(np.quantile(kept, LOW)) if busy else half, len(samples) - len(kept)
+    return Timing(time_s=time_s, spread=(high - low) / half, samples=len(samples), outliers=outliers, busy=busy)
 
 
 def repeat(run: Callable[[], Sample], *, allowed_s: float, clock: Callable[[], float]) -> Timing:

@@ -20,9 +20,8 @@ from roofline.measure.torch_networks import BUILDERS, WORDS
 from roofline.measure.torch_ops import OPS, tensors
 
 #: format of the project -> of PyTorch; tf32 is fp32 with another way to multiply
-DTYPES = {
-    "fp64": torch.float64, "fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16,
-}  # fmt: skip
+DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "tf32": torch.float32}
+DTYPES |= {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class TorchBackend(ABC):

@@ -91,10 +91,17 @@ def cuda_facts(index: int) -> Facts:
 
     memory_khz, bus_bits = told("memory_clock_rate"), told("memory_bus_width")
     return Facts(
-        name=p.name, kind="gpu", backend="torch", vendor=vendor, software=f"torch {torch.__version__}",
-        known_as=shipped_device(p.name), units=p.multi_processor_count,
-        clock_hz=told("clock_rate") * 1e3 or None, memory_bytes=float(p.total_memory),
+        name=p.name,
+        kind="gpu",
+        backend="torch",
+        vendor=vendor,
+        software=f"torch {torch.__version__}",
+        known_as=shipped_device(p.name),
+        units=p.multi_processor_count,
+        clock_hz=told("clock_rate") * 1e3 or None,
+        memory_bytes=float(p.total_memory),
         bandwidth_bytes_per_s=2.0 * memory_khz * 1e3 * bus_bits / 8.0 or None,  # two transfers a clock
-        l2_bytes=told("L2_cache_size"), shared_bytes_per_unit=told("shared_memory_per_multiprocessor"),
+        l2_bytes=told("L2_cache_size"),
+        shared_bytes_per_unit=told("shared_memory_per_multiprocessor"),
         compute_capability=f"{p.major}.{p.minor}",
-    )  # fmt: skip
+    )

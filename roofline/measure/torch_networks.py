@@ -207,10 +207,10 @@ def tiny_ops(count: int) -> Built:
 BUILDERS: dict[str, Callable[..., Built]] = {
     f.__name__: f
     for f in (
-        plain, residual, bottleneck, grouped, inverted, squeezed, dense, large_kernel, vision_transformer,
-        explicit_attention, language, mixer, branches, windows, tiny_ops,
+        *(plain, residual, bottleneck, grouped, inverted, squeezed, dense, large_kernel),
+        *(vision_transformer, explicit_attention, language, mixer, branches, windows, tiny_ops),
     )
-}  # fmt: skip
+}
 
 #: networks that take words -> how many there are
 WORDS = {"language": VOCABULARY}

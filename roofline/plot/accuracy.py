@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -57,10 +58,11 @@ def plot_accuracy(
         size = 14.0 if len(measured_s) < 1000 else 6.0
         for number, name in enumerate(names):
             chosen = np.array([f == name or (name == "others" and f not in names) for f in families])
+            colour, marker = SERIES[colours[name] % len(SERIES)], MARKERS[number % len(MARKERS)]
+            look: dict[str, Any] = {"s": size, "color": colour, "marker": marker, "alpha": 0.65, "linewidths": 0}
             ax.scatter(
-                measured_s[chosen], predicted_s[chosen], s=size, color=SERIES[colours[name] % len(SERIES)], alpha=0.65,
-                marker=MARKERS[number % len(MARKERS)], linewidths=0, label=f"{name} ({int(chosen.sum()):,})", zorder=3,
-            )  # fmt: skip
+                measured_s[chosen], predicted_s[chosen], label=f"{name} ({int(chosen.sum()):,})", zorder=3, **look
+            )
         clean(ax)
         ax.set_xscale("log")
         ax.set_yscale("log")

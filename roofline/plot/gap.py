@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -72,10 +73,9 @@ def _panel(ax: Axes, runs: Sequence[RunReport], families: Sequence[str]) -> None
     for number, name in enumerate(families):
         chosen = [i for i, run in enumerate(runs) if family(run.model)[0] == name]
         order = sorted(chosen, key=lambda i: flops[i])
-        ax.plot(
-            flops[order], latency[order], color=SERIES[number % len(SERIES)], marker=MARKERS[number % len(MARKERS)],
-            markersize=5, linewidth=1.2, label=name, zorder=4,
-        )  # fmt: skip
+        colour, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
+        look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.2}
+        ax.plot(flops[order], latency[order], label=name, zorder=4, **look)
     first = runs[0]
     batches = ", ".join(f"{b:,}" for b in sorted({run.batch for run in runs}))
     ax.set_title(
@@ -100,10 +100,9 @@ def _equal_efficiency(ax: Axes, achieved: np.ndarray, peak: float) -> None:
         top = rate == peak
         ax.plot(ends, ends / rate, color=GREY if top else FAINT, linewidth=1.2 if top else 0.8, zorder=1)
         text = f"peak {engineering(rate, 'FLOP/s')}" if top else engineering(rate, "FLOP/s", digits=1)
-        ax.annotate(
-            text, (start, start / rate), xytext=(2, 2), textcoords="offset points", fontsize=6.5, color=GREY,
-            rotation=_angle(ax), rotation_mode="anchor", path_effects=[HALO], zorder=2,
-        )  # fmt: skip
+        place: dict[str, Any] = {"xytext": (2, 2), "textcoords": "offset points", "rotation_mode": "anchor"}
+        look: dict[str, Any] = {"fontsize": 6.5, "color": GREY, "path_effects": [HALO], "zorder": 2}
+        ax.annotate(text, (start, start / rate), rotation=_angle(ax), **place, **look)
 
 
 def _angle(ax: Axes) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -56,16 +56,12 @@ def plot_migration(families: pd.DataFrame, *, title: str = "", path: str | Path 
     top = max(peak, float(families["fastest"].max()))
     for number, (label, colour, heights, reach) in enumerate(bars):
         x = places + number * width
-        ax.bar(
-            x, heights, width=0.92 * width, color=colour, label=label, yerr=reach, ecolor=INK, capsize=2,
-            error_kw={"linewidth": 0.8},
-        )  # fmt: skip
+        spread: dict[str, Any] = {"yerr": reach, "ecolor": INK, "capsize": 2, "error_kw": {"linewidth": 0.8}}
+        ax.bar(x, heights, width=0.92 * width, color=colour, label=label, **spread)
         ends = heights if reach is None else heights + reach[1]
         for place, height, end in zip(x, heights, ends, strict=True):
-            ax.annotate(
-                f"{height:.2f}", (place, end), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=7.5,
-                color=INK,
-            )  # fmt: skip
+            above: dict[str, Any] = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
+            ax.annotate(f"{height:.2f}", (place, end), fontsize=7.5, color=INK, **above)
     ax.axhline(1.0, color=GREY, linewidth=0.8)
     ax.set_ylim(0, 1.12 * top)
     ax.set_xticks(np.arange(len(batches)), [f"batch {batch:,}" for batch in batches])

@@ -133,10 +133,8 @@ def _label_roofs(ax: Axes, levels: list[Slope], tops: list[Ceiling], ridge: floa
         figure.draw_without_rendering()
 
     def write(text: str, place: tuple[float, float], strong: bool, **how: Any) -> None:
-        ax.annotate(
-            text, place, textcoords="offset points", va="bottom", fontsize=7.5, color=INK if strong else GREY,
-            path_effects=[HALO], zorder=5, **how,
-        )  # fmt: skip
+        how |= {"textcoords": "offset points", "va": "bottom", "color": INK if strong else GREY}
+        ax.annotate(text, place, fontsize=7.5, path_effects=[HALO], zorder=5, **how)
 
     for top in tops:
         text = f"{top.name} {engineering(top.flops_per_s, 'FLOP/s')}"

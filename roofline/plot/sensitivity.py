@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -50,10 +50,9 @@ def plot_sensitivity(table: pd.DataFrame, *, title: str = "", path: str | Path |
     places = np.arange(len(rows))
     ax.barh(places, values, height=0.7, color=[BLUE if value < 0 else VERMILION for value in values])
     for place, value in zip(places, values, strict=True):
-        ax.annotate(
-            f"{value:+.3f}", (value, place), xytext=(-3 if value < 0 else 3, 0), textcoords="offset points",
-            ha="right" if value < 0 else "left", va="center", fontsize=7.5, color=INK,
-        )  # fmt: skip
+        beside, side = (-3, "right") if value < 0 else (3, "left")
+        offset: dict[str, Any] = {"xytext": (beside, 0), "textcoords": "offset points", "ha": side, "va": "center"}
+        ax.annotate(f"{value:+.3f}", (value, place), fontsize=7.5, color=INK, **offset)
     ax.axvline(0.0, color=GREY, linewidth=0.8)
     ax.set_yticks(places, list(rows["field"]))
     ax.invert_yaxis()

@@ -17,6 +17,8 @@ from roofline.report.numbers import Run
 from roofline.version import __version__
 
 LANES = ("host", "kernels", *ENGINES)
+#: columns of a kernel that its event carries; `count` stands as ``runs``
+TOLD = ("kind", "bound", "ops", "stage", "count", "share", "flops", "traffic_bytes", "efficiency")
 PROCESS = 1
 
 
@@ -27,14 +29,12 @@ def chrome_trace(run: Run) -> dict[str, Any]:
     is known as a sum only. Where the host is slower than the device, the wait is spread over the kernels by their share
     of the host time: the model adds queues up, it does not schedule launches.
     """
+    about = {name: getattr(run, name) for name in ("model", "device", "runtime", "dtype", "batch", "latency_ms")}
     return {
         "traceEvents": [*_names(run), *_events(run)],
         "displayTimeUnit": "ms",
-        "otherData": {
-            "roofline_version": __version__, "model": run.model, "device": run.device, "runtime": run.runtime,
-            "dtype": run.dtype, "batch": run.batch, "latency_ms": run.latency_ms,
-        },
-    }  # fmt: skip
+        "otherData": {"roofline_version": __version__, **about},
+    }
 
 
 def _names(run: Run) -> Iterator[dict[str, Any]]:
@@ -57,11 +57,7 @@ def _events(run: Run) -> Iterator[dict[str, Any]]:
         yield from _event("host", f"dispatch {row}", _ns(run.program_s + before), _ns(run.program_s + after))
     for row, last_s in zip(kernels.to_dict("records"), end_s, strict=True):
         start, end = _ns(last_s - row["time_s"]), _ns(last_s)
-        about = {
-            "kind": row["kind"], "bound": row["bound"], "ops": row["ops"], "stage": row["stage"], "runs": row["count"],
-            "share": row["share"], "flops": row["flops"], "traffic_bytes": row["traffic_bytes"],
-            "efficiency": row["efficiency"],
-        }  # fmt: skip
+        about = {{"count": "runs"}.get(column, column): row[column] for column in TOLD}
         yield from _event("kernels", row["kernel"], start, end, about)
         begin = min(_ns(last_s - row["time_s"] + row["floor_s"]), end)
         for engine in ENGINES:

@@ -53,8 +53,14 @@ def create_app(limits: Limits | None = None) -> FastAPI:
         What one request may ask; see `Limits`.
     """
     service = Service(limits)
-    app = FastAPI(title="roofline", version=__version__, description=DESCRIPTION, default_response_class=Json,
-                  docs_url=None, redoc_url=None)  # fmt: skip
+    app = FastAPI(
+        title="roofline",
+        version=__version__,
+        description=DESCRIPTION,
+        default_response_class=Json,
+        docs_url=None,
+        redoc_url=None,
+    )
     _refuse_clearly(app)
     _add_routes(app, service)
     app.add_middleware(

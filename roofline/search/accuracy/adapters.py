@@ -94,10 +94,11 @@ class FromRegressor(FromFunction):
         if held_out is not None:
             errors = np.asarray(regressor.predict(encode(space.check(held_out[0])))).ravel() - np.asarray(held_out[1])
             half_width = conformal_quantile(np.abs(errors), 0.9)
-        super().__init__(
-            space, lambda genomes: np.asarray(regressor.predict(encode(genomes))).ravel(),
-            name=name or type(regressor).__name__, recipe=recipe, half_width=half_width,
-        )  # fmt: skip
+
+        def predict(genomes: Genomes) -> Array:
+            return np.asarray(regressor.predict(encode(genomes))).ravel()
+
+        super().__init__(space, predict, name=name or type(regressor).__name__, recipe=recipe, half_width=half_width)
 
 
 class FromTable:

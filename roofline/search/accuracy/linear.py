@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roofline.errors import InputError
 from roofline.numeric import Array
-from roofline.stats import conformal_quantile
+from roofline.stats import conformal_quantile, kendall_tau
 
 COVERAGES = (0.8, 0.9, 0.95)
 
@@ -36,8 +37,9 @@ def folds(count: int, number: int, seed: int = 0) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(count) % number
 
 
-def out_of_fold(fit: Callable[[NDArray[np.bool_]], Callable[[NDArray[np.bool_]], Array]], fold: NDArray[np.int64],
-                ) -> Array:  # fmt: skip
+def out_of_fold(
+    fit: Callable[[NDArray[np.bool_]], Callable[[NDArray[np.bool_]], Array]], fold: NDArray[np.int64]
+) -> Array:
     """Return for every row the prediction of a model that has not seen its fold.
 
     `fit` takes a mask of rows to fit to, and returns what predicts the rows of another mask.
@@ -46,6 +48,22 @@ def out_of_fold(fit: Callable[[NDArray[np.bool_]], Callable[[NDArray[np.bool_]],
     for k in np.unique(fold):
         predicted[fold == k] = fit(fold != k)(fold == k)
     return predicted
+
+
+def told_of_fit(predicted: Array, truth: Array, penalty: float, number: int) -> dict[str, Any]:
+    """Return what is shipped of a ridge beside its coefficients: how well predictions of unseen rows agree."""
+    error = predicted - truth
+    return {
+        "rows": len(truth),
+        "penalty": penalty,
+        "folds": number,
+        "tau": kendall_tau(predicted, truth),
+        "rmse": float(np.sqrt(np.mean(error**2))),
+        "r2": float(1.0 - np.sum(error**2) / np.sum((truth - truth.mean()) ** 2)),
+        "half_width": half_widths(predicted, truth),
+        "lowest": float(truth.min()),
+        "highest": float(truth.max()),
+    }
 
 
 def half_widths(predicted: Array, truth: Array) -> dict[str, float]:

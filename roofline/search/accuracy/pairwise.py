@@ -17,13 +17,12 @@ import numpy as np
 
 from roofline.errors import InputError
 from roofline.numeric import Array
-from roofline.search.accuracy.linear import COVERAGES, folds, half_widths, out_of_fold, ridge
+from roofline.search.accuracy.linear import COVERAGES, folds, out_of_fold, ridge, told_of_fit
 from roofline.search.accuracy.protocol import Prediction, as_genomes
 from roofline.search.oracle.tables import StageTable, gather
 from roofline.search.space.genomes import Genomes
 from roofline.search.space.load import search_space
 from roofline.search.space.spec import Space
-from roofline.stats import kendall_tau
 
 DATA = Path(__file__).resolve().parent / "data"
 #: chosen by 10-fold cross-validation among 0.1, 0.3, 1, 3, 10, 30
@@ -61,16 +60,17 @@ def fit(space: Space, genomes: Genomes, accuracy: Array, *, recipe: str, source:
     x = terms(genomes, space.sizes, means)
     predicted = out_of_fold_predictions(x, accuracy)
     weights, intercept = ridge(x, accuracy, PENALTY)
-    error = predicted - accuracy
     return {
-        "model": "pairwise ridge", "space": space.name, "choices": dict(zip(space.names, space.sizes, strict=True)),
-        "recipe": recipe, "source": source, "rows": len(accuracy), "penalty": PENALTY, "folds": FOLDS,
-        "tau": kendall_tau(predicted, accuracy), "rmse": float(np.sqrt(np.mean(error**2))),
-        "r2": float(1.0 - np.sum(error**2) / np.sum((accuracy - accuracy.mean()) ** 2)),
-        "half_width": half_widths(predicted, accuracy), "lowest": float(accuracy.min()),
-        "highest": float(accuracy.max()), "intercept": intercept,
-        "means": means.round(12).tolist(), "weights": weights.round(9).tolist(),
-    }  # fmt: skip
+        "model": "pairwise ridge",
+        "space": space.name,
+        "choices": dict(zip(space.names, space.sizes, strict=True)),
+        "recipe": recipe,
+        "source": source,
+        **told_of_fit(predicted, accuracy, PENALTY, FOLDS),
+        "intercept": intercept,
+        "means": means.round(12).tolist(),
+        "weights": weights.round(9).tolist(),
+    }
 
 
 def out_of_fold_predictions(x: Array, accuracy: Array, seed: int = 0) -> Array:

@@ -100,9 +100,15 @@ class ScalingLaw:
 
 
 def error(
-    base_error: Numeric, depth: Numeric, width: Numeric, resolution: Numeric, *, floor: Numeric, shares: Any,
+    base_error: Numeric,
+    depth: Numeric,
+    width: Numeric,
+    resolution: Numeric,
+    *,
+    floor: Numeric,
+    shares: Any,
     exponents: Any,
-) -> Numeric:  # fmt: skip
+) -> Numeric:
     """Return the top-1 error [%] of a scaled network, e0 + (e_base - e0) x the shares that scaling leaves."""
     left: Numeric = 0.0
     for multiple, share, exponent in zip((depth, width, resolution), shares, exponents, strict=True):

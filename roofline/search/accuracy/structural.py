@@ -16,12 +16,11 @@ import numpy as np
 
 from roofline.errors import InputError
 from roofline.numeric import Array
-from roofline.search.accuracy.linear import COVERAGES, folds, half_widths, out_of_fold, ridge
+from roofline.search.accuracy.linear import COVERAGES, folds, out_of_fold, ridge, told_of_fit
 from roofline.search.accuracy.protocol import Prediction, as_genomes
 from roofline.search.oracle.latency import Oracle
 from roofline.search.space.genomes import Genomes
 from roofline.search.space.spec import Space
-from roofline.stats import kendall_tau
 
 DATA = Path(__file__).resolve().parent / "data"
 COUNTS = ("macs", "params", "activations", "blocks", "convs")
@@ -53,17 +52,15 @@ def fit(space: Space, genomes: Genomes, accuracy: Array, *, recipe: str, source:
     weights, intercept = ridge(x, accuracy, PENALTY)
     mean = x.mean(axis=0)
     inverse = np.linalg.inv((x - mean).T @ (x - mean) + PENALTY * np.eye(x.shape[1]))
-    error = predicted - accuracy
+    about = {"model": "structural", "space": space.name, "recipe": recipe, "source": source, "counts": COUNTS}
+    arrays = {"centre": centre, "scale": scale, "weights": weights, "mean": mean, "inverse": inverse}
     return {
-        "model": "structural", "space": space.name, "recipe": recipe, "source": source, "rows": len(accuracy),
-        "counts": COUNTS, "penalty": PENALTY, "folds": FOLDS, "tau": kendall_tau(predicted, accuracy),
-        "rmse": float(np.sqrt(np.mean(error**2))),
-        "r2": float(1.0 - np.sum(error**2) / np.sum((accuracy - accuracy.mean()) ** 2)),
-        "half_width": half_widths(predicted, accuracy), "lowest": float(accuracy.min()),
-        "highest": float(accuracy.max()), "intercept": intercept, "centre": centre.tolist(), "scale": scale.tolist(),
-        "weights": weights.tolist(), "mean": mean.tolist(), "inverse": inverse.tolist(),
+        **about,
+        **told_of_fit(predicted, accuracy, PENALTY, FOLDS),
+        "intercept": intercept,
+        **{name: array.tolist() for name, array in arrays.items()},
         "leverage": float(np.quantile(_leverage(x, mean, inverse), LEVERAGE_QUANTILE)),
-    }  # fmt: skip
+    }
 
 
 def _leverage(x: Array, mean: Array, inverse: Array) -> Array:

@@ -161,11 +161,10 @@ def _run(
             raise
         interrupted = True
     seconds = time.perf_counter() - began
-    return {
-        "best": state.best, "archive": state.archive, "evaluations": state.evaluations,
-        "generations": state.generation, "seconds": seconds, "interrupted": interrupted, "curve": tuple(curve),
-        "rate_per_s": (state.evaluations - start) / seconds if seconds else 0.0,
-    }  # fmt: skip
+    rate = (state.evaluations - start) / seconds if seconds else 0.0
+    networks = {"best": state.best, "archive": state.archive, "curve": tuple(curve)}
+    counts = {"evaluations": state.evaluations, "generations": state.generation, "rate_per_s": rate}
+    return networks | counts | {"seconds": seconds, "interrupted": interrupted}
 
 
 def _baselines(engine: Method, objective: Objective, seed: int, evaluations: int) -> dict[str, Evaluation]:

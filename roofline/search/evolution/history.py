@@ -80,11 +80,9 @@ class History(Database):
             The disk is full, say; what was written before is kept.
         """
         best = state.best
-        summary = (
-            state.generation, state.evaluations, self.space.text(best.genomes[0]), float(best.fitness[0]),
-            float(best.accuracy[0]), float(best.half_width[0]), float(best.latency_s[0, 0]),
-            0 if state.archive is None else len(state.archive),
-        )  # fmt: skip
+        judged = (float(column[0]) for column in (best.fitness, best.accuracy, best.half_width, best.latency_s[:, 0]))
+        kept = 0 if state.archive is None else len(state.archive)
+        summary = (state.generation, state.evaluations, self.space.text(best.genomes[0]), *judged, kept)
         with clear(self.folder), transaction(self._db):
             self._db.execute("insert or replace into state values (0, ?, ?, ?)", pack(state))
             self._db.execute("insert or replace into generations values (?, ?, ?, ?, ?, ?, ?, ?)", summary)
@@ -96,7 +94,6 @@ class History(Database):
 
 def _rows(space: Space, state: State, e: Evaluation) -> Iterator[tuple[Any, ...]]:
     for i in range(len(e)):
-        yield (
-            state.generation, space.text(e.genomes[i]), float(e.accuracy[i]), float(e.half_width[i]),
-            int(e.in_domain[i]), float(e.violation[i]), float(e.fitness[i]), json.dumps(e.latency_s[i].tolist()),
-        )  # fmt: skip
+        accuracy = (float(e.accuracy[i]), float(e.half_width[i]), int(e.in_domain[i]))
+        judged = (float(e.violation[i]), float(e.fitness[i]), json.dumps(e.latency_s[i].tolist()))
+        yield (state.generation, space.text(e.genomes[i]), *accuracy, *judged)

@@ -84,10 +84,10 @@ def pymoo_problem(objective: Objective) -> Any:
 
     class SpaceProblem(problem):  # type: ignore[misc]
         def __init__(self) -> None:
+            objectives, last = len(objective.oracle.devices) + 1, np.array(space.sizes) - 1.0
             super().__init__(
-                n_var=space.length, n_obj=len(objective.oracle.devices) + 1, n_ieq_constr=1,
-                xl=np.zeros(space.length), xu=np.array(space.sizes) - 1.0, vtype=int,
-            )  # fmt: skip
+                n_var=space.length, n_obj=objectives, n_ieq_constr=1, xl=np.zeros(space.length), xu=last, vtype=int
+            )
 
         def _evaluate(self, x: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
             genomes = np.clip(np.rint(x), 0, np.array(space.sizes) - 1).astype(np.int8)

@@ -15,6 +15,7 @@ from roofline.search.accuracy.protocol import AccuracyOracle, checked
 from roofline.search.oracle.latency import Oracle
 from roofline.search.space.genomes import Genomes
 from roofline.search.space.spec import Space
+from roofline.text import words
 
 #: exponent of MnasNet's soft reward (Tan et al., arXiv 1807.11626; EfficientNet-X uses -0.07 to -0.09)
 EXPONENT = -0.07
@@ -201,10 +202,10 @@ class Objective:
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the objective: a history of another one is not continued."""
-        names = (
-            "target_latency_s", "exponent", "hard", "max_latency_s", "max_macs", "max_params", "max_memory_bytes",
-            "min_accuracy", "in_domain", "minimise",
-        )  # fmt: skip
+        names = words(
+            "target_latency_s exponent hard max_latency_s max_macs max_params max_memory_bytes min_accuracy in_domain"
+            " minimise"
+        )
         plain = {n: dict(v) if isinstance(v := getattr(self, n), Mapping) else v for n in names}
         return plain | {"accuracy": self.accuracy.name, "oracle": self.oracle.hash}
 

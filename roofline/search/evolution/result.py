@@ -11,6 +11,7 @@ import numpy as np
 from roofline.search.accuracy.protocol import written
 from roofline.search.evolution.objective import Evaluation, Objective
 from roofline.search.evolution.pareto import tie_groups
+from roofline.text import words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,13 +81,10 @@ def rows(objective: Objective, candidates: Evaluation) -> list[dict[str, Any]]:
     groups = tie_groups(candidates.accuracy, candidates.half_width)
     result = []
     for i, genome in enumerate(candidates.genomes):
-        row: dict[str, Any] = {
-            "genome": space.text(genome), "accuracy": float(candidates.accuracy[i]),
-            "half_width_90": float(candidates.half_width[i]), "in_domain": bool(candidates.in_domain[i]),
-            "tie_group": int(groups[i]), "oracle": objective.accuracy.name, "recipe": objective.accuracy.recipe,
-            "feasible": bool(candidates.violation[i] <= 0), "macs": float(counts["macs"][i]),
-            "params": float(counts["params"][i]),
-        }  # fmt: skip
+        row: dict[str, Any] = {"genome": space.text(genome), "accuracy": float(candidates.accuracy[i])}
+        row |= {"half_width_90": float(candidates.half_width[i]), "in_domain": bool(candidates.in_domain[i])}
+        row |= {"tie_group": int(groups[i]), "oracle": objective.accuracy.name, "recipe": objective.accuracy.recipe}
+        row |= {"feasible": bool(candidates.violation[i] <= 0)} | {n: float(counts[n][i]) for n in ("macs", "params")}
         row |= {
             f"latency_ms_{device}": float(candidates.latency_s[i, d] * 1e3) for d, device in enumerate(oracle.devices)
         }
@@ -97,10 +95,9 @@ def rows(objective: Objective, candidates: Evaluation) -> list[dict[str, Any]]:
 def figure(objective: Objective, candidates: Evaluation, row: int = 0) -> str:
     """Return the accuracy of a candidate as it may be printed."""
     accuracy = objective.accuracy
-    return written(
-        float(candidates.accuracy[row]), float(candidates.half_width[row]), accuracy.recipe, kind=accuracy.kind,
-        in_domain=bool(candidates.in_domain[row]),
-    )  # fmt: skip
+    mean, half_width = float(candidates.accuracy[row]), float(candidates.half_width[row])
+    in_domain = bool(candidates.in_domain[row])
+    return written(mean, half_width, accuracy.recipe, kind=accuracy.kind, in_domain=in_domain)
 
 
 def winners(result: SearchResult, number: int = WINNERS) -> Evaluation:
@@ -120,11 +117,12 @@ def summary(result: SearchResult) -> dict[str, Any]:
         name: rows(objective, candidate)[0] | {"fitness": float(candidate.fitness[0])}
         for name, candidate in result.baselines.items()
     }
+    told = words("method seed evaluations generations seconds rate_per_s interrupted feasible")
     return {
-        "space": objective.space.name, "method": result.method, "seed": result.seed,
-        "evaluations": result.evaluations, "generations": result.generations, "seconds": result.seconds,
-        "rate_per_s": result.rate_per_s, "interrupted": result.interrupted, "feasible": result.feasible,
+        "space": objective.space.name,
+        **{name: getattr(result, name) for name in told},
         "best": one | {"fitness": float(result.best.fitness[0]), "figure": figure(objective, result.best)},
-        "archive": 0 if result.archive is None else len(result.archive), "baselines": beside,
+        "archive": 0 if result.archive is None else len(result.archive),
+        "baselines": beside,
         "objective": objective.describe(),
-    }  # fmt: skip
+    }

@@ -16,15 +16,14 @@ from roofline.search.space.spec import Space
 Row: TypeAlias = tuple[str, bytes, str]
 #: columns of such a row
 COLUMNS = "numbers text not null, arrays blob not null, digest text not null"
-PARTS = ("population", "best", "archive")
+JUDGED = ("accuracy", "half_width", "in_domain", "violation", "fitness")
+PARTS, NUMBERS = ("population", "best", "archive"), ("head", "random", "generation", "evaluations")
 
 
 def pack(state: State) -> Row:
     """Return a state as numbers (JSON), arrays and their digest."""
-    numbers: dict[str, Any] = {
-        "head": state.head, "random": state.random, "generation": state.generation, "evaluations": state.evaluations,
-        "devices": state.population.latency_s.shape[1],
-    }  # fmt: skip
+    numbers: dict[str, Any] = {name: getattr(state, name) for name in NUMBERS}
+    numbers["devices"] = state.population.latency_s.shape[1]
     pieces = []
     for part in PARTS:
         e = getattr(state, part)
@@ -57,19 +56,15 @@ def unpack(row: tuple[Any, ...], space: Space) -> State:
 
     parts: dict[str, Evaluation | None] = {}
     for part in PARTS:
-        n = numbers[part]
-        parts[part] = None if n is None else Evaluation(
-            genomes=read(n, np.int8, space.length), latency_s=read(n, np.float64, numbers["devices"]),
-            accuracy=read(n, np.float64), half_width=read(n, np.float64), in_domain=read(n, np.bool_),
-            violation=read(n, np.float64), fitness=read(n, np.float64),
-        )  # fmt: skip
+        parts[part] = None
+        if (n := numbers[part]) is not None:
+            genomes, latency_s = read(n, np.int8, space.length), read(n, np.float64, numbers["devices"])
+            columns = {name: read(n, np.bool_ if name == "in_domain" else np.float64) for name in JUDGED}
+            parts[part] = Evaluation(genomes=genomes, latency_s=latency_s, **columns)
     population, best = parts["population"], parts["best"]
     if population is None or best is None:
         raise InputError("the history holds no population")
-    return State(
-        population=population, best=best, archive=parts["archive"], head=numbers["head"], random=numbers["random"],
-        generation=numbers["generation"], evaluations=numbers["evaluations"],
-    )  # fmt: skip
+    return State(population=population, best=best, archive=parts["archive"], **{n: numbers[n] for n in NUMBERS})
 
 
 def _digest(text: str, arrays: bytes) -> str:

@@ -70,14 +70,24 @@ def best_of(
     genome = result.best.genomes
     counts = oracle.counts(np.concatenate([genome, base]), ("macs",))["macs"]
     return Winner(
-        genome=genome[0], latency_s=oracle.latency_s(genome)[0], base_latency_s=oracle.latency_s(base)[0],
-        score=float(result.best.accuracy[0]), base_score=base_score, plain_score=float(plain.predict(genome).mean[0]),
-        macs=float(counts[0]), base_macs=float(counts[1]), seconds=result.seconds,
-    )  # fmt: skip
+        genome=genome[0],
+        latency_s=oracle.latency_s(genome)[0],
+        base_latency_s=oracle.latency_s(base)[0],
+        score=float(result.best.accuracy[0]),
+        base_score=base_score,
+        plain_score=float(plain.predict(genome).mean[0]),
+        macs=float(counts[0]),
+        base_macs=float(counts[1]),
+        seconds=result.seconds,
+    )
 
 
-def transfer(devices: Sequence[str] = PLATFORMS, runtimes: Mapping[str, str] | None = None, seed: int = 0,
-             evaluations: int = EVALUATIONS) -> tuple[tuple[str, ...], Array]:  # fmt: skip
+def transfer(
+    devices: Sequence[str] = PLATFORMS,
+    runtimes: Mapping[str, str] | None = None,
+    seed: int = 0,
+    evaluations: int = EVALUATIONS,
+) -> tuple[tuple[str, ...], Array]:
     """Return row names, and the speed-up over EfficientNet-B0 of each platform's winner (row) on each platform.
 
     The last row is the winner of the search for few multiply-accumulates.

@@ -71,10 +71,8 @@ def load(path: Path, wanted: Mapping[str, str]) -> list[tuple[StageTable, ...]]:
             for s_of, entry in _numbered(head["tables"]):
                 p = entry["profile"]
                 columns = {c: file[f"{p}/{s_of}/{c}"] for c in entry["columns"]}
-                table = StageTable(
-                    stages=tuple(entry["stages"]), genes=tuple(entry["genes"]), shape=tuple(entry["shape"]),
-                    columns=columns,
-                )  # fmt: skip
+                stages, genes, shape = (tuple(entry[name]) for name in ("stages", "genes", "shape"))
+                table = StageTable(stages=stages, genes=genes, shape=shape, columns=columns)
                 profiles.setdefault(p, []).append(table)
     except (OSError, EOFError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):

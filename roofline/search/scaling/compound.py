@@ -8,6 +8,7 @@ network with rounded repeats and channels, its latency is that of `simulate`, an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, Unpack
 
@@ -125,8 +126,15 @@ def compound_scale(
     return _merged(grid, objective, names, wanted, costs, answers, tie_pp)
 
 
-def _merged(grid: Grid, objective: ScaledBy, names: list[str], wanted: Array, costs: Array,
-            answers: dict[str, Answer], tie_pp: float) -> ScaledFamily:  # fmt: skip
+def _merged(
+    grid: Grid,
+    objective: ScaledBy,
+    names: list[str],
+    wanted: Array,
+    costs: Array,
+    answers: dict[str, Answer],
+    tie_pp: float,
+) -> ScaledFamily:
     """Return the family with each network once, and notes on what is merged or ends with the range."""
     picks = next(iter(answers.values())).picks
     notes = list(grid.notes)
@@ -146,14 +154,14 @@ def _merged(grid: Grid, objective: ScaledBy, names: list[str], wanted: Array, co
             )
     kept = list(first.values())
     return ScaledFamily(
-        grid=grid, objective=objective, names=tuple(names[i] for i in kept), targets=wanted[kept], tie_pp=tie_pp,
+        grid=grid,
+        objective=objective,
+        names=tuple(names[i] for i in kept),
+        targets=wanted[kept],
+        answers={name: replace(a, picks=tuple(a.picks[i] for i in kept)) for name, a in answers.items()},
+        tie_pp=tie_pp,
         notes=tuple(notes),
-        answers={
-            name: Answer(accuracy=a.accuracy, prediction=a.prediction, picks=tuple(a.picks[i] for i in kept),
-                         triple=a.triple)
-            for name, a in answers.items()
-        },
-    )  # fmt: skip
+    )
 
 
 def _accuracies(base: Arch, accuracy: str | Callable[..., Any], base_top1: float | None) -> list[AccuracyLaw]:

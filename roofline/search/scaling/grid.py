@@ -115,9 +115,18 @@ def scaling_grid(base: Arch, devices: Any, limits: Limits, **options: Unpack[Spa
     )
     counts = oracle.counts(genomes, ("macs", "params"))
     return Grid(
-        base=base, oracle=oracle, genomes=genomes, depth=depth, width=width, resolution=size, macs=counts["macs"],
-        params=counts["params"], latency_s=oracle.latency_s(genomes), depth_tops=tops, notes=tuple(notes),
-    )  # fmt: skip
+        base=base,
+        oracle=oracle,
+        genomes=genomes,
+        depth=depth,
+        width=width,
+        resolution=size,
+        macs=counts["macs"],
+        params=counts["params"],
+        latency_s=oracle.latency_s(genomes),
+        depth_tops=tops,
+        notes=tuple(notes),
+    )
 
 
 def _lost(base: Arch, space: Space, genomes: Genomes, there: NDArray[np.bool_]) -> list[str]:

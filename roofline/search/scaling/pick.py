@@ -135,10 +135,9 @@ def pick_common(
         )
         for m in range(len(targets))
     ]
-    triple = Triple(
-        alpha=alpha, beta=beta, gamma=gamma, best=_three(np.exp(directions[best] * best_doubling)),
-        lowest=_three(triples.min(axis=0)), highest=_three(triples.max(axis=0)), count=len(tied),
-    )  # fmt: skip
+    top = _three(np.exp(directions[best] * best_doubling))
+    lowest, highest = _three(triples.min(axis=0)), _three(triples.max(axis=0))
+    triple = Triple(alpha=alpha, beta=beta, gamma=gamma, best=top, lowest=lowest, highest=highest, count=len(tied))
     return picks, triple
 
 

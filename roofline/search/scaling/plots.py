@@ -58,10 +58,9 @@ def plot_curves(
         label, colour, style = lines[name]
         ax.plot(x[x <= most], y[x <= most], style, color=colour, linewidth=1.4, label=label, zorder=2)
     title = "scaled by latency" if by == "latency" else "scaled by FLOPs"
-    ax.errorbar(
-        members.latency_ms, members.accuracy, yerr=np.where(np.isfinite(half_width), half_width, 0.0), fmt="o",
-        color=BLACK, ecolor="#BBBBBB", elinewidth=1, markersize=5, label=f"{title} (bar: 90 %)", zorder=4,
-    )  # fmt: skip
+    bars: dict[str, Any] = {"yerr": np.where(np.isfinite(half_width), half_width, 0.0), "ecolor": "#BBBBBB"}
+    bars |= {"elinewidth": 1, "fmt": "o", "markersize": 5, "color": BLACK}
+    ax.errorbar(members.latency_ms, members.accuracy, label=f"{title} (bar: 90 %)", zorder=4, **bars)
     colours = (VERMILION, GREEN, *SERIES[4:])
     for (name, series), colour, marker in zip(others.items(), colours, MARKERS[1:], strict=False):
         ax.plot(series.latency_ms, series.accuracy, marker, color=colour, markersize=5, label=name, zorder=5)

@@ -11,6 +11,7 @@ import numpy as np
 from roofline.arch.build import op_graph
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
+from roofline.engine.options import RunOptions
 from roofline.engine.setting import Setting
 from roofline.errors import InputError
 from roofline.names import lookup
@@ -110,11 +111,9 @@ def _cost(word: str, grid: Grid, objective: str) -> list[float]:
 
 def run(network: str | Arch, target: Setting) -> Report:
     """Simulate a network as an oracle's target does."""
-    policy = target.policy
-    return simulate(
-        network, target.device, batch=target.batch, dtype=policy.precision, runtime=target.runtime,
-        layout=policy.layout, cores=target.cores,
-    )  # fmt: skip
+    options: RunOptions = {"batch": target.batch, "runtime": target.runtime, "cores": target.cores}
+    options |= {"dtype": target.policy.precision, "layout": target.policy.layout}
+    return simulate(network, target.device, **options)
 
 
 def _absolute(targets: Any, grid: Grid, objective: str) -> Array:

@@ -354,11 +354,13 @@ class Space:
     def hash(self) -> str:
         """SHA-256 of the space's content."""
         content = {
-            "name": self.name, "image_size": self.image_size, "input": self.input,
+            "name": self.name,
+            "image_size": self.image_size,
+            "input": self.input,
             "stages": [dict(s) for s in self.stages],
             "choices": [(c.name, c.values, c.changes) for c in self.choices],
             "forbidden": [dict(f) for f in self.forbidden],
-        }  # fmt: skip
+        }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def __repr__(self) -> str:
@@ -373,11 +375,9 @@ def space_from(
     **more: Any,
 ) -> Space:
     """Return a space around a base network, in Python; files are read by `search_space`."""
+    own: dict[str, Any] = {"title": name} | {f: getattr(base, f) for f in ("family", "image_size", "input")}
     stages = tuple(stage_table(s) for s in base.stages)
-    return Space(
-        name=name, title=more.pop("title", name), family=base.family, image_size=base.image_size, input=base.input,
-        stages=stages, choices=tuple(choices), **more,
-    )  # fmt: skip
+    return Space(name=name, stages=stages, choices=tuple(choices), **(own | more))
 
 
 @lru_cache(maxsize=256)
