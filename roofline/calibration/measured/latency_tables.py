@@ -20,7 +20,7 @@ RUNTIMES = {"tf": "tensorflow", "trt": "tensorrt", "pytorch": "pytorch_eager", "
 _FORM = re.compile(r"-(SXM|PCIe?)\d?(-\d+GB)?$", re.IGNORECASE)
 
 
-def _latency(cells: Cells, sheet: Sheet, options: Options, device_column: str) -> Iterator[Measurement]:
+def _latency(cells: Cells, options: Options, device_column: str) -> Iterator[Measurement]:
     name = _FORM.sub("", cells.text(device_column))
     spec = load_device(name)
     network = load_model(cells.text("model"))
@@ -68,10 +68,10 @@ def latency_table(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Meas
 
     Columns runtime (or framework), dtype (or precision), image_size, layout, cores and mode may say more.
     """
-    return _latency(cells, sheet, options, "device")
+    return _latency(cells, options, "device")
 
 
 @measured_format("latency-table-gpu", "a table of latencies", "model gpu batch latency_ms")
 def latency_table_gpu(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measurement]:
     """Read the same with the device in a column called gpu."""
-    return _latency(cells, sheet, options, "gpu")
+    return _latency(cells, options, "gpu")

@@ -60,7 +60,7 @@ def convolution(
         Conv,
         *tensors,
         *bias_of(w, bias),
-        dtype=dtype or _result(x, weight),
+        dtype=dtype or _result(x),
         kernel=window.kernel,
         stride=window.stride,
         padding=window.padding,
@@ -70,7 +70,7 @@ def convolution(
     return w.value(out, order)
 
 
-def _result(x: Value, weight: Value) -> DType:
+def _result(x: Value) -> DType:
     """Integer products leave as the floats that the next operator quantizes again."""
     return x.dtype if x.dtype.kind == "float" else DTYPES["fp32"]
 
@@ -109,7 +109,7 @@ def conv_transpose(w: Writer, node: Node) -> Value:
         w.read(x, order),
         w.read(weight, (*range(2, weight.rank), 0, 1), role="parameter"),
         *bias_of(w, node.get(2)),
-        dtype=_result(x, weight),
+        dtype=_result(x),
         kernel=weight.shape[2:],
         shape=(x.shape[0], *size, channels),
         groups=groups,
