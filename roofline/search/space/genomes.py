@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any, TypeAlias
 
@@ -190,13 +190,14 @@ class Genes:
             block[:, inner:] = tail
             yield block[self.valid(block)] if self.forbidden else block
 
-    @property
+    @cached_property
     def _digits(self) -> int:
         return 1 if max(self.sizes) <= 36 else 2
 
     def text(self, genome: Any) -> str:
         """See `Space.text`."""
-        return "".join(np.base_repr(int(g), 36).lower().zfill(self._digits) for g in np.asarray(genome))
+        width = self._digits
+        return "".join(_word(int(g), width) for g in np.asarray(genome))
 
     def from_text(self, text: str) -> NDArray[np.int8]:
         """See `Space.from_text`."""
@@ -205,6 +206,11 @@ class Genes:
             raise InputError(f"a genome of {self.space!r} is a word of {self.length * width} digits, got {text!r}")
         row = np.array([[int(text[i : i + width], 36) for i in range(0, len(text), width)]], dtype=np.int64)
         return np.asarray(self.check(row)[0], dtype=np.int8)
+
+
+@lru_cache(maxsize=1024)
+def _word(option: int, width: int) -> str:
+    return np.base_repr(option, 36).lower().zfill(width)
 
 
 def _extremes(array: Genomes) -> tuple[Genomes, Genomes]:
