@@ -28,7 +28,9 @@ from roofline.search.oracle.latency import Oracle
 from roofline.search.space.load import search_space, search_spaces
 from roofline.serve.limits import Limits
 from roofline.serve.schemas import OracleOptions, Simulation
+from roofline.software.load import runtime as load_runtime
 from roofline.software.load import runtimes
+from roofline.software.spec import Runtime
 from roofline.specfile import parse_spec
 
 
@@ -120,7 +122,9 @@ class Service:
         ).build()
 
     def _request(self, wanted: Simulation) -> Request:
-        return Request(model=self._network(wanted), device=_device(wanted.device), **_given(wanted))
+        device, options = _device(wanted.device), _given(wanted)
+        options["runtime"] = _runtime(options.get("runtime", device.default_runtime), device.kind)
+        return Request(model=self._network(wanted), device=device, **options)
 
     def _network(self, wanted: Simulation) -> Arch | OpGraph:
         named = [name for name in ("model", "architecture", "graph") if getattr(wanted, name) is not None]
@@ -167,6 +171,11 @@ def _given(wanted: BaseModel) -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def _model(name: str) -> Arch:
     return load_model(_plain(name, "model"))
+
+
+@lru_cache(maxsize=256)
+def _runtime(name: str, kind: str) -> Runtime:
+    return load_runtime(name, kind)
 
 
 @lru_cache(maxsize=256)
