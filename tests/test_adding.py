@@ -25,7 +25,7 @@ FILES = {
     "a runtime": ("adding-a-runtime", "toml", 0, "runtimes/example.toml"),
     "a model": ("adding-a-model", "toml", 0, "models/my-net.toml"),
     "a block": ("adding-a-block", "python", 0, "roofline/arch/blocks/separable.py"),
-    "an op": ("adding-an-op", "python", 0, "fourier.py"),
+    "an op": ("adding-an-op", "python", 0, "hadamard.py"),
     "a pass": ("adding-a-pass", "python", 0, "roofline/passes/copies.py"),
     "a search space": ("search", "toml", 0, "spaces/mine.toml"),
     "a format of measurements": ("adding", "python", 0, "roofline/calibration/measured/laboratory.py"),

@@ -205,11 +205,32 @@ class PoolGrad(Op):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ResizeGrad(Op):
-    """Gradient of an interpolation. Input: dy; each of its elements goes to `neighbours` of the result."""
+    """Gradient of an interpolation. Inputs: dy, the places where they are computed; each goes to its `neighbours`."""
 
     shape: Shape
-    neighbours: int
+    neighbours: Numeric
     kind: ClassVar[str] = "resize_grad"
+
+    @property
+    def family(self) -> Family:
+        """A window of its own."""
+        return "pool"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return `shape`."""
+        return (self.shape,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SampleGrad(Op):
+    """Gradient of what the places of samples are computed of, or of their factors. Inputs: dy, image, that operand.
+
+    `neighbours` as in `ResizeGrad`.
+    """
+
+    shape: Shape
+    neighbours: Numeric
+    kind: ClassVar[str] = "sample_grad"
 
     @property
     def family(self) -> Family:

@@ -276,7 +276,7 @@ class Statistic(_Reduction):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool(SlidingOp):
-    """Maximum or mean in a sliding window over (N, *spatial, C)."""
+    """Maximum or mean in a sliding window over (N, *spatial, C); with a second output the positions of the maxima."""
 
     function: Literal["max", "mean"] = "max"
     kind: ClassVar[str] = "pool"
@@ -287,6 +287,6 @@ class Pool(SlidingOp):
         return "pool"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
-        """Return (N, *out, C)."""
+        """Return (N, *out, C), for every output."""
         x = shapes[0]
-        return ((x[0], *self.window(x[1:-1]), x[-1]),)
+        return ((x[0], *self.window(x[1:-1]), x[-1]),) * len(self.outputs)

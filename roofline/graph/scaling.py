@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from roofline.graph import indexing, movement, ops, resampling
+from roofline.graph import indexing, movement, ops, resampling, sampling
 from roofline.graph.op import Op
 from roofline.graph.reshaping import reshaped
 from roofline.graph.tensor import Shape
@@ -64,6 +64,17 @@ def image(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out: 
     fixed(factors[0], range(1, len(factors[0])), "the batch is in a side or in the channels of an image")
     unscaled(factors, 1, "the weights grow with the batch")
     return (factors[0][0], *(0,) * (len(out) - 1))
+
+
+@rule(sampling.Sample)
+def sample(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out: Shape, batch: int) -> Factors:
+    """There are more samples where there are more places, and places for every image."""
+    fixed(factors[0], range(1, len(factors[0])), "the batch is in a side or in the channels of an image")
+    for i, f in enumerate(factors[1:], 1):
+        fixed(f, range(1, len(f)), "the batch is inside of what places are computed of")
+        if factors[0][0] and not f[0]:
+            raise Demand(i, 0, int(shapes[i][0]) // batch)
+    return (factors[1][0], *(0,) * (len(out) - 1))
 
 
 @rule(ops.MatMul)
@@ -126,6 +137,14 @@ def along(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out: 
     axis = getattr(op, "axis", None)
     if axis is not None and factors[0][axis]:
         raise Refusal("the batch is cut, or run along")
+    return factors[0]
+
+
+@rule(sampling.Fourier)
+def fourier(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out: Shape, batch: int) -> Factors:
+    """There may be more rows, not longer ones."""
+    assert isinstance(op, sampling.Fourier)
+    fixed(factors[0], (op.axis, -1) if op.pairs else (op.axis,), "the batch is inside a row that is transformed")
     return factors[0]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from roofline.errors import UnknownOpError, nearest
-from roofline.graph import indexing, movement, ops, resampling
+from roofline.graph import indexing, movement, ops, resampling, sampling
 from roofline.graph.tensor import Tensor
 from roofline.numeric import product
 from roofline.work.functions import function_ops
@@ -30,6 +30,9 @@ PER_ELEMENT: dict[str, tuple[float, float]] = {
     "max": (1.0, 0.0),
     "logsumexp": (3.0, 1.0),  # maximum, subtract, sum; exponential
 }
+#: of one sample between the points of an image, per side: its place scaled and rounded (3); the fraction and its
+#: complement (2), or four cubic weights by Horner's rule with their distances (26)
+PLACE_SIMPLE: dict[str, float] = {"nearest": 3.0, "linear": 5.0, "cubic": 29.0}
 
 
 def _bias(inputs: Tensors, outputs: Tensors, position: int) -> float:
@@ -135,6 +138,32 @@ def resize(op: resampling.Resize, inputs: Tensors, outputs: Tensors) -> Work:
     per_element = 2.0 * op.neighbours if op.function != "nearest" else 0.0
     elements = outputs[0].elements
     return Work(simple_ops=elements * per_element, window_loads=elements * op.neighbours)
+
+
+@rule(sampling.Sample)
+def sample(op: sampling.Sample, inputs: Tensors, outputs: Tensors) -> Work:
+    """A multiplication and an addition for every neighbour and one for every factor; places once for all channels."""
+    samples = outputs[0].elements * op.averaged
+    weighing = 2.0 * op.neighbours if op.function != "nearest" else 0.0
+    means = outputs[0].elements * np.greater(op.averaged, 1)
+    return Work(
+        simple_ops=samples * (weighing + len(inputs[2:])) + samples / op.together * place_ops(op) + means,
+        window_loads=samples * op.neighbours,
+    )
+
+
+def place_ops(op: sampling.Sample) -> float:
+    """Operations for one place: along each side, and the weight of every neighbour as a product of those of sides."""
+    return PLACE_SIMPLE[op.function] * op.sides + (op.neighbours * (op.sides - 1) if op.function != "nearest" else 0)
+
+
+@rule(sampling.Fourier)
+def fourier(op: sampling.Fourier, inputs: Tensors, outputs: Tensors) -> Work:
+    """5 n log2 n operations for n complex points (Cooley and Tukey, 1965), half as many for real ones (FFTW)."""
+    axis, shape = op.axis % len(op.shape), op.shape[:-1] if op.pairs else op.shape
+    rows = product(d for i, d in enumerate(shape) if i != axis)
+    operations = 5.0 * op.length * np.log2(op.length)
+    return Work(simple_ops=rows * operations * (0.5 if op.real else 1.0))
 
 
 @rule(indexing.Sort)

@@ -85,6 +85,13 @@ def resize_grad(op: gradients.ResizeGrad, inputs: Tensors, outputs: Tensors) -> 
     return Work(simple_ops=2.0 * elements, window_loads=elements)
 
 
+@rule(gradients.SampleGrad)
+def sample_grad(op: gradients.SampleGrad, inputs: Tensors, outputs: Tensors) -> Work:
+    """The difference of the neighbours again, a multiplication and an addition for each, times dy, summed."""
+    elements = inputs[0].elements * op.neighbours
+    return Work(simple_ops=2.0 * elements + 2.0 * inputs[0].elements, window_loads=elements)
+
+
 @rule(gradients.SumTo)
 def sum_to(op: gradients.SumTo, inputs: Tensors, outputs: Tensors) -> Work:
     """One addition per element read."""

@@ -124,6 +124,15 @@ GRADIENT_EXAMPLES: dict[str, Example] = {
         ),
         simple=2 * 4 * (4 * 4 * 3),  # a product and a sum for each of 4 neighbours
     ),
+    "sample gradient": Example(
+        op=gradients.SampleGrad,
+        sizes=(1, 4, 3),
+        build=lambda b, n, h, c: add(
+            b, gradients.SampleGrad, b.input("dy", (n, h, h, c)), b.input("x", (n, 8, 8, c)),
+            b.input("grid", (n, h, h, 2)), shape=(n, h, h, 2), neighbours=4,
+        ),
+        simple=(2 * 4 + 2) * (4 * 4 * 3),  # 4 neighbours weighed, then a product with dy and the sum over channels
+    ),
     "sum to": Example(
         op=gradients.SumTo,
         sizes=(4, 8),

@@ -6,7 +6,7 @@ from example import Example
 from gradient_examples import GRADIENT_EXAMPLES
 
 from roofline.dtypes import DTYPES
-from roofline.graph import indexing, movement, ops, resampling
+from roofline.graph import indexing, movement, ops, resampling, sampling
 
 EXAMPLES: dict[str, Example] = GRADIENT_EXAMPLES | {
     "conv": Example(
@@ -196,6 +196,48 @@ EXAMPLES: dict[str, Example] = GRADIENT_EXAMPLES | {
         op=resampling.Pad,
         sizes=(2, 4),
         build=lambda b, n, c: b.add_op("pad", resampling.Pad, b.input("x", (n, c)), before=(0, 1), after=(0, 2)),
+    ),
+    "fourier": Example(
+        op=sampling.Fourier,
+        sizes=(3, 8),
+        build=lambda b, n, t: b.add_op("fft", sampling.Fourier, b.input("x", (n, t)), axis=1, length=t, shape=(n, t)),
+        simple=3 * (5 * 8 * 3),  # log2 8 stages of 5 x 8 operations for each row
+    ),
+    "real fourier": Example(
+        op=sampling.Fourier,
+        sizes=(3, 16, 2),
+        build=lambda b, n, t, c: b.add_op(
+            "rfft", sampling.Fourier, b.input("x", (n, t, c, 1)), axis=1, length=t, shape=(n, t / 2 + 1, c, 2),
+            real=True, pairs=True,
+        ),
+        simple=3 * 2 * (5 * 16 * 4) / 2,  # rows of images and channels; real ones take half
+    ),
+    "grid sample": Example(
+        op=sampling.Sample,
+        sizes=(2, 4, 5, 3, 6),
+        build=lambda b, n, h, w, c, t: b.add_op(
+            "sample", sampling.Sample, b.input("x", (n, h, w, c)), b.input("grid", (n, t, 1, 2)), shape=(n, t, 1, c),
+            together=c,
+        ),
+        simple=2 * 6 * (3 * 4 * 2 + 2 * 5 + 4),  # each channel weighs 4; along 2 sides 5 each, 4 weights of 2 factors
+    ),
+    "deformable columns": Example(
+        op=sampling.Sample,
+        sizes=(2, 4, 5, 3),
+        build=lambda b, n, h, w, c: b.add_op(
+            "columns", sampling.Sample, b.input("x", (n, h, w, c)), b.input("offsets", (n, h, w, 18)),
+            b.input("mask", (n, h, w, 9)), shape=(n, h, w, 9 * c), together=c,
+        ),
+        simple=2 * 4 * 5 * 9 * (3 * (4 * 2 + 1) + 2 * 5 + 4),  # each sample is multiplied by its mask
+    ),
+    "boxes": Example(
+        op=sampling.Sample,
+        sizes=(2, 8, 8, 3, 5),
+        build=lambda b, n, h, w, c, r: b.add_op(
+            "align", sampling.Sample, b.input("x", (n, h, w, c)), b.input("boxes", (r, 5)), shape=(r, 7, 7, c),
+            together=c, averaged=4,
+        ),
+        simple=5 * 49 * (3 * (4 * 8 + 1) + 4 * 14),  # four samples of four neighbours, and one division
     ),
     "gather": Example(
         op=indexing.Gather,

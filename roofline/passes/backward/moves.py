@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from roofline.graph.gradients import PoolGrad, ResizeGrad, Scatter, SumTo
+from roofline.graph.gradients import PoolGrad, ResizeGrad, SampleGrad, Scatter, SumTo
 from roofline.graph.indexing import Gather, Sort, Update
 from roofline.graph.movement import Concat, Embedding, Expand, Move, Part, Reshape, Slice, Window
 from roofline.graph.ops import Pool
 from roofline.graph.resampling import Pad, Resize
+from roofline.graph.sampling import Fourier, Sample
 from roofline.numeric import Numeric
 from roofline.passes.backward.registry import backward
 from roofline.passes.backward.tape import Step
@@ -106,3 +107,27 @@ def resize(step: Step[Resize]) -> None:
     """Each result gives its share to the neighbours that it was made of."""
     x = step.inputs[0]
     step.give(0, step.add("dx", ResizeGrad, step.dy, shape=x.shape, neighbours=step.op.neighbours))
+
+
+@backward(Sample)
+def sample(step: Step[Sample]) -> None:
+    """The image as in an interpolation; places and factors look at the neighbours again."""
+    op, image, count = step.op, step.inputs[0], step.op.neighbours * step.op.averaged
+    if step.needs(0):
+        places = [step.x(i) for i in range(1, len(op.inputs))]
+        step.give(0, step.add("dx", ResizeGrad, step.dy, *places, shape=image.shape, neighbours=count, dtype=image))
+    for i in range(1, len(op.inputs)):
+        if step.needs(i):
+            operand = step.inputs[i]
+            found = step.add(
+                f"d{i}", SampleGrad, step.dy, step.x(0), step.x(i), shape=operand.shape, neighbours=count, dtype=operand
+            )
+            step.give(i, found)
+
+
+@backward(Fourier)
+def fourier(step: Step[Fourier]) -> None:
+    """The transform of the gradient: the matrix of the transform is symmetric."""
+    op, x = step.op, step.inputs[0]
+    fields = {"axis": op.axis, "length": op.length, "real": op.real, "pairs": op.pairs, "shape": x.shape}
+    step.give(0, step.add("dx", Fourier, step.dy, dtype=x, **fields))
