@@ -263,7 +263,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "matrix_fraction",
         "clock_fraction",
         "mine.toml: [runtime.xla_tpu]: unknown key 'clock_fraction'; nearest: 'clock_ratio', 'lane_fraction', "
-        "'matrix_fraction'",
+        "'convolution_fraction'",
     ),
 }
 

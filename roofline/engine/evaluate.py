@@ -94,7 +94,8 @@ def _contractions(table: KernelTable, machine: Machine) -> tuple[Array, Array]:
     c, runtime = table.contractions, machine.runtime
     product = matrix.Product(m=c.m, n=c.n, k=c.k, taps=c.taps, batch=c.batch)
     on_lanes, one_tap = machine.on_lanes[c.dtype], 1.0 * (c.taps <= 1.0)
-    fraction = machine.matrix_fraction + on_lanes * (machine.lane_fraction - machine.matrix_fraction)
+    fraction = machine.matrix_fraction + c.windowed * (machine.convolution_fraction - machine.matrix_fraction)
+    fraction = fraction + on_lanes * (machine.lane_fraction - fraction)
     fraction = fraction * (1.0 - one_tap * (1.0 - runtime.product_fraction))
     narrow = c.grouped * (c.batch > 1.0) * (1.0 - on_lanes)
     fraction = fraction * (1.0 - narrow * (1.0 - runtime.grouped_fraction))

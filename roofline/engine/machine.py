@@ -52,6 +52,7 @@ class Machine:
     tile_reuse: Array
     narrow: Array
     lane_fraction: float
+    convolution_fraction: float
     batched_tile: float
     matrix_fraction: float
     simple_ops_per_s: float
@@ -100,6 +101,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
     element_bytes = np.array([dtype.bytes for dtype in DTYPES.values()])
     overrides = device.overrides.get(runtime.name, {})
     clock_ratio = overrides.get("clock_ratio", 1.0)
+    matrix_fraction = overrides.get("matrix_fraction", runtime.matrix_fraction)
     runtime = replace(runtime, window_ops=overrides.get("window_ops", runtime.window_ops))
     share = 1.0 / device.cores
     return Machine(
@@ -128,8 +130,9 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         narrow=np.array([float(dtype.kind == "float" and dtype.bits < WORD_BITS) for dtype in DTYPES.values()]),
         operand_macs=unit_macs * element_bytes / (device.local_bytes_per_s * matrix.operand_sharing),
         lane_fraction=overrides.get("lane_fraction", runtime.matrix_fraction),
+        convolution_fraction=overrides.get("convolution_fraction", matrix_fraction),
         batched_tile=float(matrix.batched_lane_tile or 0),
-        matrix_fraction=overrides.get("matrix_fraction", runtime.matrix_fraction),
+        matrix_fraction=matrix_fraction,
         simple_ops_per_s=device.vector_simple_ops_per_s * share * clock_ratio,
         transcendental_ops_per_s=device.vector_transcendental_ops_per_s * share * clock_ratio,
         load_ops_per_s=_load_ops_per_s(device) * share * clock_ratio,

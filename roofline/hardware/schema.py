@@ -147,6 +147,7 @@ class OverrideTable(_Table):
     clock_ratio: Count | None = None
     matrix_fraction: Fraction | None = None
     lane_fraction: Fraction | None = None
+    convolution_fraction: Fraction | None = None
     bandwidth_fraction: Fraction | None = None
     window_ops: Count | None = None
 

@@ -2,7 +2,8 @@
 
 Every group has at most one *anchor* (a contraction, a reduction, a pool ...); point-wise ops join the group before
 them (*epilogue*) or after them (*prologue*) where the runtime's policy names that group's family. Two groups merge only
-if the kernels stay free of cycles.
+if the kernels stay free of cycles. What turns integers back into floats waits for its readers: a kernel that reads the
+integers moves fewer bytes than one that is handed the floats.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from roofline.numeric import Numeric, same
 from roofline.passes.policy import Policy
 
 POINTWISE, MOVEMENT = "pointwise", "movement"
+#: the function that makes floats of stored integers
+WIDENING = "dequantize"
 
 
 @dataclass(eq=False)
@@ -59,8 +62,13 @@ class _Fuser:
         for producer in full | partial:
             group.before.add(producer)
             producer.after.add(group)
+        if self._widens(group) and not self.returned & set(op.outputs):
+            return
         if family == POINTWISE:
             group = self._join_producer(group, op_id, full)
+        for producer in full | partial:
+            if producer is not group and self._widens(producer) and self._absorbs(group, producer):
+                group = self._merge(producer, group)
         if group.family in self.policy.prologue:
             for producer in sorted(full | partial, key=lambda g: -g.last):
                 if producer is not group and producer.family == POINTWISE and self._absorbs(group, producer):
@@ -80,7 +88,7 @@ class _Fuser:
     def _join_producer(self, group: _Group, op_id: str, full: set[_Group]) -> _Group:
         reserved = "reduction" in self.policy.prologue and self._feeds_norm(op_id)
         reserved = reserved or not self._in_epilogue(self.graph.op(op_id))
-        for producer in sorted(full, key=lambda g: -g.last):
+        for producer in sorted(full, key=lambda g: (self._widens(g), -g.last)):
             anchored = producer.family != POINTWISE
             if producer.family not in self.policy.epilogue or (anchored and (reserved or group.moves)):
                 continue
@@ -89,6 +97,11 @@ class _Fuser:
             if not _path_besides_edge(producer, group):
                 return self._merge(producer, group)
         return group
+
+    def _widens(self, group: _Group) -> bool:
+        """Whether a group does nothing but make floats of integers."""
+        ops = [self.graph.op(op_id) for _, op_id in group.ops]
+        return all(isinstance(op, Elementwise) and op.function == WIDENING for op in ops)
 
     def _in_epilogue(self, op: Op) -> bool:
         """Whether kernels of products can apply the op to their results."""

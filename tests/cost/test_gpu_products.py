@@ -121,3 +121,18 @@ def test_fractions_of_matrix_units_say_nothing_of_vector_lanes() -> None:
     assert own.matrix_fraction < own.lane_fraction == stack.matrix_fraction
     throttled = machine_for(device("t4"), stack, precision("fp32"), "nhwc", 1)
     assert throttled.lane_fraction == 0.7
+
+
+def test_what_a_library_reaches_in_convolutions_says_nothing_of_matrix_products() -> None:
+    """The same products as a matrix product and as a 1 x 1 convolution, under a stack with a fraction for it."""
+    b, c = GraphBuilder(), GraphBuilder()
+    product = b.graph([b.linear(b.input("x", (64 * 56 * 56, 512)), 512)])
+    convolution = c.graph([c.conv(c.input("x", (64, 56, 56, 512)), 512, kernel=1)])
+    eager, engine = (
+        [rf.simulate(g, "v100", runtime=r, dtype="fp16").kernels.matrix_time_s.sum() for g in (product, convolution)]
+        for r in ("pytorch_eager", "tensorrt")
+    )
+    assert eager[0] == pytest.approx(engine[0]) and eager[1] == pytest.approx(eager[0])
+    assert engine[1] == pytest.approx(eager[1] * 0.87 / 0.5615, rel=1e-3)
+    bert = [rf.simulate("bert-large", "v100", batch=64, runtime=r) for r in ("tensorrt", "pytorch_eager")]
+    assert bert[0].latency_s < bert[1].latency_s

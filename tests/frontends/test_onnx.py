@@ -213,6 +213,25 @@ def test_products_between_quantize_and_dequantize_run_in_integers(float_weights:
     assert report.weight_bytes == 8 * 27
 
 
+def test_quantized_residuals_are_read_as_integers(load: Load) -> None:
+    """One kernel for each convolution, its sum included: a byte for every element that crosses between two of them."""
+    side, channels = 8, 16
+    elements = side * side * channels
+    stored = [scalar("s", 0.1), scalar("z", 0, np.int8)]
+    nodes = qdq("x", "d0")
+    for i in range(3):
+        stored.append(weight(f"w{i}", channels, channels, 1, 1, kind=INT8))
+        nodes += [node("DequantizeLinear", f"w{i} s z", f"wd{i}"), node("Conv", f"d{i} wd{i}", f"c{i}")]
+        nodes += [node("Add", f"c{i} d{i}", f"a{i}"), node("Relu", f"a{i}", f"r{i}"), *qdq(f"r{i}", f"d{i + 1}")]
+    nodes += [node("Relu", "d3", "y")]
+    graph = load(nodes, {"x": (1, channels, side, side)}, stored)
+    kernels = rf.simulate(graph, "a100-40gb", runtime="tensorrt", dtype="fp16").kernels
+    block = "conv + dequantize + add + relu + quantize"
+    assert list(kernels.ops) == ["quantize", block, block, block, "dequantize + relu"]
+    inside = elements + elements + channels * channels  # the input, which is also the residual, the output, the weights
+    assert list(kernels.traffic_bytes[1:4]) == [inside] * 3
+
+
 def test_integer_operators(load: Load) -> None:
     u8 = {"x": TensorProto.UINT8}
     linear = [node("QLinearConv", "x s z w s z s z")]

@@ -58,7 +58,7 @@ FIELDS = {
     r"memory\.shared memory\.capacity": "smem_max_per_core",
     r"memory\.shared memory\.bandwidth": "smem_bw_per_clk_per_core",
     r"matrix\.(batched_lane_tile|operand_sharing)": "nowhere",
-    r"runtime\.\w+\.lane_fraction": "nowhere",
+    r"runtime\.\w+\.(lane|convolution)_fraction": "nowhere",
     r"runtime\.\w+\.matrix_fraction": "mamf_frac_bf16|gemm_frac_best_fp16|gemm_frac_8192cube_bf16",
     r"runtime\.\w+\.bandwidth_fraction": "hbm_achieved_frac",
 }

@@ -181,10 +181,10 @@ def test_defaults_hold_where_a_file_leaves_a_constant_out() -> None:
 
 
 def test_a_device_overrides_constants_by_their_names_and_units() -> None:
-    """But for two that only a device has: its clock under load, and what its vector lanes reach of a product."""
+    """But for three that only a device has: a clock under load, and what vector lanes and convolutions reach."""
     known = {c.field: c for c in CONSTANTS}
     own = set(OverrideTable.model_fields)
-    assert own - set(known) == {"clock_ratio", "lane_fraction"}
+    assert own - set(known) == {"clock_ratio", "lane_fraction", "convolution_fraction"}
     for name in own & set(known):
         number = {"value": 0.5, "source": "x", "unit": known[name].unit}
         assert getattr(OverrideTable.model_validate({name: number}), name).si == 0.5
