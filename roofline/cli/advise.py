@@ -56,6 +56,7 @@ def command(
     input_shape: frontend.ShapeOption = None,
     dim: frontend.DimOption = None,
     cache: frontend.CacheOption = None,
+    examples: frontend.ExamplesOption = None,
     **options: Any,
 ) -> None:
     """Try every change of MODEL, its batch, precision and software on a device, and rank what gains throughput.
@@ -75,7 +76,9 @@ def command(
     import roofline as rf
 
     shapes, dims = tuple(input_shape or ()), tuple(dim or ())
-    source = frontend.Source(onnx=onnx, torch=torch, jax=jax, graph=graph, shapes=shapes, dims=dims, cache=cache)
+    source = frontend.Source(
+        onnx=onnx, torch=torch, jax=jax, graph=graph, shapes=shapes, dims=dims, cache=cache, examples=examples
+    )
     network = frontend.network(model, source)
     chip = machines([device], changes)[device]
     before = rf.simulate(network, chip, **options)

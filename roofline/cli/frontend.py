@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,10 @@ ShapeOption = Annotated[
 ]
 DimOption = Annotated[
     list[str] | None, typer.Option("--dim", metavar="NAME=SIZE", help="Size of a dynamic dimension of --onnx.")
+]
+ExamplesOption = Annotated[
+    int | None,
+    typer.Option("--examples", metavar="N", help="How many examples the program is for, if its inputs do not show it."),
 ]
 SaveOption = Annotated[Path | None, typer.Option("--save-graph", metavar="FILE", help="Also save the op graph.")]
 CacheOption = Annotated[
@@ -72,11 +77,15 @@ def network(model: str | None, source: Source) -> str | OpGraph:
     if model is not None and kind is not None:
         raise InputError(f"give MODEL or --{kind}, not both")
     if model is not None and model.endswith(".json"):
-        return load(Source(graph=Path(model))) or model
+        source, model = replace(source, graph=Path(model)), None
     found = model or load(source)
     if found is None:
         raise InputError("give a MODEL, or one of --onnx, --torch, --jax, --graph")
-    return found
+    if source.examples is None:
+        return found
+    if isinstance(found, str):
+        raise InputError("--examples states the batch of a program; --batch runs MODEL at one")
+    return found.with_examples(source.examples)
 
 
 def save(found: str | OpGraph, path: Path, batch: int | None, image_size: int | None) -> None:

@@ -38,6 +38,7 @@ class Source:
     shapes: tuple[str, ...] = ()
     dims: tuple[str, ...] = ()
     cache: Path | None = None
+    examples: int | None = None
 
     @property
     def kind(self) -> str | None:

@@ -62,6 +62,7 @@ def command(
     dim: frontend.DimOption = None,
     save_graph: frontend.SaveOption = None,
     cache: frontend.CacheOption = None,
+    examples: frontend.ExamplesOption = None,
     **options: Any,
 ) -> None:
     """Simulate MODEL on a device, or a program of your own: --onnx, --torch, --jax, --graph.
@@ -79,7 +80,9 @@ def command(
     import roofline as rf
 
     shapes, dims = tuple(input_shape or ()), tuple(dim or ())
-    source = frontend.Source(onnx=onnx, torch=torch, jax=jax, graph=graph, shapes=shapes, dims=dims, cache=cache)
+    source = frontend.Source(
+        onnx=onnx, torch=torch, jax=jax, graph=graph, shapes=shapes, dims=dims, cache=cache, examples=examples
+    )
     network = frontend.network(model, source)
     if save_graph is not None:
         frontend.save(network, save_graph, options["batch"], options["image_size"])

@@ -170,8 +170,7 @@ def of_graph(setting: Setting, graph: OpGraph, given: Collection[str]) -> tuple[
     """
     if setting.image_size is not None:
         raise InputError("image_size is fixed in a graph: lower the network again")
-    shapes = [graph.tensors[t].shape for t in graph.inputs]
-    built = int(np.max(shapes[0][0])) if shapes and shapes[0] else 1
+    built = graph.examples
     if "batch" not in given:
         setting = replace(setting, batch=built)
     batch, part, whole = setting.batch, graph, graph

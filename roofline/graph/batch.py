@@ -20,25 +20,36 @@ MAX_BATCH = 1 << 20
 
 
 def batch_of(graph: Dag) -> int:
-    """Return the number of examples a graph was built for: the leading dimension of its first input.
+    """Return the number of examples a graph was built for: what was stated, else the leading dimension of an input.
+
+    Of the inputs with a leading dimension, in the order in which they are read, it is the first whose leading dimension
+    an output has too; where there is none, the first of all. Inputs of two and more dimensions go before vectors: a
+    time step, lengths or offsets beside the examples are no examples. A graph without such an input has one example.
 
     Raises
     ------
     InputError
-        It has no input with a leading dimension.
+        Stated or found, it is no size of a batch.
     """
-    for name in graph.inputs:
-        shape = graph.tensors[name].shape
-        if shape and isinstance(shape[0], (int, float)):
-            return int(shape[0])
-    raise InputError(f"{graph.name}: no input with a leading dimension, so there is no batch to change")
+    if graph.stated_examples is not None:
+        return _checked(graph.stated_examples)
+    shapes = [shape for t in graph.inputs if (shape := graph.tensors[t].shape) and isinstance(shape[0], (int, float))]
+    returned = {graph.tensors[t].shape[0] for t in graph.outputs if graph.tensors[t].shape}
+    shapes.sort(key=lambda shape: (shape[0] not in returned, len(shape) < 2))  # a stable sort: first read, first taken
+    return max(int(shapes[0][0]), 1) if shapes else 1
+
+
+def _checked(batch: int) -> int:
+    if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
+        raise InputError(f"batch must be a whole number in 1..{MAX_BATCH}, got {batch!r}")
+    return batch
 
 
 def with_batch(graph: G, batch: int) -> G:
     """Return `graph` for another number of examples.
 
-    Every input whose leading dimension is the batch of the first input has a row for each example. From there the
-    growing dimensions are followed through every op; what was sized after the batch without depending on an input
+    Every input whose leading dimension is the batch (see `batch_of`) has a row for each example. From there the growing
+    dimensions are followed through every op; what was sized after the batch without depending on an input
     (zeros, a repeated class token) grows where an op needs it to.
 
     Raises
@@ -56,12 +67,15 @@ def with_batch(graph: G, batch: int) -> G:
     >>> with_batch(graph, 32).macs / graph.macs
     32.0
     """
-    if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
-        raise InputError(f"batch must be a whole number in 1..{MAX_BATCH}, got {batch!r}")
     old = batch_of(graph)
-    if batch == old:
+    if _checked(batch) == old:
         return graph
-    grown = type(graph)(*_Growth(graph, old).result(batch), graph.outputs, graph.name)
+    if not any(graph.tensors[t].shape[:1] == (old,) for t in graph.inputs):
+        raise InputError(
+            f"{graph.name}: no input has the batch of {old} as its leading dimension: it cannot be changed"
+        )
+    stated = None if graph.stated_examples is None else batch
+    grown = type(graph)(*_Growth(graph, old).result(batch), graph.outputs, graph.name, examples=stated)
     try:
         grown.check_shapes()
     except RooflineError as error:

@@ -20,9 +20,16 @@ class Dag:
     """
 
     def __init__(
-        self, ops: Mapping[str, Op], tensors: Mapping[str, Tensor], outputs: tuple[str, ...], name: str = "graph"
+        self,
+        ops: Mapping[str, Op],
+        tensors: Mapping[str, Tensor],
+        outputs: tuple[str, ...],
+        name: str = "graph",
+        *,
+        examples: int | None = None,
     ) -> None:
         self.name = name
+        self.stated_examples = examples
         self.tensors = dict(tensors)
         self.outputs = tuple(outputs)
         self.producers: dict[str, str] = {}

@@ -22,7 +22,7 @@ from roofline.graph.tensor import Role, Tensor
 #: the largest shipped network needs under 2 MB; a program of 100,000 ops about 40 MB
 MAX_FILE_BYTES = 256 * 2**20
 TENSOR_KEYS = {"id", "shape", "dtype", "role", "tied"}
-HEAD_KEYS = {"format", "schema_version", "roofline_version", "name", "outputs", "tensors", "ops"}
+HEAD_KEYS = {"format", "schema_version", "roofline_version", "name", "outputs", "examples", "tensors", "ops"}
 
 
 def load_graph(path: str | Path) -> OpGraph:
@@ -91,6 +91,8 @@ def from_dict(content: Any) -> OpGraph:
         ops[op_id] = _op(op_id, entry)
     outputs = checked(content.get("outputs"), tuple[str, ...], "outputs")
     graph = OpGraph(ops, tensors, outputs, name)
+    if "examples" in content:
+        graph = graph.with_examples(checked(content["examples"], int, "examples"))
     _check(graph)
     return graph
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from roofline.graph.batch import with_batch
+from roofline.graph.batch import batch_of, with_batch
 from roofline.graph.dag import Dag
 from roofline.graph.serial import save_graph
 from roofline.numeric import Numeric
@@ -24,6 +24,8 @@ class OpGraph(Dag):
         Ids of the tensors the graph returns; they are written even where nobody inside reads them.
     name
         What the graph is called in reports.
+    examples
+        How many examples it was built for, where that is not to be taken from its inputs.
 
     Raises
     ------
@@ -49,6 +51,33 @@ class OpGraph(Dag):
             if tensor.role == "parameter" and not tensor.tied and tensor.id in read:
                 total = total + tensor.elements
         return total
+
+    @cached_property
+    def examples(self) -> int:
+        """Number of examples the graph was built for; see `roofline.graph.batch.batch_of`."""
+        return batch_of(self)
+
+    def with_examples(self, examples: int) -> OpGraph:
+        """Return the same graph, stated to be of so many examples: counts per example and throughput are of these.
+
+        Nothing grows: for another batch see `with_batch`.
+
+        Raises
+        ------
+        InputError
+            It is no size of a batch.
+
+        Examples
+        --------
+        >>> from roofline.graph.builder import GraphBuilder
+        >>> b = GraphBuilder("pairs")
+        >>> graph = b.graph([b.linear(b.input("two_rows_each", (16, 8)), 4)])
+        >>> graph.examples, graph.with_examples(8).examples
+        (16, 8)
+        """
+        stated = OpGraph(self.ops, self.tensors, self.outputs, self.name, examples=examples)
+        batch_of(stated)
+        return stated
 
     @cached_property
     def _batches(self) -> dict[int, OpGraph]:

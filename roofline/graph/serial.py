@@ -1,8 +1,8 @@
 """`graph.json`: any op graph as a versioned file, whole to the last bit.
 
-The file is a JSON object: ``format``, ``schema_version``, ``name``, ``outputs``, ``tensors`` and ``ops``. A tensor has
-id, shape, dtype, role, and ``tied`` where it is; an op has id, kind, inputs, outputs, and every field that differs from
-its default. `roofline.graph.load` reads it.
+The file is a JSON object: ``format``, ``schema_version``, ``name``, ``outputs``, ``tensors`` and ``ops``, and
+``examples`` where the batch is stated. A tensor has id, shape, dtype, role, and ``tied`` where it is; an op has id,
+kind, inputs, outputs, and every field that differs from its default. `roofline.graph.load` reads it.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ def as_dict(graph: Dag) -> dict[str, Any]:
         "roofline_version": __version__,
         "name": graph.name,
         "outputs": list(graph.outputs),
+        **({} if graph.stated_examples is None else {"examples": graph.stated_examples}),
         "tensors": tensors,
         "ops": [_op_dict(op_id, op) for op_id, op in graph.ops.items()],
     }

@@ -261,6 +261,8 @@ def _function_edits(run: Request, graph: OpGraph) -> Iterator[Edit]:
             op_id: replace(op, function=CHEAP) if isinstance(op, Elementwise) and op.function == function else op
             for op_id, op in graph.ops.items()
         }
-        edited = replace(run, model=OpGraph(ops, graph.tensors, graph.outputs, graph.name))
+        edited = replace(
+            run, model=OpGraph(ops, graph.tensors, graph.outputs, graph.name, examples=graph.stated_examples)
+        )
         words, setting = f"{function} -> {CHEAP}", f"{function} = {CHEAP!r}"
         yield Edit(edit="activation", stage="", description=words, setting=setting, kind=NETWORK, request=edited)

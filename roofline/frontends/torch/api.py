@@ -39,7 +39,7 @@ def from_torch(
         path of a saved one (``.pt2``).
     example_inputs
         A tensor, a tuple or list of positional inputs, a dictionary of inputs by name, or one shape
-        (``(8, 3, 224, 224)``, a float32 image). Only shapes and dtypes matter; the batch is that of the first input.
+        (``(8, 3, 224, 224)``, a float32 image). Only shapes and dtypes matter.
         An exported program has its own.
     name
         What the graph is called; the class name by default.
