@@ -16,6 +16,7 @@ from roofline.dtypes import Precision, precision
 from roofline.engine.machine import Machine, machine_for
 from roofline.engine.options import OPTIONS, PER_DEVICE, RunOptions, check_known
 from roofline.errors import InputError, nearest
+from roofline.graph.empty import without_empty
 from roofline.graph.op import Layout
 from roofline.graph.opgraph import OpGraph
 from roofline.hardware.load import device as load_device
@@ -170,6 +171,7 @@ def of_graph(setting: Setting, graph: OpGraph, given: Collection[str]) -> tuple[
     """
     if setting.image_size is not None:
         raise InputError("image_size is fixed in a graph: lower the network again")
+    graph = without_empty(graph)
     built = graph.examples
     if "batch" not in given:
         setting = replace(setting, batch=built)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from roofline.errors import InputError, RooflineError
 from roofline.graph import indexing, movement, ops
 from roofline.graph.dag import Dag
+from roofline.graph.empty import without_empty
 from roofline.graph.op import Op, show
 from roofline.graph.reshaping import reshaped
 from roofline.graph.scaling import RULES, Demand, Factors, Refusal
@@ -67,6 +68,7 @@ def with_batch(graph: G, batch: int) -> G:
     >>> with_batch(graph, 32).macs / graph.macs
     32.0
     """
+    graph = without_empty(graph)
     old = batch_of(graph)
     if _checked(batch) == old:
         return graph

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from roofline.families import Family
-from roofline.graph.op import Op
+from roofline.graph.op import OfNothing, Op
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric
 
@@ -54,6 +54,11 @@ class Update(Op):
     accumulate: bool = False
     side_by_side: Numeric = 1
     kind: ClassVar[str] = "update"
+
+    @property
+    def of_nothing(self) -> OfNothing:
+        """Without values or indices the target stays as it is."""
+        return "first"
 
     @property
     def family(self) -> Family:

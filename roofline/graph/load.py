@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from roofline.dtypes import DTYPES
 from roofline.errors import GraphError, RooflineError, nearest
+from roofline.graph.empty import without_empty
 from roofline.graph.fields import MAX_NUMBER, checked, field_types
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
@@ -108,6 +109,7 @@ def _check(graph: OpGraph) -> None:
             raise
         except Exception as error:
             raise GraphError(f"op {op_id!r} of kind {op.kind!r} does not fit its tensors: {error}") from None
+    without_empty(graph)  # refuses what is made of nothing
 
 
 def _entries(value: Any, what: str) -> list[dict[str, Any]]:

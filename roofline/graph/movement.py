@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from roofline.families import Family
-from roofline.graph.op import Op
+from roofline.graph.op import OfNothing, Op
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, positive, product, same
 
@@ -47,6 +47,11 @@ class Concat(_Movement):
 
     axis: int = -1
     kind: ClassVar[str] = "concat"
+
+    @property
+    def of_nothing(self) -> OfNothing:
+        """An empty operand adds nothing."""
+        return "others"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the shape with the sizes along `axis` added."""

@@ -16,6 +16,9 @@ from roofline.numeric import Numeric, product, same
 ContractionForm: TypeAlias = Literal["dense", "grouped", "depthwise"]
 #: how images lie in memory, whatever the order in which shapes state them: channels last or channels first
 Layout: TypeAlias = Literal["nhwc", "nchw"]
+#: what becomes of an op with an empty operand: a sum of nothing is a constant, the other operands go on alone, the
+#: first one is the result as it is, or there is no result
+OfNothing: TypeAlias = Literal["constant", "others", "first", "refused"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,11 @@ class Op(ABC):
     def in_place(self) -> bool:
         """Whether the first output takes the memory of the first input."""
         return False
+
+    @property
+    def of_nothing(self) -> OfNothing:
+        """What the op makes of an operand without elements, where its own result has some; see `OfNothing`."""
+        return "refused"
 
     @abstractmethod
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from roofline.families import Family
-from roofline.graph.op import Contraction, ContractionForm, Op
+from roofline.graph.op import Contraction, ContractionForm, OfNothing, Op
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, ceil_div, floor_div, positive, product
 
@@ -64,6 +64,11 @@ class Conv(SlidingOp):
         """Depthwise convolutions fuse by rules of their own."""
         return "depthwise" if self.form == "depthwise" else "contraction"
 
+    @property
+    def of_nothing(self) -> OfNothing:
+        """Of no input channels the sum is zero."""
+        return "constant"
+
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return (N, *out, K)."""
         x, weight = shapes[0], shapes[1]
@@ -97,6 +102,11 @@ class MatMul(Op):
     def family(self) -> Family:
         """A contraction."""
         return "contraction"
+
+    @property
+    def of_nothing(self) -> OfNothing:
+        """A product over no elements is zero."""
+        return "constant"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return (..., M, N)."""
@@ -134,6 +144,11 @@ class Attention(Op):
     def family(self) -> Family:
         """Fused attention is a kernel of its own."""
         return "attention"
+
+    @property
+    def of_nothing(self) -> OfNothing:
+        """Over no keys the weighted sum is zero."""
+        return "constant"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return (N, Tq, heads x Dv)."""
@@ -252,6 +267,11 @@ class Reduce(_Reduction):
     keep: bool = True
     kind: ClassVar[str] = "reduce"
 
+    @property
+    def of_nothing(self) -> OfNothing:
+        """Nothing has no mean; its sum is zero, its maximum the least number."""
+        return "refused" if self.function == "mean" else "constant"
+
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the input's shape with the reduced axes dropped or 1."""
         return (self.reduced(shapes[0], self.axes, keep=self.keep),)
@@ -268,6 +288,11 @@ class Statistic(_Reduction):
     function: str
     keep: bool = True
     kind: ClassVar[str] = "statistic"
+
+    @property
+    def of_nothing(self) -> OfNothing:
+        """Nothing has no variance; products, norms and extremes of it are constants."""
+        return "refused" if self.function == "var" or len(self.outputs) > 1 else "constant"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the input's shape with the reduced axes dropped or 1, for every output."""

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from roofline.families import Family
-from roofline.graph.op import Contraction, ContractionForm, Op
+from roofline.graph.op import Contraction, ContractionForm, OfNothing, Op
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, floor_div, positive, product
 
@@ -83,6 +83,11 @@ class Pad(Op):
     before: tuple[Numeric, ...]
     after: tuple[Numeric, ...]
     kind: ClassVar[str] = "pad"
+
+    @property
+    def of_nothing(self) -> OfNothing:
+        """Nothing but border."""
+        return "constant"
 
     @property
     def family(self) -> Family:

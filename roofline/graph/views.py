@@ -40,6 +40,8 @@ def carried(shape: Sequence[int], order: Sequence[int], new: Sequence[int]) -> l
     True
     """
     old, wanted = significant(range(len(shape)), shape), significant(range(len(new)), new)
+    if 0 in shape:  # no bytes: nothing to copy
+        return list(wanted)
     memory = significant(order, shape)
     runs: list[tuple[int, list[int]]] = []
     i = j = 0

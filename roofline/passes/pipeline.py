@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from roofline.graph.empty import without_empty
 from roofline.graph.gradients import OptimizerStep
 from roofline.graph.opgraph import OpGraph
 from roofline.numeric import Numeric
@@ -66,6 +67,7 @@ PASSES: tuple[Pass, ...] = (
 
 def rewrite(graph: OpGraph, policy: Policy) -> OpGraph:
     """Return the forward graph as the runtime's compiler leaves it, before fusion."""
+    graph = without_empty(graph)
     for change in PASSES:
         graph = change(graph, policy)
     return graph

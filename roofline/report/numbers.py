@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from roofline.engine.columns import Index
 from roofline.engine.evaluate import KernelCosts
 from roofline.engine.lowering import Lowered
 from roofline.engine.machine import Machine
+from roofline.errors import InputError
 from roofline.hardware.spec import Device
 from roofline.software.spec import Runtime
 
@@ -69,6 +71,13 @@ class Run:
     saved_bytes: float
     state_bytes: float
     peak_memory_bytes: float
+
+    def __post_init__(self) -> None:
+        """Refuse to be a result without a latency, or with a number that is none: whatever went wrong before."""
+        wrong = [f.name for f in fields(self) if f.type == "float" and not math.isfinite(getattr(self, f.name))]
+        if wrong or not self.latency_s > 0:
+            what = f"no finite {', '.join(wrong)}" if wrong else "nothing to time: no kernel runs"
+            raise InputError(f"{self.model} on {self.device} at batch {self.batch}: {what}")
 
     # what was simulated -------------------------------------------------------
 

@@ -224,3 +224,23 @@ def test_shape_arithmetic_of_every_kind_is_done_at_load(tmp_path: Path) -> None:
     ]  # fmt: skip
     graph = rf.from_onnx(write(model(nodes, {"x": (3, 4)}, stored), tmp_path))
     assert graph.tensors[graph.outputs[0]].shape == (2, 6)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Split", "x s", "a b", axis=1), node("MatMul", "a w", "m"), node("Concat", "m b", "y", axis=1)],
+        [node("Slice", "x f t i", "e"), node("Concat", "e x", "c", axis=1), node("MatMul", "c w", "y")],
+        [
+            node("Slice", "x f t i", "e"),
+            node("Relu", "e", "r"),
+            node("Reshape", "r n", "v"),
+            node("MatMul", "x w", "y"),
+        ],
+    ],
+)
+def test_parts_without_elements_cost_nothing(nodes: Any, tmp_path: Path) -> None:
+    stored = [ints("s", 8, 0), ints("f", 100), ints("t", 200), ints("i", 1), ints("n", 0, 2, -1), weight("w", 8, 8)]
+    graph = rf.from_onnx(write(model(nodes, {"x": (4, 8)}, stored), tmp_path))
+    assert graph.macs == 4 * 8 * 8
+    assert rf.simulate(graph, "tpu-v3").latency_s > 0

@@ -19,6 +19,7 @@ from roofline.frontends.jax.patterns.norms import fold_norms
 from roofline.frontends.jax.patterns.sketch import Sketch
 from roofline.frontends.jax.reader import Reader
 from roofline.frontends.jax.values import Operand, Value, dtype_of
+from roofline.graph.empty import without_empty
 from roofline.graph.movement import Expand, Move
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.tensor import Role
@@ -112,7 +113,7 @@ def _finished(reader: Reader, outputs: list[str], name: str) -> OpGraph:
     made = (t for t in dict.fromkeys(sketch.outputs) if t in sketch.writer or sketch.tensors[t].role != "activation")
     graph = assembled(sketch.ops, sketch.tensors, tuple(made), name, inputs=False)
     graph.check_shapes()
-    return graph
+    return without_empty(graph)
 
 
 def _import_jax() -> Any:

@@ -27,6 +27,11 @@ class Reader(Writer):
             return known[atom] if not hasattr(atom, "val") else literal(atom)
 
         for equation in jaxpr.eqns:
+            made = [v.aval for v in equation.outvars]
+            if made and all(0 in getattr(aval, "shape", ()) for aval in made):  # nothing to do
+                nothing = [Value.plain(self.emit_fill(tuple(aval.shape), dtype_of(aval))) for aval in made]
+                known.update(zip(equation.outvars, nothing, strict=True))
+                continue
             with self.scope(str(equation.source_info.name_stack)):  # the scopes that the program named
                 results = self._lowered(equation, [read(atom) for atom in equation.invars])
             known.update(zip(equation.outvars, results, strict=True))

@@ -53,7 +53,7 @@ class ModelFile:
         name = tensor.name or "constant"
         dims = tuple(int(d) for d in tensor.dims)
         try:
-            shape = check_shape(dims, f"stored tensor {name!r}", empty=True)
+            shape = check_shape(dims, f"stored tensor {name!r}")
             dtype = dtype_of(tensor.data_type)
         except InputError as error:
             raise InputError(f"{self.name}: stored tensor {name!r}: {error}") from None

@@ -21,6 +21,7 @@ from roofline.frontends.onnx.registry import RULES, STANDARD, Node
 from roofline.frontends.onnx.values import Constant, Scope, Value, dtype_of
 from roofline.frontends.onnx.views import identity, stored
 from roofline.frontends.onnx.writer import Writer
+from roofline.graph.empty import without_empty
 from roofline.graph.op import show
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.views import channels_last
@@ -284,7 +285,7 @@ def _pruned(reader: Reader, outputs: list[list[str]], name: str) -> OpGraph:
     ids = tuple(dict.fromkeys(t for group in outputs for t in group))
     if not ids:
         raise GraphError(f"{reader.file.name}: the graph has no outputs")
-    return assembled(needed(reader.ops, ids), reader.tensors, ids, name)
+    return without_empty(assembled(needed(reader.ops, ids), reader.tensors, ids, name))
 
 
 def _listed(result: Value | Sequence[Value]) -> Sequence[Value]:

@@ -154,19 +154,19 @@ class Scope:
         self.values[name] = value
 
 
-def check_shape(shape: Dims, what: str = "tensor", *, empty: bool = False) -> Dims:
+def check_shape(shape: Dims, what: str = "tensor") -> Dims:
     """Return `shape` as ints.
 
     Raises
     ------
     ShapeError
-        A dimension is negative (or zero, unless `empty`), or there are too many elements or dimensions.
+        A dimension is negative, or there are too many elements or dimensions.
     """
     if len(shape) > MAX_RANK:
         raise ShapeError(f"{what} has {len(shape)} dimensions; allowed: up to {MAX_RANK}")
     exact = tuple(int(d) for d in shape)
-    if any(d < 0 or (d == 0 and not empty) for d in exact):
-        raise ShapeError(f"{what} has shape {show(exact)}: every dimension must be at least 1")
+    if any(d < 0 for d in exact):
+        raise ShapeError(f"{what} has shape {show(exact)}: every dimension must be at least 0")
     if math.prod(exact) > MAX_ELEMENTS:
         raise ShapeError(f"{what} has shape {show(exact)}: more than 2**50 elements")
     return exact

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from roofline.errors import InputError, RooflineError, UnknownOpError
+from roofline.errors import InputError, RooflineError, ShapeError, UnknownOpError
 from roofline.frontends.torch import rules as _rules  # noqa: F401  (fills the registry)
 from roofline.frontends.torch.catch import Catcher, attention_caught
 from roofline.frontends.torch.exported import load_program, open_program, own_inputs
 from roofline.frontends.torch.module import meta_twin, without_data
 from roofline.frontends.torch.reader import Tracer
 from roofline.frontends.torch.writer import Writer
+from roofline.graph.empty import without_empty
 from roofline.graph.op import show
 from roofline.graph.opgraph import OpGraph
 
@@ -187,10 +188,12 @@ def _finish(tracer: Tracer, out: Any, title: str) -> OpGraph:
     found = list(_output_tensors(out))
     if not found:
         raise InputError(f"{title} returns no tensor (got {type(out).__name__!r})")
+    if not any(x.numel() for x in found):
+        raise ShapeError(f"{title}: nothing to run: the tensors it returns have no elements")
     tracer.writer.place = ""
     values = [tracer.value(x) for x in found if x.device.type == "meta" and x.numel()]
     outputs = tuple(dict.fromkeys(tracer.writer.tensor(v).id for v in values))
-    return OpGraph(tracer.writer.ops, tracer.writer.tensors, outputs, title)
+    return without_empty(OpGraph(tracer.writer.ops, tracer.writer.tensors, outputs, title))
 
 
 def _output_tensors(out: Any, depth: int = 0) -> Iterator[torch.Tensor]:

@@ -196,7 +196,7 @@ def settle(v: Value, order: Dims, *, batch_first: bool = False) -> Value:
 
 def _split_order(v: Value, shape: Dims) -> Dims | None:
     """Return the order of the new dimensions along the axes of `v`, or None where the axes must be reordered first."""
-    order = carried(v.shape, v.stored, shape) if v.elements else None
+    order = carried(v.shape, v.stored, shape)
     if order is None:
         return None
     for d in range(len(shape)):

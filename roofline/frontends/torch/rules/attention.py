@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ def attend(w: Writer, q: Value, k: Value, v: Value, biases: list[Value], out: An
     heads = q.shape[-3] if q.rank > 3 else 1
     kv_heads = k.shape[-3] if k.rank > 3 else 1
     rows, features = q.shape[-2], v.shape[-1]
-    batch = q.elements // (heads * rows * q.shape[-1])
+    batch = prod(q.shape[: -3 if q.rank > 3 else -2])
     inputs = [w.tensor(_merged(x), (0, 1, 2)) for x in (q, k, v)]
     inputs += [w.tensor(b, range(b.rank)) for b in biases]  # in the order of the scores
     made = w.emit(
@@ -78,7 +79,7 @@ def attend(w: Writer, q: Value, k: Value, v: Value, biases: list[Value], out: An
 def _merged(x: Value) -> Value:
     heads = x.shape[-3] if x.rank > 3 else 1
     tokens, features = x.shape[-2:]
-    batch = x.elements // (heads * tokens * features)
+    batch = prod(x.shape[: -3 if x.rank > 3 else -2])
     apart = views.permute(views.reshape(x, (batch, heads, tokens, features)), (0, 2, 1, 3))
     return views.reshape(apart, (batch, tokens, heads * features))
 
