@@ -17,11 +17,13 @@ from roofline.numeric import Numeric
 class Gather(Op):
     """Elements of a tensor picked by index. Inputs: source, indices, ...; the result has `shape`.
 
-    `side_by_side` is how many of them stay neighbours.
+    `side_by_side` is how many of them stay neighbours, `combined` how many on average are added up (or averaged, or
+    compared) for each element of the result: the rows of a bag. They may be weighted, by an operand of numbers.
     """
 
     shape: Shape
     side_by_side: Numeric = 1
+    combined: Numeric = 1
     kind: ClassVar[str] = "gather"
 
     @property
@@ -35,11 +37,11 @@ class Gather(Op):
 
     def touched(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> dict[str, Numeric]:
         """Only what is picked, and no element of the source twice."""
-        return {inputs[0].id: np.minimum(outputs[0].elements, inputs[0].elements)}
+        return {inputs[0].id: np.minimum(outputs[0].elements * self.combined, inputs[0].elements)}
 
     def run(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
         """As stated, or as many as each index picks."""
-        picked = outputs[0].elements / np.maximum(inputs[1].elements, 1.0) if len(inputs) > 1 else 1.0
+        picked = outputs[0].elements * self.combined / np.maximum(inputs[1].elements, 1.0) if len(inputs) > 1 else 1.0
         return np.maximum(picked, self.side_by_side)
 
 

@@ -86,7 +86,8 @@ def _format(image: Tensor | None, formats: dict[str, Layout], layout: Layout) ->
 def _passes_on(op: Op, image: Tensor, graph: OpGraph) -> bool:
     """Whether the format of an op's result is known: that in which it takes its image."""
     if isinstance(op, Reshape):  # tokens of an image stay as they lie
-        return same(graph.tensors[op.outputs[0]].shape[-1], image.shape[-1])
+        shape = graph.tensors[op.outputs[0]].shape
+        return bool(shape) and same(shape[-1], image.shape[-1])
     if isinstance(op, Concat) and len(image.shape) < IMAGE_RANK:  # written anew
         return False
     return isinstance(op, (Conv, Norm, MatMul, *KEEP_FORMAT))

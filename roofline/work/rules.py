@@ -166,6 +166,13 @@ def fourier(op: sampling.Fourier, inputs: Tensors, outputs: Tensors) -> Work:
     return Work(simple_ops=rows * operations * (0.5 if op.real else 1.0))
 
 
+@rule(indexing.Gather)
+def gather(op: indexing.Gather, inputs: Tensors, outputs: Tensors) -> Work:
+    """Picking is no work; what is combined is an operation per element picked, and one where it is weighted."""
+    weighted = any(t.dtype.kind == "float" for t in inputs[2:])
+    return Work(simple_ops=outputs[0].elements * op.combined * np.greater(op.combined, 1) * (2.0 if weighted else 1.0))
+
+
 @rule(indexing.Sort)
 def sort(op: indexing.Sort, inputs: Tensors, outputs: Tensors) -> Work:
     """A bitonic network: log2 n (log2 n + 1) / 2 comparisons of every element of a row of n (Batcher, 1968)."""
@@ -196,5 +203,5 @@ def _moves_only(op: object, inputs: Tensors, outputs: Tensors) -> Work:
 
 _COPIES = (movement.Embedding, movement.Concat, movement.Slice, movement.Move, resampling.Pad)
 _VIEWS = (movement.Reshape, movement.Part, movement.Expand, movement.Window)
-for _op_type in (*_COPIES, *_VIEWS, indexing.Gather, indexing.Fill):
+for _op_type in (*_COPIES, *_VIEWS, indexing.Fill):
     rule(_op_type)(_moves_only)

@@ -78,9 +78,10 @@ def from_torch(
         raise InputError(f"cannot lower {type(module).__name__!r}: give a module, a function or an exported program")
     title = name or (type(module).__name__ if isinstance(module, torch.nn.Module) else _function_name(module))
     args, named = _inputs(example_inputs, dict(kwargs or {}))
-    args, named = _enter_inputs(tracer, module, args, named, title)
-    with without_data(tracer, module) as swapped:
-        out = _run(tracer, module, swapped, args, named, title)
+    with torch.inference_mode(False):  # its tensors are taken apart later than others
+        args, named = _enter_inputs(tracer, module, args, named, title)
+        with without_data(tracer, module) as swapped:
+            out = _run(tracer, module, swapped, args, named, title)
     return _finish(tracer, out, title)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch.nn.functional as F
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -27,7 +28,12 @@ def caught(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def call_caught(tracer: Tracer, name: str, *args: Any, **kwargs: Any) -> Any:
-    """Hand a call to the rule in `CAUGHT`; what the rule itself does with tensors is not recorded."""
+    """Hand a call to the rule in `CAUGHT`; what the rule itself does with tensors is not recorded.
+
+    Inside a transform (`vmap`, `grad`) a tensor hides one of another shape: torch takes the call apart below it.
+    """
+    if any(is_functorch_wrapped_tensor(x) for x in tensors_in(args, kwargs)):
+        return NotImplemented
     tracer.begin(name)
     with _disable_current_modes():
         return CAUGHT[name](tracer, *args, **kwargs)

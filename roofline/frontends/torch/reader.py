@@ -97,6 +97,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         meta = any(x.device.type == "meta" for x in tensors)
         if not meta and (tensors or str(kwargs.get("device")) != "meta"):
             return func(*args, **kwargs)  # the host's own
+        if torch.is_inference_mode_enabled():  # it hands composite functions on as they are: begin again without
+            with torch.inference_mode(False), torch.no_grad(), self:
+                return func(*args, **kwargs)
         found = find(func)
         known = self.known.compute(func, found.name, args, kwargs) if _small(tensors) else None
         if found.name in _DATA_DEPENDENT or (found.name == "aten.index" and _by_mask(args)):

@@ -19,7 +19,19 @@ def _embedding(w: Writer, a: Any, out: Any) -> Value:
 
 @aten("_embedding_bag _embedding_bag_forward_only")
 def _embedding_bag(w: Writer, a: Any, out: Any) -> Any:
-    return (w.emit(indexing.Gather, [w.tensor(a.weight), w.tensor(a.indices)], out[0]), None, None, None)
+    """One kernel reads the rows of every bag and combines them."""
+    ids, bags = a.indices, [a.offsets]
+    source = ids.node.source
+    if source is not None and ids.node.flat == ids.order and source.rank == 2:  # bags of one size: torch flattened them
+        ids, bags = source, []
+    weights = [v for v in (a.get("per_sample_weights"),) if isinstance(v, Value)]
+    inputs = [w.tensor(a.weight, (0, 1)), *(w.tensor(v, range(v.rank)) for v in (ids, *bags, *weights))]
+    return (
+        w.emit(indexing.Gather, inputs, out[0], combined=a.indices.elements / max(out[0].shape[0], 1)),
+        None,
+        None,
+        None,
+    )
 
 
 @aten("nonzero masked_select")
