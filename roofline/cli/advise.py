@@ -55,6 +55,7 @@ def command(
     graph: frontend.GraphOption = None,
     input_shape: frontend.ShapeOption = None,
     dim: frontend.DimOption = None,
+    value: frontend.ValueOption = None,
     cache: frontend.CacheOption = None,
     examples: frontend.ExamplesOption = None,
     **options: Any,
@@ -75,10 +76,8 @@ def command(
             raise InputError(f"unknown --kind {name!r}{nearest(name, KINDS)}")
     import roofline as rf
 
-    shapes, dims = tuple(input_shape or ()), tuple(dim or ())
-    source = frontend.Source(
-        onnx=onnx, torch=torch, jax=jax, graph=graph, shapes=shapes, dims=dims, cache=cache, examples=examples
-    )
+    told = {"shapes": tuple(input_shape or ()), "dims": tuple(dim or ()), "values": tuple(value or ())}
+    source = frontend.Source(onnx=onnx, torch=torch, jax=jax, graph=graph, cache=cache, examples=examples, **told)
     network = frontend.network(model, source)
     chip = machines([device], changes)[device]
     before = rf.simulate(network, chip, **options)

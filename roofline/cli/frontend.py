@@ -31,10 +31,18 @@ JaxOption = Annotated[
 GraphOption = Annotated[Path | None, typer.Option("--graph", metavar="FILE", help="A graph of --save-graph.")]
 ShapeOption = Annotated[
     list[str] | None,
-    typer.Option("--input-shape", metavar="8x3x224x224[:DTYPE]", help="An input of --torch or --jax; repeatable."),
+    typer.Option(
+        "--input-shape",
+        metavar="8x3x224x224[:DTYPE]",
+        help="An input of --torch or --jax, NAME=SIZES of --onnx; repeatable.",
+    ),
 ]
 DimOption = Annotated[
-    list[str] | None, typer.Option("--dim", metavar="NAME=SIZE", help="Size of a dynamic dimension of --onnx.")
+    list[str] | None, typer.Option("--dim", metavar="NAME=SIZE", help="Size of a dimension of --onnx; repeatable.")
+]
+ValueOption = Annotated[
+    list[str] | None,
+    typer.Option("--value", metavar="NAME=NUMBER", help="Value of an input of --onnx that decides sizes; repeatable."),
 ]
 ExamplesOption = Annotated[
     int | None,

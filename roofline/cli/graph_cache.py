@@ -56,7 +56,7 @@ def _content_key(source: Source, kind: str) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {str(file)!r}: {error.strerror or error}") from None
-    program = [kind, text.partition(":")[2] or file.name, source.shapes, source.dims]
+    program = [kind, text.partition(":")[2] or file.name, source.shapes, source.dims, source.values]
     options = json.dumps([*program, code_hash(f"roofline.frontends.{kind}"), versions(*PACKAGES[kind])])
     return hashlib.sha256(options.encode() + b"\0" + content).hexdigest()[:32]
 

@@ -37,6 +37,7 @@ class Source:
     graph: Path | None = None
     shapes: tuple[str, ...] = ()
     dims: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
     cache: Path | None = None
     examples: int | None = None
 
@@ -53,11 +54,29 @@ class Source:
         if len(given) > 1:
             raise InputError(f"give one program: --{' and --'.join(given)} were given")
         kind = given[0] if given else None
-        if self.shapes and kind not in ("torch", "jax"):
-            raise InputError("--input-shape belongs to --torch and --jax; use --dim NAME=SIZE with --onnx")
+        if self.shapes and kind not in ("onnx", "torch", "jax"):
+            raise InputError("--input-shape belongs to --torch and --jax, and with a name to --onnx")
         if self.dims and kind != "onnx":
             raise InputError("--dim belongs to --onnx; use --input-shape with --torch and --jax")
+        if self.values and kind != "onnx":
+            raise InputError("--value belongs to --onnx; use example inputs with --torch and --jax")
         return kind
+
+    def pins(self) -> dict[str, Any]:
+        """Return what is said of the inputs of an ONNX file, as `roofline.from_onnx` takes it.
+
+        Raises
+        ------
+        InputError
+            An option is not of its form.
+        """
+        shapes = {}
+        for text in self.shapes:
+            name, _, sizes = text.rpartition("=")
+            if not name or ":" in sizes:
+                raise InputError(f"--input-shape of --onnx takes NAME=SIZES such as x=8x3x224x224, got {text!r}")
+            shapes[name] = parse_shape(sizes)[0]
+        return {"dims": {**parse_dims(self.dims), **shapes}, "values": parse_values(self.values)}
 
 
 def parse_shape(text: str) -> tuple[tuple[int, ...], DType]:
@@ -92,22 +111,58 @@ def parse_dims(texts: Sequence[str]) -> dict[str, int]:
     Raises
     ------
     InputError
-        Not a name and a positive number.
+        Not a name and a whole number.
     """
     found: dict[str, int] = {}
     for text in texts:
         name, _, size = text.rpartition("=")
-        if not name or not re.fullmatch(r"\d{1,9}", size) or int(size) == 0:
-            raise InputError(f"--dim takes NAME=SIZE with a positive size, got {text!r}")
+        if not name or not re.fullmatch(r"\d{1,9}", size):
+            raise InputError(f"--dim takes NAME=SIZE with a whole number, got {text!r}")
         found[name] = int(size)
     return found
+
+
+def parse_values(texts: Sequence[str]) -> dict[str, Any]:
+    """Return name -> number or list of numbers of ``sr=16000``, ``use_cache=true``, ``sizes=1,3,64,64``.
+
+    Raises
+    ------
+    InputError
+        Not a name and numbers.
+
+    Examples
+    --------
+    >>> parse_values(["sr=16000", "cached=true", "sizes=1,3,64,64"])
+    {'sr': 16000, 'cached': True, 'sizes': [1, 3, 64, 64]}
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        try:
+            numbers = [_number(word) for word in value.split(",")]
+        except ValueError:
+            numbers = []
+        if not name or not numbers:
+            raise InputError(f"--value takes NAME=NUMBER, or numbers with commas between them, got {text!r}")
+        found[name] = numbers if "," in value else numbers[0]
+    return found
+
+
+def _number(word: str) -> float:
+    """Return the number in a word, as narrow as it is written: true, 3, 0.5."""
+    choices = {"true": True, "false": False}
+    if word.strip().lower() in choices:
+        return choices[word.strip().lower()]
+    if re.fullmatch(r"\s*-?\d{1,18}\s*", word):
+        return int(word)
+    return float(word)
 
 
 def lower_onnx(source: Source) -> OpGraph:
     """Return the graph of the ONNX file, its dynamic dimensions pinned."""
     from roofline.frontends.onnx import from_onnx
 
-    return from_onnx(str(source.onnx), dims=parse_dims(source.dims) or None)
+    return from_onnx(str(source.onnx), **source.pins())
 
 
 def lower_torch(source: Source) -> OpGraph:

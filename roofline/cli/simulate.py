@@ -21,7 +21,6 @@ from roofline.cli.options import (
     machines,
     takes,
 )
-from roofline.cli.programs import parse_dims
 from roofline.engine.options import OPTIONS
 from roofline.errors import InputError
 from roofline.files import PICTURES, json_text
@@ -60,6 +59,7 @@ def command(
     graph: frontend.GraphOption = None,
     input_shape: frontend.ShapeOption = None,
     dim: frontend.DimOption = None,
+    value: frontend.ValueOption = None,
     save_graph: frontend.SaveOption = None,
     cache: frontend.CacheOption = None,
     examples: frontend.ExamplesOption = None,
@@ -79,10 +79,8 @@ def command(
     output.check_suffix(save_graph, (".json",), force=force)
     import roofline as rf
 
-    shapes, dims = tuple(input_shape or ()), tuple(dim or ())
-    source = frontend.Source(
-        onnx=onnx, torch=torch, jax=jax, graph=graph, shapes=shapes, dims=dims, cache=cache, examples=examples
-    )
+    told = {"shapes": tuple(input_shape or ()), "dims": tuple(dim or ()), "values": tuple(value or ())}
+    source = frontend.Source(onnx=onnx, torch=torch, jax=jax, graph=graph, cache=cache, examples=examples, **told)
     network = frontend.network(model, source)
     if save_graph is not None:
         frontend.save(network, save_graph, options["batch"], options["image_size"])
@@ -95,7 +93,7 @@ def command(
     elif file is not None and file.suffix.lower() == ".html":
         report.save(file, advice=gains(rf.advise(network, chip, **options)))
     elif file is not None and file.suffix.lower() == ".onnx":
-        rf.annotate_onnx(report, str(onnx), file, dims=parse_dims(dim or ()) or None)
+        rf.annotate_onnx(report, str(onnx), file, **source.pins())
     elif file is not None:
         report.save(file)
     if form is Format.json:

@@ -17,6 +17,7 @@ from roofline.version import __version__
 if TYPE_CHECKING:
     import pandas as pd
 
+    from roofline.frontends.onnx.values import Sizes
     from roofline.passes.kernels import Kernel
     from roofline.report.report import Report
 
@@ -39,7 +40,12 @@ class _Placed:
 
 
 def annotate_onnx(
-    report: Report, source: str | Path, target: str | Path, *, dims: Mapping[str, int] | None = None
+    report: Report,
+    source: str | Path,
+    target: str | Path,
+    *,
+    dims: Sizes | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a copy of an ONNX file with the predicted time and bound of every node in its metadata.
 
@@ -60,7 +66,7 @@ def annotate_onnx(
         Of `roofline.engine` on the graph of that file.
     source, target
         The file, and the one to write; an existing one is replaced.
-    dims
+    dims, values
         As for `roofline.from_onnx`.
 
     Returns
@@ -77,7 +83,7 @@ def annotate_onnx(
     from roofline.frontends.onnx import traced
 
     source, target = Path(source), Path(target)
-    graph, origins = traced(source, dims=dims)
+    graph, origins = traced(source, dims=dims, values=values)
     import onnx  # present: the file was read
 
     kernel_policy = policy(report.runtime_spec, report.machine.precision, report.machine.layout, report.mode)

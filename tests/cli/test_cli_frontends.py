@@ -92,6 +92,26 @@ def test_an_onnx_file_with_a_dynamic_batch(folder: Path, capsys: pytest.CaptureF
     )  # fmt: skip
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), "net.onnx")
     assert report(capsys, "--onnx", "net.onnx", "--dim", "N=8")["macs"] == 8 * 16 * 4
+    assert report(capsys, "--onnx", "net.onnx", "--input-shape", "x=3x16")["macs"] == 3 * 16 * 4
+
+
+def test_a_value_of_an_input_decides_which_branch_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto
+    out = helper.make_tensor_value_info("o", kind.FLOAT, [2, 8])
+    product = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["o"])], "product", [], [out])
+    nothing = helper.make_graph([helper.make_node("Relu", ["x"], ["o"])], "nothing", [], [out])
+    node = helper.make_node("If", ["cached"], ["y"], then_branch=nothing, else_branch=product)
+    inputs = [helper.make_tensor_value_info("x", kind.FLOAT, [2, 8])]
+    inputs.append(helper.make_tensor_value_info("cached", kind.BOOL, [1]))
+    stored = [helper.make_tensor("w", kind.FLOAT, [8, 8], [0.0] * 64)]
+    graph = helper.make_graph([node], "net", inputs, [helper.make_tensor_value_info("y", kind.FLOAT, [2, 8])], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), "net.onnx")
+    told = ["--onnx", "net.onnx", "--cache", "c"]
+    assert report(capsys, *told, "--value", "cached=false")["macs"] == 2 * 8 * 8
+    assert report(capsys, *told, "--value", "cached=true")["macs"] == 0
+    assert main(["simulate", *told, "-d", "tpu-v4i"]) == 2
+    assert "values={'cached': ...}" in capsys.readouterr().err
 
 
 def test_a_saved_graph_gives_the_same_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,6 +160,9 @@ def test_the_key_is_made_of_content_options_and_place(folder: Path) -> None:
         ("--graph missing.json", "cannot read"),
         ("resnet-18 --dim N=8", "--dim belongs"),
         ("resnet-18 --input-shape 1x3", "--input-shape belongs"),
+        ("resnet-18 --value a=1", "--value belongs"),
+        ("--onnx net.onnx --input-shape 1x3", "takes NAME=SIZES"),
+        ("--onnx net.onnx --value a=one", "takes NAME=NUMBER"),
         ("--jax mynetworks", "package.module:function"),
         ("--jax nowhere:net", "No module named"),
         ("--jax mynetworks:denss", "has no 'denss'"),
@@ -171,6 +194,6 @@ def test_a_mistake_is_one_line_and_status_2(
 def test_shapes_and_dimensions_are_read() -> None:
     assert parse_shape("8,128:int32")[0] == (8, 128)
     assert parse_dims(["N=8", "a=b=2"]) == {"N": 8, "a=b": 2}
-    for text in ("N", "N=", "=3", "N=0", "N=x"):
+    for text in ("N", "N=", "=3", "N=-1", "N=x"):
         with pytest.raises(InputError, match="NAME=SIZE"):
             parse_dims([text])

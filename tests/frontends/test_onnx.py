@@ -294,6 +294,23 @@ def test_a_dynamic_dimension_is_pinned_by_name_or_place(load: Load) -> None:
     assert shape_of(graph) == (8, 5, 4)
 
 
+def test_old_operator_sets_say_where_an_operand_stands(load: Load) -> None:
+    nodes = [
+        node("Conv", "x w", "a", kernel_shape=[3, 3]), node("Add", "a b", "c", broadcast=1, axis=1),
+        node("PRelu", "c b", "d"), node("Cast", "d", "e", to="FLOAT"), node("Concat", "e e", "f"),
+        node("Pad", "f", "g", paddings=[0, 0, 1, 1, 0, 0, 1, 1]),
+        node("Upsample", "g", height_scale=2.0, width_scale=3.0),
+    ]  # fmt: skip
+    graph = load(nodes, {"x": (2, 3, 8, 8)}, [weight("w", 4, 3, 3, 3), weight("b", 4)], opset=1)
+    assert shape_of(graph) == (2, 16, 24, 8)  # 6 + 2 rows x 2, 6 + 2 columns x 3, 4 + 4 channels, last
+    assert graph.macs == 2 * 6 * 6 * 4 * 27
+    nodes = [node("Reshape", "x", "y", shape=[2, 12]), node("Gemm", "y w b", "z", broadcast=1)]
+    graph = load(nodes, {"x": (2, 3, 4)}, [weight("w", 12, 5), weight("b", 5)], "z", opset=3)
+    assert (graph.macs, graph.params) == (2 * 12 * 5, 12 * 5 + 5)
+    graph = load([node("Tile", "x n a")], {"x": (2, 3)}, [scalar("n", 4), scalar("a", 1)], opset=1)
+    assert shape_of(graph) == (2, 12)
+
+
 def test_a_tied_weight_counts_once(load: Load) -> None:
     nodes = [node("Gather", "t ids", "e"), node("Transpose", "t", "tt", perm=[1, 0]), node("MatMul", "e tt")]
     graph = load(nodes, {"ids": (2, 3)}, [weight("t", 50, 8)], kinds={"ids": INT64})

@@ -64,8 +64,8 @@ def test_a_truncated_model(tmp_path: Path) -> None:
         (model([node("MatMul", "x w")], X, [weight("w", 4, 5)]), "contracted dimensions disagree"),
         (model([node("Add", "x w")], X, [weight("w", 4, 5)]), "do not broadcast"),
         (model([node("Relu", "x")], {"x": (2**40, 2**40)}), "more than 2\\*\\*50 elements"),
-        (model([node("Relu", "x")], {"x": (2, -5)}), "at least 1"),
-        (model([node("Relu", "x")], {"x": (2, 0)}), "at least 1"),
+        (model([node("Relu", "x")], {"x": (2, -5)}), "at least 0"),
+        (model([node("Relu", "x")], {"x": (2, 0)}), "nothing to run"),
         (model([node("Add", "x w")], X, [weight("w", 2**33, 2**33)]), "more than 2\\*\\*50"),
         (model([node("Add", "x w")], X, [weight("w", -1)]), "at least 0"),
         (model([node("Expand", "x s")], X, [ints("s", 2**60, 2, 3)]), "more than 2\\*\\*50"),
@@ -77,7 +77,7 @@ def test_a_truncated_model(tmp_path: Path) -> None:
         (model([node("Relu", "x")], {"x": ("N", 3)}), "dynamic dimensions 'N' \\(x\\[0\\]\\): pin them with dims="),
         (model([node("Relu", "x")], {"x": (None, 3)}), "pin them with dims=.'x\\[0\\]': 8"),
         (model([node("Gather", "x i")], X, [scalar("i", 7, np.int64)]), "out of range"),
-        (model([node("Relu", "x", "a b")], X, outputs="b"), "output 1 is not supported"),
+        (model([node("Relu", "x", "a b")], X, outputs="b"), "output 1 of .* is not supported"),
         (model([node("Transpose", "x", perm=[0, 0])], X), "no permutation"),
         (model([node("MaxPool", "x", kernel_shape=[0, 0])], {"x": (1, 1, 4, 4)}), "kernel_shape"),
         (model([node("Softmax", "x", axis="no")], X), "wrong type"),
@@ -102,7 +102,7 @@ def test_all_unknown_operators_in_one_message(tmp_path: Path) -> None:
     assert "@lowering('Magic', domain='my.company')" in str(error)
 
 
-@pytest.mark.parametrize("size", [0, -1, 2.0, True, 2**40])
+@pytest.mark.parametrize("size", [-1, 2.0, True, 2**40])
 def test_dims_are_checked(size: Any, tmp_path: Path) -> None:
     made = model([node("Relu", "x")], {"x": ("N", 3)})
     fails(made, tmp_path, "dimension 'N' cannot be", dims={"N": size})
@@ -157,8 +157,8 @@ def test_a_loop_that_never_ends(turns: int, tmp_path: Path) -> None:
 def test_a_loop_that_the_data_ends(tmp_path: Path) -> None:
     inner = body([node("Relu", "h", "h2"), node("Identity", "c", "c2")], ["i", "c", "h"], ["c2", "h2"])
     fails(model([node("Loop", "_ _ x", body=inner)], X), tmp_path, "depends on the data")
-    branch = body([node("Relu", "x", "a")], [], ["a"])
-    made = model([node("If", "x", then_branch=branch, else_branch=branch)], {"x": ()})
+    branches = [body([node(op, "x", "a")], [], ["a"]) for op in ("Relu", "Exp")]
+    made = model([node("If", "x", then_branch=branches[0], else_branch=branches[1])], {"x": ()})
     fails(made, tmp_path, "depends on the data")
 
 

@@ -201,7 +201,7 @@ def _nonzero(node: Node, a: list[Data]) -> Data:
 
 @_evaluator("Reshape")
 def _reshape(node: Node, a: list[Data]) -> Data:
-    target = [int(d) for d in a[1].ravel()]
+    target = node.list_or("shape", 1) or ()
     return a[0].reshape(reshape_target(a[0].shape, target, zero_is_zero=bool(node.integer("allowzero", 0))))
 
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 import math
 import mmap
 import os
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, FunctionProto, ModelProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import AttributeProto, FunctionProto, ModelProto, TensorProto, numpy_helper
 
-from roofline.errors import GraphError, InputError, nearest
+from roofline.errors import GraphError, InputError
 from roofline.frontends.onnx.skeleton import MalformedError, without_weights
-from roofline.frontends.onnx.values import Constant, Data, Dims, Value, check_shape, dtype_of, numpy_dtype
+from roofline.frontends.onnx.values import Constant, Data, Value, check_shape, dtype_of, numpy_dtype
 
 #: elements of a stored tensor that are read because a shape may follow from them
 MAX_READ_ELEMENTS = 4096
-OLDEST_OPSET = 7
-#: size of a pinned dimension beyond which it is a mistake
-MAX_DIM = 2**31
 
 
 class ModelFile:
@@ -40,9 +36,6 @@ class ModelFile:
         self.versions: dict[str, int] = {}
         for opset in self.model.opset_import:
             self.versions["" if opset.domain == "ai.onnx" else opset.domain] = int(opset.version)
-        version = self.versions.get("")
-        if version is not None and version < OLDEST_OPSET:
-            raise InputError(f"{self.name}: operator set {version} is too old; allowed: {OLDEST_OPSET} and newer")
         self.functions: dict[tuple[str, str], FunctionProto] = {(f.domain, f.name): f for f in self.model.functions}
 
     def initializer(self, tensor: TensorProto) -> Value:
@@ -143,51 +136,6 @@ class ModelFile:
         if kind == AttributeProto.GRAPH:
             return attribute.g
         raise GraphError(f"attribute {attribute.name!r} has an unsupported type {kind!r}")
-
-
-class Pinned:
-    """Dimensions that the caller fixes, and those that nobody has fixed yet."""
-
-    def __init__(self, file: str, dims: Mapping[str, int]) -> None:
-        self.file = file
-        self.dims = dict(dims)
-        for key, size in self.dims.items():
-            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_DIM:
-                raise InputError(f"dimension {key!r} cannot be {size!r}; allowed: an integer from 1 to {MAX_DIM}")
-        self.open: dict[str, str] = {}
-        self.names: set[str] = set()
-
-    def shape(self, info: ValueInfoProto) -> Dims:
-        """Return the shape of an input, dynamic dimensions pinned."""
-        kind = info.type.WhichOneof("value")
-        if kind != "tensor_type" or not info.type.tensor_type.HasField("shape"):
-            what = "states no shape" if kind == "tensor_type" else "is no tensor"
-            raise InputError(f"{self.file}: input {info.name!r} {what}")
-        found = []
-        for axis, dim in enumerate(info.type.tensor_type.shape.dim):
-            place = f"{info.name}[{axis}]"
-            if dim.WhichOneof("value") == "dim_value" and dim.dim_value > 0:
-                found.append(int(dim.dim_value))
-                continue
-            if dim.WhichOneof("value") == "dim_value" and dim.dim_value != -1:
-                raise InputError(f"{self.file}: dimension {place!r} is {dim.dim_value}; allowed: at least 1")
-            key = dim.dim_param or place
-            self.names.update((key, place))
-            if key not in self.dims and place not in self.dims:
-                self.open.setdefault(key, place)
-            found.append(self.dims.get(place, self.dims.get(key, 1)))
-        return check_shape(tuple(found), f"{self.file}: input {info.name!r}")
-
-    def check(self) -> None:
-        """Raise unless every dynamic dimension is pinned, and every pinned one is dynamic."""
-        if self.open:
-            listed = ", ".join(f"{key!r} ({place})" if key != place else repr(key) for key, place in self.open.items())
-            example = ", ".join(f"{key!r}: 8" for key in self.open)
-            raise InputError(f"{self.file}: dynamic dimensions {listed}: pin them with dims={{{example}}}")
-        for key in self.dims:
-            if key not in self.names:
-                fixed = nearest(key, self.names) or "; the model has no dynamic dimensions"
-                raise InputError(f"{self.file}: no dynamic dimension {key!r}{fixed}")
 
 
 def _parse(path: Path) -> ModelProto:

@@ -80,6 +80,19 @@ def _reads(graph: GraphProto, depth: int) -> Iterator[str]:
     yield from (output.name for output in graph.output if output.name not in own)
 
 
+def sources(graph: GraphProto, node: NodeProto) -> list[str]:
+    """Return the names that a node depends on and that no node of the graph writes: inputs and stored tensors."""
+    producer = {name: n for n in graph.node for name in n.output}
+    waiting, found = [*node.input, *captured(node)], dict[str, None]()
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = None
+            if name in producer:
+                waiting.extend((*producer[name].input, *captured(producer[name])))
+    return [name for name in found if name not in producer]
+
+
 def label(node: NodeProto, place: str | None = None) -> str:
     """Return what errors call a node: its operator and place (else its name), on one line whatever the file holds."""
     operator = f"{node.domain}::{node.op_type}" if node.domain else node.op_type

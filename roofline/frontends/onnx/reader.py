@@ -11,14 +11,17 @@ from typing import Any
 
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto
 
+from roofline.dtypes import DTYPES
 from roofline.errors import GraphError, InputError, RooflineError, UnknownOpError
 from roofline.frontends.onnx.constants import evaluate, trains
-from roofline.frontends.onnx.file import ModelFile, Pinned
+from roofline.frontends.onnx.file import ModelFile
 from roofline.frontends.onnx.images import image_inputs
-from roofline.frontends.onnx.order import execution_order, label
+from roofline.frontends.onnx.inputs import Inputs
+from roofline.frontends.onnx.older import modern
+from roofline.frontends.onnx.order import execution_order, label, sources
 from roofline.frontends.onnx.patterns import Patterns
 from roofline.frontends.onnx.registry import RULES, STANDARD, Node
-from roofline.frontends.onnx.values import Constant, Scope, Value, dtype_of
+from roofline.frontends.onnx.values import Constant, Scope, Sizes, UndecidedError, Value, dtype_of
 from roofline.frontends.onnx.views import identity, stored
 from roofline.frontends.onnx.writer import Writer
 from roofline.graph.empty import without_empty
@@ -27,6 +30,8 @@ from roofline.graph.opgraph import OpGraph
 from roofline.graph.views import channels_last
 from roofline.graph.writer import assembled, needed
 
+#: elements of inputs that decide sizes and choices: integers and booleans
+DECIDING = (TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL)
 #: graphs within graphs, functions within functions
 MAX_DEPTH = 24
 #: what a malformed node can raise inside a lowering; it becomes one clear line
@@ -46,6 +51,8 @@ class Reader(Writer):
         self.versions = file.versions
         self.names = Scope()
         self._attributes: dict[str, AttributeProto] = {}
+        #: stored tensors of the graphs inside nodes, by graph: a body that is lowered again reads the same ones
+        self._inner: dict[int, tuple[GraphProto, dict[str, Value]]] = {}
         self._calls: tuple[tuple[str, str], ...] = ()
 
     # graphs -------------------------------------------------------------------
@@ -54,8 +61,11 @@ class Reader(Writer):
         """Lower all nodes of a graph into `scope`."""
         if scope.depth > MAX_DEPTH:
             raise GraphError(f"graphs are nested more than {MAX_DEPTH} deep")
+        known = self._inner.setdefault(id(graph), (graph, {}))[1]
         for tensor in graph.initializer:
-            self._initializer(tensor, scope)
+            if tensor.name not in known:
+                known[tensor.name] = self._initializer(tensor)
+            scope.define(tensor.name, known[tensor.name])
         for sparse in graph.sparse_initializer:
             dims = tuple(sparse.dims)
             value = Value(
@@ -71,15 +81,25 @@ class Reader(Writer):
         patterns = Patterns(ordered, outputs, scope, softmax_axis=axis) if self.recognise else None
         outer, self.names = self.names, scope
         inside = scope.parent is not None or bool(self._calls)
-        for index, node in enumerate(ordered):
-            count = len(self.ops)
-            with self._at(node):
-                if patterns is None or not patterns.lower(self, index):
-                    self.node(node, scope)
-            if not inside:
-                added = islice(reversed(self.ops), len(self.ops) - count)
-                self.origins.update(dict.fromkeys(added, next(filter(None, node.output), node.name)))
-        self.names = outer
+        try:
+            for index, node in enumerate(ordered):
+                count = len(self.ops)
+                with self._at(node):
+                    if patterns is None or not patterns.lower(self, index):
+                        self.node(node, scope)
+                if not inside:
+                    added = islice(reversed(self.ops), len(self.ops) - count)
+                    self.origins.update(dict.fromkeys(added, next(filter(None, node.output), node.name)))
+        finally:
+            self.names = outer
+
+    def entered(self, name: str, value: Value, *, image: bool) -> Value:
+        """Return an input of the graph as a tensor, or as the constant that it is pinned to."""
+        if value.known:
+            return value.renamed(self.unique(name))
+        order = channels_last(value.rank) if image else identity(value.rank)
+        tensor = self.leaf(name, stored(value.shape, order), value.dtype, "input")
+        return replace(value, tensor=tensor, order=order)
 
     def subgraph(self, graph: GraphProto, inputs: Sequence[Value]) -> list[Value]:
         """Lower the body of a loop or the branch of a condition and return its outputs."""
@@ -94,10 +114,10 @@ class Reader(Writer):
             self.report_missing()
         return [value for value in found if value is not None]
 
-    def _initializer(self, tensor: TensorProto, scope: Scope) -> None:
+    def _initializer(self, tensor: TensorProto) -> Value:
         value = self.file.initializer(tensor)
         name = self.unique(tensor.name) if value.constant is not None and not value.baked else tensor.name
-        scope.define(tensor.name, value.renamed(name))
+        return value.renamed(name)
 
     # nodes --------------------------------------------------------------------
 
@@ -106,7 +126,7 @@ class Reader(Writer):
         results = self._results(node, scope)
         for position, name in enumerate(node.output):
             if name:
-                scope.define(name, results[position] if position < len(results) else self._left_out(position))
+                scope.define(name, results[position] if position < len(results) else self._absent(node, position))
 
     @contextmanager
     def _at(self, node: NodeProto) -> Iterator[None]:
@@ -117,15 +137,29 @@ class Reader(Writer):
             yield
         except UnknownOpError:
             raise
+        except UndecidedError as error:
+            pins = self._deciding(node)
+            kind = InputError if pins else UndecidedError  # the node around this one may know
+            raise _placed(kind(f"{error}{pins}"), node, self.place) from None
         except RooflineError as error:
             raise _placed(error, node, self.place) from None
         except MALFORMED as error:
             why = f"{type(error).__name__}: {error}".splitlines()[0]
             raise _placed(GraphError(f"malformed ({why})"), node, self.place) from error
-        self.place = outer
+        finally:
+            self.place = outer
 
-    def _left_out(self, position: int) -> Value:
-        raise GraphError(f"output {position} is not supported: only inference is")
+    def _absent(self, node: NodeProto, position: int) -> Value:
+        """Return an output that no rule gives: nobody may read it."""
+        why = f"output {position} of {label(node, self.place)} is not supported: only inference is"
+        return Value(shape=(), dtype=DTYPES["fp32"], absent=why)
+
+    def _deciding(self, node: NodeProto) -> str:
+        """Return how to pin the inputs of the file that a size or a choice at a node comes from."""
+        whole = self.file.model.graph
+        inputs = {i.name: i.type.tensor_type.elem_type for i in whole.input}
+        found = [name for name in sources(whole, node) if inputs.get(name, TensorProto.FLOAT) in DECIDING]
+        return f"; or pin its value with values={{{found[0]!r}: ...}}" if found else ""
 
     def _results(self, proto: NodeProto, scope: Scope) -> Sequence[Value | None]:
         domain = STANDARD if proto.domain == "ai.onnx" else proto.domain
@@ -150,7 +184,7 @@ class Reader(Writer):
         )
         if key not in RULES and function is not None:
             return self._call(function, node, proto)
-        return self.lower(node, proto.output)
+        return self.lower(modern(self, node), proto.output)
 
     def lower(self, node: Node, names: Sequence[str] = ()) -> Sequence[Value]:
         """Return the outputs of a node: computed now where all inputs are known, else lowered."""
@@ -212,7 +246,7 @@ class Reader(Writer):
         self.versions = {**self.versions, **{o.domain: int(o.version) for o in function.opset_import}}
         self.nodes(function.node, scope, set(function.output))
         self._calls, self._attributes, self.versions = kept
-        return [scope.find(name) for name in function.output]
+        return [scope.values[name] if name in scope.values else scope.find(name) for name in function.output]
 
     # errors -------------------------------------------------------------------
 
@@ -240,23 +274,17 @@ class Reader(Writer):
 
 
 def read(
-    path: str | Path, *, dims: Mapping[str, int], name: str | None, recognise: bool
+    path: str | Path, *, dims: Sizes, values: Mapping[str, Any], name: str | None, recognise: bool
 ) -> tuple[OpGraph, dict[str, str]]:
     """Return the op graph of a file, and the node that each op comes from; see `roofline.frontends.onnx.traced`."""
     file = ModelFile(path)
     graph = file.model.graph
-    pinned = Pinned(file.name, dims)
     stored_names = {t.name for t in graph.initializer}
-    declared = [i for i in graph.input if i.name not in stored_names]
-    sizes = {i.name: pinned.shape(i) for i in declared}
-    pinned.check()
+    inputs = Inputs(file.name, [i for i in graph.input if i.name not in stored_names], dims, values)
     reader = Reader(file, recognise=recognise)
     images = image_inputs(graph)
-    for info in declared:
-        shape, dtype = sizes[info.name], dtype_of(info.type.tensor_type.elem_type)
-        order = channels_last(len(shape)) if info.name in images else identity(len(shape))
-        tensor = reader.leaf(info.name, stored(shape, order), dtype, "input")
-        reader.names.define(info.name, Value(shape=shape, dtype=dtype, tensor=tensor, order=order))
+    for key, value in zip(inputs.types, inputs, strict=True):
+        reader.names.define(key, reader.entered(key, value, image=key in images))
     try:
         reader.graph(graph, reader.names)
     except MALFORMED as error:
@@ -264,7 +292,7 @@ def read(
             raise
         raise GraphError(f"{file.name}: malformed ({type(error).__name__})") from error
     reader.report_missing()
-    outputs = [_returned(reader, value) for o in graph.output if (value := reader.names.find(o.name)) is not None]
+    outputs = [_returned(reader, found) for o in graph.output if (found := reader.names.find(o.name)) is not None]
     return _pruned(reader, outputs, name or Path(path).stem), reader.origins
 
 

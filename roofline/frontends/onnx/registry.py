@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from roofline.errors import GraphError
-from roofline.frontends.onnx.values import Value
+from roofline.frontends.onnx.values import UndecidedError, Value
 from roofline.frontends.onnx.writer import Writer
 from roofline.registry import filed
 from roofline.text import words
@@ -102,11 +102,11 @@ def numbers(value: Value, what: str) -> list[Any]:
 
     Raises
     ------
-    GraphError
+    UndecidedError
         They are known only during the run.
     """
     if value.data is None:
-        raise GraphError(
+        raise UndecidedError(
             f"{what} is computed from data, so that shapes are known only during the run: "
             "export with fixed sizes, or cut the model before this node"
         )

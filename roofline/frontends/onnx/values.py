@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -16,6 +17,8 @@ from roofline.graph.tensor import Tensor
 from roofline.text import words
 
 Dims: TypeAlias = tuple[int, ...]
+#: what is said of inputs: a dimension -> its size, an input -> its shape
+Sizes: TypeAlias = "Mapping[str, int | Sequence[int]]"
 Data: TypeAlias = NDArray[Any]
 
 #: elements of one tensor beyond which a file is refused: 2^50 fp32 elements are four million GiB
@@ -84,6 +87,8 @@ class Value:
         The integers that this value was dequantized from.
     parts
         The tensors of a sequence.
+    absent
+        Why nobody may read it: an output that no rule gives.
     """
 
     shape: Dims
@@ -94,6 +99,7 @@ class Value:
     data: Data | None = None
     quantized: Value | None = None
     parts: tuple[Value, ...] | None = None
+    absent: str = ""
 
     @property
     def rank(self) -> int:
@@ -120,6 +126,10 @@ class Value:
         return self if self.constant is None else replace(self, constant=replace(self.constant, name=name))
 
 
+class UndecidedError(InputError):
+    """A size or a choice is known only during the run, unless the input that it comes from is pinned."""
+
+
 class Scope:
     """The names of a graph; those of the graphs around it are visible too. A None stands for an unknown operator."""
 
@@ -138,12 +148,15 @@ class Scope:
         Raises
         ------
         GraphError
-            Nobody defines it.
+            Nobody defines it, or it is an output that no rule gives.
         """
         scope: Scope | None = self
         while scope is not None:
             if name in scope.values:
-                return scope.values[name]
+                found = scope.values[name]
+                if found is not None and found.absent:
+                    raise GraphError(found.absent)
+                return found
             scope = scope.parent
         raise GraphError(f"reads {name!r}, which nothing produces")
 

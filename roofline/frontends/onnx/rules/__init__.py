@@ -12,5 +12,6 @@ from roofline.frontends.onnx.rules import (  # noqa: F401
     products,
     quantized,
     recurrent,
+    sequences,
     shapes,
 )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from roofline.dtypes import DTYPES
-from roofline.errors import InputError, ShapeError
+from roofline.errors import InputError, RooflineError, ShapeError, UnknownOpError
 from roofline.frontends.onnx.registry import Node, lowering
-from roofline.frontends.onnx.rules.shapes import part
-from roofline.frontends.onnx.values import Constant, Value, check_shape
+from roofline.frontends.onnx.rules.shapes import concatenated, part
+from roofline.frontends.onnx.values import Constant, UndecidedError, Value, check_shape, dtype_of, known
 from roofline.frontends.onnx.views import axis_of
 from roofline.frontends.onnx.writer import MAX_TURNS, Writer
 from roofline.graph.indexing import Fill, Update
@@ -28,35 +29,81 @@ def stacked(w: Writer, value: Value, turns: int, axis: int = 0) -> Value:
 
 @lowering("Loop")
 def loop(w: Writer, node: Node) -> Sequence[Value]:
-    """Lower the body once; its ops run as often as the trip count says."""
-    trips, condition = node.get(0), node.get(1)
+    """Lower the body once, to run as often as the loop turns; turn by turn where only that says how often."""
     body = node.attributes.get("body")
-    if trips is None or trips.data is None:
-        raise InputError("a loop whose number of turns depends on the data: export with a fixed length, or unroll it")
-    turns = int(trips.data.item())
-    if condition is not None and condition.data is not None and not condition.data.item():
-        turns = 0
+    trips, condition = (None if v is None else v.data for v in (node.get(0), node.get(1)))
+    most = None if trips is None else int(trips.item())
     state = [v for v in node.inputs[2:] if v is not None]
-    if turns < 1:
+    if (condition is not None and not condition.item()) or (most is not None and most < 1):
         return _no_turn(node, body, state)
-    if turns > MAX_TURNS:
+    if (node.get(0) is not None and trips is None) or (most is None and node.get(1) is not None and condition is None):
+        raise UndecidedError(f"{_DECIDED}: export with a fixed length, or unroll it")
+    try:
+        found, certain = _once(w, body, state, most)
+    except UnknownOpError:
+        raise
+    except RooflineError as error:
+        unrolled = _turn_by_turn(w, body, state, most)
+        if unrolled is None:
+            raise error
+        return unrolled
+    return found if certain else _turn_by_turn(w, body, state, most) or found
+
+
+_DECIDED = "a loop whose number of turns depends on the data"
+_TRUE = Value(shape=(), dtype=DTYPES["bool"], data=np.array(True), constant=Constant(name="condition"))
+#: turns that are lowered one by one: a loop of more is written without a trip count for another reason
+MAX_UNROLLED = 1000
+
+
+def _once(w: Writer, body: Any, state: list[Value], most: int | None) -> tuple[list[Value], bool]:
+    """Lower the body once; return the results, and whether its condition holds in every turn as far as is known."""
+    turns = 1 if most is None else most
+    with w.repeated(min(turns, MAX_TURNS)):
+        counter = _opaque(w, (), "iteration", "int64")
+        fixed = [_forgotten(w, value) for value in state] if turns > 1 or most is None else state
+        outputs = _lowered(w, body, [counter, _TRUE, *fixed])
+    goes_on = outputs[0].data
+    if goes_on is not None and not goes_on.item():
+        turns = 1
+        outputs = _lowered(w, body, [counter, _TRUE, *state])
+    elif most is None or turns > MAX_TURNS:
+        if goes_on is None or most is None:
+            raise UndecidedError(f"{_DECIDED}: export with a fixed length, or unroll it")
         raise InputError(f"a loop of {turns} turns; allowed: up to {MAX_TURNS}")
-    counter = _opaque(w, (), "iteration", "int64")
-    going = Value(shape=(), dtype=DTYPES["bool"], data=np.array(True), constant=Constant(name="condition"))
-    fixed = [_forgotten(w, value) for value in state] if turns > 1 else state
-    with w.repeated(turns):
-        outputs = _lowered(w, body, [counter, going, *fixed])
     carried, scanned = outputs[1 : 1 + len(state)], outputs[1 + len(state) :]
     for before, after in zip(state, carried, strict=True):
         if turns > 1 and before.parts is None and before.shape != after.shape:
             raise ShapeError(f"a carried tensor changes its shape from {before.shape!r} to {after.shape!r}")
-    return [*carried, *(stacked(w, value, turns) for value in scanned)]
+    return [*carried, *(stacked(w, value, turns) for value in scanned)], goes_on is not None
+
+
+def _turn_by_turn(w: Writer, body: Any, state: list[Value], most: int | None) -> list[Value] | None:
+    """Lower every turn of a loop by itself, with what is known in it; None where its condition is not."""
+    scanned: list[list[Value]] = []
+    going = True
+    while going and (most is None or len(scanned) < most):
+        if len(scanned) == MAX_UNROLLED:
+            return None
+        turn = Value(shape=(), dtype=DTYPES["int64"], data=np.array(len(scanned)), constant=Constant(name="iteration"))
+        condition, *results = _lowered(w, body, [turn, _TRUE, *state])
+        if condition.data is None:
+            return None
+        going = bool(condition.data.item())
+        state, rows = results[: len(state)], results[len(state) :]
+        scanned.append([w.reshaped(row, (1, *row.shape)) for row in rows])
+    return [*state, *(concatenated(w, list(rows), 0) for rows in zip(*scanned, strict=True))]
 
 
 def _no_turn(node: Node, body: Any, state: list[Value]) -> list[Value]:
-    if node.outputs > len(state):
-        raise InputError("a loop of no turns has no stacked results")
-    return state
+    """Return the results of a loop that never turns: what it began with, and nothing stacked."""
+    declared = [] if body is None else list(body.output)[1 + len(state) :]
+    empty: list[Value] = []
+    for info in declared:
+        kind = info.type.tensor_type
+        inner = tuple(max(0, int(d.dim_value)) for d in kind.shape.dim)
+        empty.append(known(np.zeros((0, *inner)), dtype_of(kind.elem_type or 1)))
+    return [*state, *empty]
 
 
 def _opaque(w: Writer, shape: tuple[int, ...], name: str, dtype: str) -> Value:
@@ -107,9 +154,24 @@ def scan(w: Writer, node: Node) -> Sequence[Value]:
 
 @lowering("If")
 def condition(w: Writer, node: Node) -> Sequence[Value]:
-    """Lower the branch that is taken, where that is known at load."""
+    """Lower the branch that is taken, where that is known at load; either where both do the same."""
     decided = node[0].data
-    if decided is None:
-        raise InputError("a condition that depends on the data: export the branch that is meant")
-    branch = node.attributes.get("then_branch" if decided.item() else "else_branch")
-    return _lowered(w, branch, [])
+    branches = [node.attributes.get(name) for name in ("then_branch", "else_branch")]
+    if decided is not None:
+        return _lowered(w, branches[0 if decided.item() else 1], [])
+    (first, results), (second, others) = (_written(w, branch) for branch in branches)
+    if first != second or [v.shape for v in results] != [v.shape for v in others]:
+        raise UndecidedError("a condition that depends on the data: export the branch that is meant")
+    return results
+
+
+def _written(w: Writer, branch: Any) -> tuple[list[object], list[Value]]:
+    """Lower a branch; return what it does, names apart, and its results."""
+    before = len(w.ops)
+    results = _lowered(w, branch, [])
+    done: list[object] = []
+    for op in islice(w.ops.values(), before, None):
+        fields = {name: field for name, field in vars(op).items() if name not in ("inputs", "outputs")}
+        ends = [(t.shape, t.dtype, t.role) for t in (w.tensors[name] for name in (*op.inputs, *op.outputs))]
+        done.append((type(op), fields, ends))
+    return done, results

@@ -1,12 +1,12 @@
-"""Look-ups, updates, sorting, running sums; sequences of tensors; and what only the data decides."""
+"""Look-ups, updates, sorting, running sums; and what only the data decides."""
 
 from __future__ import annotations
 
 from roofline.dtypes import DTYPES
-from roofline.errors import InputError, ShapeError
+from roofline.errors import ShapeError
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering, numbers
-from roofline.frontends.onnx.rules.shapes import concatenated, part
-from roofline.frontends.onnx.values import Dims, Value, check_shape
+from roofline.frontends.onnx.rules.shapes import part
+from roofline.frontends.onnx.values import Dims, UndecidedError, Value, check_shape
 from roofline.frontends.onnx.views import axis_of, identity, last
 from roofline.frontends.onnx.writer import Writer
 from roofline.graph import indexing, movement
@@ -104,70 +104,12 @@ def running(w: Writer, node: Node) -> Value:
     return w.value(w.add(indexing.Scan, w.read(x, order), axis=order.index(axis), function=function), order)
 
 
-# sequences -------------------------------------------------------------------------
-
-
-@lowering("SequenceConstruct", "SequenceEmpty", "SequenceInsert")
-def sequence(w: Writer, node: Node) -> Value:
-    """List tensors."""
-    parts: tuple[Value, ...] = ()
-    for value in node.given[:2] if node.op == "SequenceInsert" else node.given:
-        parts += value.parts if value.parts is not None else (value,)
-    dtype = parts[0].dtype if parts else DTYPES["fp32"]
-    return Value(shape=(len(parts),), dtype=dtype, parts=parts)
-
-
-@lowering("SplitToSequence")
-def split_to_sequence(w: Writer, node: Node) -> Value:
-    """Split along an axis into parts of a size, or of one each."""
-    x, given = node[0], node.get(1)
-    axis = axis_of(node.integer("axis", 0), x.rank)
-    size = x.shape[axis]
-    wanted = [1] if given is None else [int(s) for s in numbers(given, "the split")]
-    if given is None or not given.rank:
-        each = wanted[0]
-        if not each >= 1 or size > 10_000 * each:
-            raise ShapeError(f"parts of {each} from {size}")
-        wanted = [min(each, size - start) for start in range(0, size, each)]
-    if sum(wanted) != size or min(wanted, default=0) < 1:
-        raise ShapeError(f"parts of {wanted!r} do not make up {size}")
-    parts, start = [], 0
-    for one in wanted:
-        parts.append(part(w, x, axis, start, one))
-        start += one
-    if given is None and not node.integer("keepdims", 1):
-        parts = [w.reshaped(p, (*p.shape[:axis], *p.shape[axis + 1 :])) for p in parts]
-    return Value(shape=(len(parts),), dtype=x.dtype, parts=tuple(parts))
-
-
-@lowering("SequenceAt")
-def sequence_at(w: Writer, node: Node) -> Value:
-    """Return one tensor of a sequence."""
-    parts = node[0].parts or ()
-    index = int(numbers(node[1], "the position")[0])
-    if not -len(parts) <= index < len(parts):
-        raise ShapeError(f"position {index} is out of range for {len(parts)} tensors")
-    return parts[index]
-
-
-@lowering("ConcatFromSequence")
-def concat_from_sequence(w: Writer, node: Node) -> Value:
-    """Concatenate the tensors of a sequence, along a new axis if asked."""
-    parts, axis = list(node[0].parts or ()), node.integer("axis")
-    if not parts:
-        raise ShapeError("an empty sequence does not concatenate")
-    if node.integer("new_axis", 0):
-        axis = axis_of(axis, parts[0].rank + 1)
-        parts = [w.reshaped(p, (*p.shape[:axis], 1, *p.shape[axis:])) for p in parts]
-    return concatenated(w, parts, axis)
-
-
 # what only the data decides --------------------------------------------------------
 
 
 @lowering(
     "NonZero NonMaxSuppression Unique Compress StringNormalizer TfIdfVectorizer Multinomial RegexFullMatch "
-    "StringConcat StringSplit ImageDecoder SequenceErase Optional OptionalGetElement OptionalHasElement"
+    "StringConcat StringSplit ImageDecoder"
 )
 @lowering("BeamSearch", "GreedySearch", "Sampling", domain=MICROSOFT)
 def decided_by_data(w: Writer, node: Node) -> Value:
@@ -175,10 +117,10 @@ def decided_by_data(w: Writer, node: Node) -> Value:
 
     Raises
     ------
-    InputError
+    UndecidedError
         Always.
     """
-    raise InputError("the size of its result depends on the data: cut the model before this node")
+    raise UndecidedError("the size of its result depends on the data: cut the model before this node")
 
 
 @lowering("RotaryEmbedding")

@@ -40,8 +40,8 @@ def window_of(node: Node, spatial: Dims, kernel: Dims) -> Window:
         covered = length + pads[i] + pads[rank + i] - k
         out = covered // step + 1
         if node.integer("ceil_mode", 0) and covered % step and out * step < length + pads[i]:
-            out += 1  # a last window that starts inside the image
-        if covered < 0:
+            out += 1  # a last window that starts inside the image, though it may end outside
+        if out < 1:
             raise ShapeError(f"a window of {k} does not fit into {length} with pads {pads!r}")
         sizes.append(out)
     return Window(
