@@ -40,6 +40,7 @@ DTYPES: dict[str, DType] = {
         DType(name="int32", bits=32, kind="int"),
         DType(name="int64", bits=64, kind="int"),
         DType(name="bool", bits=8, kind="bool"),
+        DType(name="int2", bits=2, kind="int"),
     )
 }
 

@@ -8,7 +8,8 @@ from roofline.text import words
 
 _IMAGE_OPERATORS = words(
     "Conv ConvTranspose MaxPool AveragePool LpPool BatchNormalization GlobalAveragePool GlobalMaxPool QLinearConv "
-    "ConvInteger FusedConv DepthToSpace SpaceToDepth LRN InstanceNormalization GroupNormalization"
+    "ConvInteger FusedConv DepthToSpace SpaceToDepth LRN InstanceNormalization GroupNormalization GridSample RoiAlign "
+    "MaxRoiPool DeformConv MaxUnpool"
 )
 _PASSING = words(
     "Add Sub Mul Div Cast Identity QuantizeLinear DequantizeLinear DynamicQuantizeLinear Pad Resize Upsample Slice "

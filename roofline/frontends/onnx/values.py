@@ -27,7 +27,8 @@ MAX_RANK = 64
 
 #: TensorProto.DataType -> storage format; unsigned formats are as wide as signed ones
 _DTYPES = words(
-    "- fp32 int8 int8 int16 int16 int32 int64 - bool fp16 fp64 int32 int64 - - bf16 fp8 fp8 fp8 fp8 int4 int4 int4 fp8"
+    "- fp32 int8 int8 int16 int16 int32 int64 - bool fp16 fp64 int32 int64 - - bf16 fp8 fp8 fp8 fp8 int4 int4 int4 fp8 "
+    "int2 int2"
 )
 _OTHERS = {0: "undefined", 8: "string", 14: "complex64", 15: "complex128"}
 _INT16 = DType(name="int16", bits=16, kind="int")

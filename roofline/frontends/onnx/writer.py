@@ -123,7 +123,7 @@ class Writer(GraphWriter):
         if value.known:
             return self._constant(value, wanted, role)
         if value.quantized is not None and value.quantized.known:
-            return self._constant(replace(value.quantized, dtype=value.dtype), wanted, role)
+            return self._constant(replace(value.quantized, dtype=value.dtype), wanted, role or "parameter")
         tensor = value.tensor if value.tensor is not None else self._dequantize(value).tensor
         if tensor is None:
             raise GraphError("a value without tensor is read")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import ShapeError
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
 from roofline.frontends.onnx.rules.windows import kernel_of, transposed_window, window_of
-from roofline.frontends.onnx.values import Dims, Value
+from roofline.frontends.onnx.values import Value
 from roofline.frontends.onnx.views import identity
 from roofline.frontends.onnx.writer import Writer
 from roofline.graph.op import ContractionForm
@@ -130,17 +131,18 @@ def pool(w: Writer, node: Node) -> Value | list[Value]:
     window = window_of(node, x.shape[2:], kernel)
     order = channels_last(x.rank)
     function = "max" if node.op == "MaxPool" else "mean"
-    if node.op == "MaxPool" and x.quantized is not None:  # the largest is the largest in integers too
-        inner = _pooled(w, x.quantized, order, window.kernel, window.stride, window.padding, function)
+    fields: dict[str, Any] = {
+        "kernel": window.kernel,
+        "stride": window.stride,
+        "padding": window.padding,
+        "function": function,
+    }
+    if node.op == "MaxPool" and x.quantized is not None and node.outputs < 2:  # the largest is so in integers too
+        inner = w.value(w.add(Pool, w.read(x.quantized, order), **fields), order)
         return replace(x, shape=inner.shape, tensor=None, quantized=inner)
-    out = _pooled(w, x, order, window.kernel, window.stride, window.padding, function)
-    return [out, replace(out, dtype=DTYPES["int64"])][: node.outputs]
-
-
-def _pooled(w: Writer, x: Value, order: Dims, kernel: Dims, stride: Dims, padding: object, function: str) -> Value:
-    return w.value(
-        w.add(Pool, w.read(x, order), kernel=kernel, stride=stride, padding=padding, function=function), order
-    )
+    formats = [x.dtype, DTYPES["int64"]][: max(node.outputs, 1)] if node.op == "MaxPool" else [x.dtype]
+    outputs = w.write("", Pool, [w.read(x, order)], formats, **fields)
+    return [w.value(t, order) for t in outputs]
 
 
 @lowering("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
@@ -167,9 +169,3 @@ def lrn(w: Writer, node: Node) -> Value:
     back = w.reshaped(w.value(sums), tuple(x.shape[a] for a in order))
     scale = w.pointwise("pow", w.transposed(back, tuple(order.index(a) for a in identity(x.rank))))
     return w.pointwise("div", x, scale)
-
-
-@lowering("MaxUnpool", "MaxRoiPool", "RoiAlign", "GridSample", "DeformConv")
-def by_coordinates(w: Writer, node: Node) -> Value:
-    """Refuse what reads at computed coordinates."""
-    raise ShapeError("reads at computed coordinates, which the op graph cannot express: cut the model around it")

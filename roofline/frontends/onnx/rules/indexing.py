@@ -108,7 +108,7 @@ def running(w: Writer, node: Node) -> Value:
 
 
 @lowering(
-    "NonZero NonMaxSuppression Unique Compress StringNormalizer TfIdfVectorizer Multinomial RegexFullMatch "
+    "NonZero NonMaxSuppression Unique StringNormalizer TfIdfVectorizer Multinomial RegexFullMatch "
     "StringConcat StringSplit ImageDecoder"
 )
 @lowering("BeamSearch", "GreedySearch", "Sampling", domain=MICROSOFT)

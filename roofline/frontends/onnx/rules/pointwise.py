@@ -8,6 +8,7 @@ from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering, numbers
 from roofline.frontends.onnx.values import Value, dtype_of
 from roofline.frontends.onnx.writer import Writer
 from roofline.graph.indexing import Fill
+from roofline.graph.movement import Reshape
 from roofline.graph.ops import Cast
 from roofline.text import pairs
 
@@ -104,6 +105,24 @@ def gelu(w: Writer, node: Node) -> Value:
         return w.pointwise("swish", x)
     fast = node.op == "FastGelu" or node.text("approximate", "none") == "tanh"
     return w.pointwise("gelu_tanh" if fast else "gelu", x)
+
+
+@lowering("SwiGLU")
+def gated(w: Writer, node: Node) -> Value:
+    """Swish of the gate, times the other operand."""
+    return w.pointwise("mul", w.pointwise("swish", node[0]), node[1])
+
+
+@lowering("BitCast")
+def bit_cast(w: Writer, node: Node) -> Value:
+    """View the same bytes in another format of equal width."""
+    x, wanted = node[0], dtype_of(node.integer("to"))
+    if wanted.bits != x.dtype.bits:
+        raise ShapeError(f"formats of {x.dtype.bits} and {wanted.bits} bits; allowed: of equal width")
+    if x.known:
+        return Value(shape=x.shape, dtype=wanted, constant=x.constant)
+    tensor = w.read(x, x.order or None)
+    return w.value(w.add(Reshape, tensor, shape=tensor.shape, dtype=wanted), x.order or None)
 
 
 @lowering("Where")
