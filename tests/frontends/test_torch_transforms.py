@@ -58,7 +58,8 @@ class InInference(Everything):
     @torch.inference_mode()
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Return the same."""
-        return super().forward(image)
+        made: torch.Tensor = super().forward(image)
+        return made
 
 
 def test_inference_mode_launches_what_the_program_launches_without() -> None:

@@ -14,6 +14,7 @@ from roofline.errors import InputError, RooflineError, ShapeError, UnknownOpErro
 from roofline.frontends.torch import rules as _rules  # noqa: F401  (fills the registry)
 from roofline.frontends.torch.catch import Catcher, attention_caught
 from roofline.frontends.torch.exported import load_program, open_program, own_inputs
+from roofline.frontends.torch.kept import take_back
 from roofline.frontends.torch.module import meta_twin, without_data
 from roofline.frontends.torch.reader import Tracer
 from roofline.frontends.torch.writer import Writer
@@ -79,10 +80,15 @@ def from_torch(
     title = name or (type(module).__name__ if isinstance(module, torch.nn.Module) else _function_name(module))
     args, named = _inputs(example_inputs, dict(kwargs or {}))
     with torch.inference_mode(False):  # its tensors are taken apart later than others
-        args, named = _enter_inputs(tracer, module, args, named, title)
-        with without_data(tracer, module) as swapped:
-            out = _run(tracer, module, swapped, args, named, title)
-    return _finish(tracer, out, title)
+        graph = _lowered(tracer, module, args, named, title)
+    take_back(tracer.release())
+    return graph
+
+
+def _lowered(tracer: Tracer, program: Any, args: tuple[Any, ...], named: dict[str, Any], title: str) -> OpGraph:
+    args, named = _enter_inputs(tracer, program, args, named, title)
+    with without_data(tracer, program) as call:
+        return _finish(tracer, _run(tracer, call, args, named, title), title)
 
 
 def _function_name(function: Any) -> str:
@@ -152,18 +158,9 @@ def _named(signature: inspect.Signature, arguments: Mapping[str, Any]) -> dict[s
     return names
 
 
-def _run(
-    tracer: Tracer,
-    call: Any,
-    swapped: dict[str, torch.Tensor],
-    args: tuple[Any, ...],
-    named: dict[str, Any],
-    title: str,
-) -> Any:
+def _run(tracer: Tracer, call: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], title: str) -> Any:
     try:
         with torch.no_grad(), attention_caught(tracer), Catcher(tracer), tracer:
-            if swapped and isinstance(call, torch.nn.Module):
-                return torch.func.functional_call(call, swapped, args, named, tie_weights=False)
             return call(*args, **named)
     except RooflineError:
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.nn.modules import module as hooks
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
 from roofline.errors import InputError
+from roofline.frontends.torch.held import modules_of
 from roofline.frontends.torch.reader import Tracer
 
 
@@ -35,32 +36,51 @@ def meta_twin(x: torch.Tensor, what: str) -> torch.Tensor:
     return torch.empty_strided(shape, tuple(int(s) for s in x.stride()), dtype=x.dtype, device="meta")
 
 
+class _Holder(torch.nn.Module):
+    """A program as a module around the modules that it calls: torch swaps their tensors for the time of a call."""
+
+    def __init__(self, program: Callable[..., Any], modules: Iterable[torch.nn.Module]) -> None:
+        super().__init__()
+        self.program = [program]  # in a list: no member of the holder
+        self.modules_of_program = torch.nn.ModuleList(modules)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the program."""
+        return self.program[0](*args, **kwargs)
+
+
 @contextmanager
-def without_data(tracer: Tracer, module: Any) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield meta tensors in place of the module's parameters and buffers; hooks follow the path; evaluation mode."""
-    if not isinstance(module, torch.nn.Module):
-        yield {}
+def without_data(tracer: Tracer, program: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Yield the program with meta tensors in place of its modules' parameters and buffers.
+
+    Hooks follow the path, and the modules are in evaluation mode, while this lasts.
+    """
+    roots = modules_of(program)
+    if not roots:
+        yield program
         return
+    holder = _Holder(program, roots.values())
     swapped: dict[str, torch.Tensor] = {}
     twins: dict[int, torch.Tensor] = {}
-    for role, members in (("parameter", module.named_parameters), ("buffer", module.named_buffers)):
-        for path, tensor in members(remove_duplicate=False):
-            if isinstance(tensor, UninitializedTensorMixin):
-                raise InputError(f"parameter {path!r} is not initialised: run the lazy module once")
-            if id(tensor) not in twins:
-                meta = meta_twin(tensor, f"{role} {path!r}")
-                twins[id(tensor)] = torch.nn.Parameter(meta, requires_grad=False) if role == "parameter" else meta
-                value = tracer.writer.leaf(path, meta, role)  # type: ignore[arg-type]
-                tracer.bind(twins[id(tensor)], value)
-                tracer.bind(tensor, value)
-            swapped[path] = twins[id(tensor)]
-    paths = {m: path for path, m in module.named_modules()}
+    paths: dict[torch.nn.Module, str] = {holder: ""}
+    for i, (name, root) in enumerate(roots.items()):
+        for path, module in root.named_modules():
+            paths.setdefault(module, _joined(name, path))
+        for role, members in (("parameter", root.named_parameters), ("buffer", root.named_buffers)):
+            for path, tensor in members(remove_duplicate=False):
+                if id(tensor) not in twins:
+                    twins[id(tensor)] = _entered(tracer, _joined(name, path), tensor, role)
+                swapped[f"modules_of_program.{i}.{path}"] = twins[id(tensor)]
 
     def enter(m: torch.nn.Module, _: Any) -> None:
-        tracer.path.append(paths.get(m) or (tracer.place if m is module else f"{tracer.place}/{type(m).__name__}"))
+        inner = m not in paths  # made while the program runs
+        tracer.path.append(f"{tracer.place}/{type(m).__name__}" if inner else paths[m] or tracer.place)
 
     def leave(m: torch.nn.Module, _: Any, __: Any) -> None:
         del tracer.path[-1]
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return torch.func.functional_call(holder, swapped, args, kwargs, tie_weights=False)
 
     with ExitStack() as stack:
         stack.callback(_restorer(list(paths)))
@@ -68,7 +88,23 @@ def without_data(tracer: Tracer, module: Any) -> Iterator[dict[str, torch.Tensor
             m.training = False
         stack.callback(hooks.register_module_forward_pre_hook(enter).remove)
         stack.callback(hooks.register_module_forward_hook(leave).remove)
-        yield swapped
+        yield call
+
+
+def _joined(name: str, path: str) -> str:
+    return f"{name}.{path}" if name and path else name or path
+
+
+def _entered(tracer: Tracer, path: str, tensor: torch.Tensor, role: str) -> torch.Tensor:
+    """Return what stands for a parameter or buffer, a leaf of the graph."""
+    if isinstance(tensor, UninitializedTensorMixin):
+        raise InputError(f"parameter {path!r} is not initialised: run the lazy module once")
+    meta = meta_twin(tensor, f"{role} {path!r}")
+    twin = torch.nn.Parameter(meta, requires_grad=False) if role == "parameter" else meta
+    value = tracer.writer.leaf(path, meta, role)  # type: ignore[arg-type]
+    tracer.bind(twin, value)
+    tracer.bind(tensor, value)
+    return twin
 
 
 def _restorer(modules: list[torch.nn.Module]) -> Callable[[], None]:

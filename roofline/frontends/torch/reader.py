@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
+from weakref import ref
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from roofline.errors import InputError, UnknownOpError
 from roofline.frontends.torch import values as views
+from roofline.frontends.torch.kept import was_kept
 from roofline.frontends.torch.known import LIMIT_ELEMENTS, KnownValues, tensors_in
 from roofline.frontends.torch.registry import Arguments, Found, find
 from roofline.frontends.torch.values import Value
@@ -62,9 +64,18 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return known[1]
         if id(tensor) in self._lost:
             raise UnknownOpError(f"at {self.place!r}: nothing is known of this output of {self._lost[id(tensor)][1]!r}")
-        value = self.writer.leaf(f"{self.place}/constant" if self.place else "constant", tensor, "buffer")
-        self._known[id(tensor)] = (tensor, value)
-        return value
+        if was_kept(tensor):
+            raise InputError(
+                f"{self.place or 'the program'!r} reads a tensor of {show(tuple(tensor.shape))} that it kept from an "
+                "earlier lowering, in a global name or an attribute: empty that first"
+            )
+        trained = isinstance(tensor, torch.nn.Parameter)
+        name = "parameter" if trained else "constant"
+        leaf = self.writer.leaf(
+            f"{self.place}/{name}" if self.place else name, tensor, "parameter" if trained else "buffer"
+        )
+        self._known[id(tensor)] = (tensor, leaf)
+        return leaf
 
     def twin(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return the meta tensor that stands for one with data."""
@@ -72,9 +83,18 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if found is None:
             meta = torch.empty_strided(tuple(tensor.shape), tensor.stride(), dtype=tensor.dtype, device="meta")
             found = self._twins[id(tensor)] = (tensor, meta)
-            if id(tensor) in self._known:
-                self._known[id(meta)] = (meta, self._known[id(tensor)][1])
+            if id(tensor) in self._known or isinstance(tensor, torch.nn.Parameter):
+                self._known[id(meta)] = (meta, self.value(tensor))
         return found[1]
+
+    def release(self) -> list[torch.Tensor]:
+        """Forget all tensors; return those made here that the program still holds."""
+        made = [ref(x) for x, value in self._known.values() if value.node.role in ("activation", "input")]
+        made += [ref(meta) for _, meta in self._twins.values()]
+        self.known = KnownValues()
+        for held in (self._known, self._shown, self._twins, self._lost):
+            held.clear()
+        return [x for one in made if (x := one()) is not None]
 
     @property
     def place(self) -> str:
