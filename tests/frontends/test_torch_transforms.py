@@ -49,7 +49,8 @@ class Everything(nn.Module):
         h = self.head(self.drop(self.norm(self.conv(image.add_(1)))).mean((2, 3)))
         self.register.mul_(2)
         h[0] = self.register
-        return self.encoder(h[:, None]).flatten(1) @ h.t()
+        scores: torch.Tensor = self.encoder(h[:, None]).flatten(1) @ h.t()
+        return scores
 
 
 class InInference(Everything):
