@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from roofline.families import Family
 from roofline.graph.op import Contraction, ContractionForm, OfNothing, Op
 from roofline.graph.tensor import Shape, Tensor
@@ -125,6 +127,52 @@ class MatMul(Op):
         if len(b) == 2:
             return (Contraction(m=product(a[:-1]), n=b[-1], k=a[-1]),)
         return (Contraction(batch=product(a[:-2]), m=a[-2], n=b[-1], k=a[-1]),)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupedMatMul(MatMul):
+    """A product for each group: the tokens of each expert with its weights. Inputs: a, b, ends of the groups (E,).
+
+    The groups are rows of a (T, K), with b (E, K, N) and the result (T, N); or columns of b (K, T), with a (E, M, K)
+    and the result (M, T); or what is summed over, a (M, T) and b (T, N), with the result (E, M, N). How many belong to
+    which is data: they are counted as spread evenly, and no more groups are read than there are rows.
+    """
+
+    kind: ClassVar[str] = "grouped_matmul"
+
+    def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return (T, N), (M, T) or (E, M, N)."""
+        a, b, ends = shapes[:3]
+        self.need_rank(ends, 1, "ends")
+        self.need_same(a[-1], b[-2], "contracted dimensions")
+        for shape in (a, b):
+            if len(shape) > 2:
+                self.need_same(shape[0], ends[0], "groups")
+        ranks = (len(a), len(b))
+        if ranks not in ((2, 3), (3, 2), (2, 2)):
+            raise self.fail(f"ranks {ranks[0]} and {ranks[1]} do not multiply in groups")
+        return ((*(ends if ranks == (2, 2) else ()), a[-2], b[-1]),)
+
+    def contractions(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Contraction, ...]:
+        """One product per group that has rows, all of one size."""
+        a, b = inputs[0].shape, inputs[1].shape
+        m, n, k = a[-2], b[-1], a[-1]
+        groups = self._groups(inputs)
+        if len(b) > 2:
+            return (Contraction(batch=groups, m=m / groups, n=n, k=k),)
+        if len(a) > 2:
+            return (Contraction(batch=groups, m=m, n=n / groups, k=k),)
+        return (Contraction(batch=groups, m=m, n=n, k=k / groups),)
+
+    def touched(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> dict[str, Numeric]:
+        """Of the weights only those of groups that have rows."""
+        share = self._groups(inputs) / inputs[2].elements
+        return {t.id: t.elements * share for t in inputs[:2] if len(t.shape) > 2}
+
+    def _groups(self, inputs: tuple[Tensor, ...]) -> Numeric:
+        a, b = inputs[0].shape, inputs[1].shape
+        rows = a[-2] if len(b) > 2 else b[-1] if len(a) > 2 else a[-1]
+        return np.minimum(inputs[2].elements, rows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -89,6 +89,14 @@ def matmul(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out:
     return (*a[:-1], b[-1])
 
 
+@rule(ops.GroupedMatMul)
+def grouped_matmul(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out: Shape, batch: int) -> Factors:
+    """There may be more rows, not more groups, longer rows or larger weights."""
+    fixed(factors[0], range(1, len(factors[0])), "the batch is summed over")
+    unscaled(factors, 1, "the weights or the groups grow with the batch")
+    return (factors[0][0], *(0,) * (len(out) - 1))
+
+
 @rule(ops.Attention)
 def attention(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out: Shape, batch: int) -> Factors:
     """The images may grow, not their tokens."""

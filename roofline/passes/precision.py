@@ -23,7 +23,21 @@ FULL_PRECISION_OPS: tuple[type[Op], ...] = (Norm, Softmax, Scan)
 #: ops whose operands are converted by kernels of their own; element-wise kernels read mixed formats, write the widest
 CASTING_OPS: tuple[type[Op], ...] = (*LOW_PRECISION_OPS, *FULL_PRECISION_OPS, Concat, Update)
 FULL_PRECISION_FUNCTIONS = frozenset(
-    {"exp", "log", "pow", "square", "cube", "rsqrt", "reciprocal", "softplus", "erf_inv"}
+    {
+        "mse_loss",
+        "smooth_l1_loss",
+        "huber_loss",
+        "binary_cross_entropy",
+        "exp",
+        "log",
+        "pow",
+        "square",
+        "cube",
+        "rsqrt",
+        "reciprocal",
+        "softplus",
+        "erf_inv",
+    }
 )
 FULL_PRECISION_REDUCTIONS = frozenset({"sum", "prod", "norm"})
 

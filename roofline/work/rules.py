@@ -54,6 +54,12 @@ def matmul(op: ops.MatMul, inputs: Tensors, outputs: Tensors) -> Work:
     return Work(contractions=op.contractions(inputs, outputs), simple_ops=_bias(inputs, outputs, 2))
 
 
+@rule(ops.GroupedMatMul)
+def grouped_matmul(op: ops.GroupedMatMul, inputs: Tensors, outputs: Tensors) -> Work:
+    """The products."""
+    return Work(contractions=op.contractions(inputs, outputs))
+
+
 @rule(ops.Attention)
 def attention(op: ops.Attention, inputs: Tensors, outputs: Tensors) -> Work:
     """Both products; scaling, biases and softmax of every score."""

@@ -165,6 +165,11 @@ DERIVATIVES: dict[str, tuple[float, float]] = {
     "mish": (FUNCTIONS["softplus"][0] + TANH[0] + SIGMOID[0] + 6, FUNCTIONS["softplus"][1] + TANH[1] + SIGMOID[1]),
     "softplus": (SIGMOID[0] + 1, SIGMOID[1]),
     "log_sigmoid": (SIGMOID[0], SIGMOID[1]),  # of -x, whose sign goes into a constant; times dy
+    "mse_loss": (3.0, 0.0),  # 2 d dy
+    "smooth_l1_loss": (5.0, 0.0),  # d / beta, bounded, times dy
+    "huber_loss": (4.0, 0.0),
+    "binary_cross_entropy": (6.0, 1.0),  # dy (x - y) / (x (1 - x)), the divisor bounded
+    "ctc_step": (17.0, 5.0),  # the table from behind, with the one from before an exponential, times dy, summed
     "glu": (SIGMOID[0] + 4, SIGMOID[1]),  # of the gate: dy x s (1 - s)
     # the gates again without the result (1 of an LSTM, 3 of a GRU), then 22 and 15 products and sums for all of them
     "lstm_cell": (FUNCTIONS["lstm_cell"][0] + 21.0 / 4, FUNCTIONS["lstm_cell"][1]),

@@ -64,6 +64,11 @@ FORMULAS = {
     "tan": "sin(x) * rcp(cos(x))",
     "arc": "polynomial(min(max(x, C), C), 6) * rcp(polynomial(x, 3))",
     "erf_inv": "x * polynomial(sqrt(log2(C - x * x)), 9)",
+    "mse_loss": "square(x - y)",
+    "smooth_l1_loss": "select(t := abs(x - y), t * t * C, t - C)",
+    "huber_loss": "select(t := abs(x - y), t * t * C, (t - C) * C)",
+    "binary_cross_entropy": "(y - C) * max(log(C - x), C) - y * max(log(x), C)",
+    "ctc_step": "x + (m := max(a, max(b, c))) + log(exp(a - m) + exp(b - m) + exp(c - m))",
     "lgamma": "(x - C) * log(t := x + C) - t + log(polynomial(x - C, 8) * rcp(polynomial(x, 8)))",
 }
 

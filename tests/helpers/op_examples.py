@@ -41,6 +41,15 @@ EXAMPLES: dict[str, Example] = GRADIENT_EXAMPLES | {
         build=lambda b, n, t, c, k: b.add_op("mm", ops.MatMul, b.input("x", (n, t, c)), b.input("y", (n, c, k))),
         macs=2 * 3 * 4 * 5,
     ),
+    "grouped matmul": Example(
+        op=ops.GroupedMatMul,
+        sizes=(6, 4, 5, 8),
+        build=lambda b, t, k, n, e: b.add_op(
+            "experts", ops.GroupedMatMul, b.input("x", (t, k)), b.parameter("w", e, k, n),
+            b.input("ends", (e,), DTYPES["int32"]),
+        ),
+        macs=6 * 4 * 5,  # every row meets the weights of one expert, however many there are
+    ),
     "attention": Example(
         op=ops.Attention,
         sizes=(2, 3, 5, 8),

@@ -20,7 +20,7 @@ from roofline.work.functions import FUNCTIONS
 #: ops that only training itself makes; nobody differentiates a training step
 OF_TRAINING = {
     "conv_input_grad", "conv_weight_grad", "attention_grad", "softmax_grad", "norm_grad", "affine_grad", "pool_grad",
-    "resize_grad", "sum_to", "spread", "scatter", "optimizer_step",
+    "resize_grad", "sample_grad", "sum_to", "spread", "scatter", "optimizer_step",
 }  # fmt: skip
 
 

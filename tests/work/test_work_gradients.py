@@ -17,6 +17,11 @@ from roofline.work.rules_gradients import DERIVATIVES, OPTIMIZER_OPS
 
 #: g is dy, y the saved result; x, y, z the operands where the derivative is written in them; the dearest one's
 DERIVATIVE_FORMULAS = {
+    "mse_loss": "(x - y) * C * dy",
+    "smooth_l1_loss": "min(max((x - y) * C, C), C) * dy",
+    "huber_loss": "min(max(x - y, C), C) * dy",
+    "binary_cross_entropy": "dy * (x - y) * rcp(max((C - x) * x, C))",
+    "ctc_step": "so_far + exp(before + ctc_step(x)) * dy",
     "relu": "select(y, g)",
     "relu6": "select(x, select(x, g))",
     "leaky_relu": "select(x, g, g * C)",

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from roofline.errors import InputError, RooflineError, ShapeError, UnknownOpError
 from roofline.frontends.torch import rules as _rules  # noqa: F401  (fills the registry)
-from roofline.frontends.torch.catch import Catcher, attention_caught
+from roofline.frontends.torch.catch import Catcher, attention_caught, eager, flex_attention_caught
 from roofline.frontends.torch.exported import load_program, open_program, own_inputs
 from roofline.frontends.torch.kept import take_back
 from roofline.frontends.torch.module import meta_twin, without_data
@@ -160,7 +160,7 @@ def _named(signature: inspect.Signature, arguments: Mapping[str, Any]) -> dict[s
 
 def _run(tracer: Tracer, call: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], title: str) -> Any:
     try:
-        with torch.no_grad(), attention_caught(tracer), Catcher(tracer), tracer:
+        with torch.no_grad(), eager(), attention_caught(tracer), flex_attention_caught(tracer), Catcher(tracer), tracer:
             return call(*args, **named)
     except RooflineError:
         raise

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
@@ -56,6 +58,43 @@ class Catcher(TorchFunctionMode):
             if result is not NotImplemented:
                 return result
         return func(*args, **kwargs)
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Run what is compiled as it is written, and layers without the fast paths that look at the data of a mask."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        if "torch._dynamo" in sys.modules:  # nothing was compiled without it
+            with torch.compiler.set_stance("force_eager"):
+                yield
+        else:
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def flex_attention_caught(tracer: Tracer) -> Iterator[None]:
+    """Catch flex attention under whatever name a program holds it: its code is another while the program runs."""
+    module = sys.modules.get("torch.nn.attention.flex_attention")
+    if module is None:
+        yield
+        return
+    function: Any = module.flex_attention
+    original = function.__code__
+    module._caught = lambda *args, **kwargs: call_caught(tracer, "flex_attention", *args, **kwargs)  # type: ignore[attr-defined]
+    function.__code__ = _stand_in.__code__
+    try:
+        yield
+    finally:
+        function.__code__ = original
+        del module._caught
+
+
+def _stand_in(*args: Any, **kwargs: Any) -> Any:
+    return _caught(*args, **kwargs)  # type: ignore[name-defined]  # noqa: F821  (a name of the module it stands in)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from roofline.errors import InputError, UnknownOpError
 from roofline.frontends.torch import values as views
 from roofline.frontends.torch.kept import was_kept
 from roofline.frontends.torch.known import LIMIT_ELEMENTS, KnownValues, tensors_in
-from roofline.frontends.torch.registry import Arguments, Found, find
+from roofline.frontends.torch.registry import COMPOSITE, HIGHER, Arguments, Found, find
 from roofline.frontends.torch.values import Value
 from roofline.frontends.torch.writer import Writer
 from roofline.graph import indexing
@@ -34,6 +34,8 @@ _DATA_DEPENDENT = words(
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Lowers every op that runs while it is entered."""
+
+    supports_higher_order_operators = True
 
     def __init__(self, writer: Writer) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -113,14 +115,16 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if isinstance(func, torch._ops.HigherOrderOperator):
+            return self._run_higher(func, args, kwargs)
         tensors = _tensors(args, kwargs)
         meta = any(x.device.type == "meta" for x in tensors)
         if not meta and (tensors or str(kwargs.get("device")) != "meta"):
             return func(*args, **kwargs)  # the host's own
-        if torch.is_inference_mode_enabled():  # it hands composite functions on as they are: begin again without
-            with torch.inference_mode(False), torch.no_grad(), self:
-                return func(*args, **kwargs)
         found = find(func)
+        if found.composite:  # inference mode and branches of `torch.cond` leave them whole
+            with self:
+                return func._op_dk(COMPOSITE, *args, **kwargs)
         known = self.known.compute(func, found.name, args, kwargs) if _small(tensors) else None
         if found.name in _DATA_DEPENDENT or (found.name == "aten.index" and _by_mask(args)):
             if known is None:
@@ -137,10 +141,17 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if isinstance(known, torch.Tensor) and found.name in (*_DATA_DEPENDENT, "aten.index"):
             out = torch.empty_like(known, device="meta")
         else:
-            out = func(*args, **kwargs)
+            out = (found.shapes or func)(*args, **kwargs)
         self._learn(found, out, known, args)
         self._record(found, args, kwargs, out)
         return out
+
+    def _run_higher(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an op that takes functions as its rule says."""
+        name = func.name()
+        if name not in HIGHER:
+            raise UnknownOpError(f"no lowering rule for higher-order op {name!r} at {self.place or 'the program'!r}")
+        return HIGHER[name](self, *args, **kwargs)
 
     def _learn(self, found: Found, out: Any, known: Any, args: tuple[Any, ...]) -> None:
         if known is not None:

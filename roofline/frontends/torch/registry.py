@@ -18,10 +18,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
+import torch
+
 from roofline.registry import filed
 
 Lowering: TypeAlias = Callable[..., Any]
 RULES: dict[str, Lowering] = {}
+#: ops that torch cannot run without data -> what gives the shapes of their results
+SHAPES: dict[str, Lowering] = {}
+#: where torch keeps what an op is made of, if it only calls others
+COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+#: ops that take functions -> what runs them
+HIGHER: dict[str, Lowering] = {}
 
 
 def lowering(*names: str) -> Callable[[Lowering], Lowering]:
@@ -41,15 +49,34 @@ def aten(names: str) -> Callable[[Lowering], Lowering]:
     return lowering(*(f"aten.{name}" for name in names.split()))
 
 
+def shaped(*names: str) -> Callable[[Lowering], Lowering]:
+    """Register the decorated function as what gives the result of ops on tensors without data, in torch's place.
+
+    It takes what the op takes.
+    """
+    _found.cache_clear()
+    return filed(SHAPES, names, lambda name: f"torch op {name!r} has two rules for its shapes")
+
+
+def higher(*names: str) -> Callable[[Lowering], Lowering]:
+    """Register the decorated function as the rule of higher-order ops: ``rule(tracer, *arguments)`` -> torch result."""
+    return filed(HIGHER, names, lambda name: f"higher-order op {name!r} has two rules")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """An op of the program: its name, rule, argument names with defaults, and the arguments it writes to."""
+    """An op of the program: its name, rule, argument names with defaults, and the arguments it writes to.
+
+    `shapes` runs in place of torch's own op where that needs data; a `composite` op only calls others.
+    """
 
     name: str
     rule: Lowering | None
     parameters: tuple[tuple[str, Any], ...]
     written: tuple[str, ...]
     is_view: bool
+    composite: bool
+    shapes: Lowering | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -64,7 +91,15 @@ def _found(func: Any) -> Found:
     rule = next((RULES[key] for key in tries if key in RULES), None)
     parameters = tuple((a.name, a.default_value if a.has_default_value() else None) for a in schema.arguments)
     is_view = len(schema.returns) == 1 and not written and any(a.alias_info is not None for a in schema.arguments)
-    return Found(name=name, rule=rule, parameters=parameters, written=written, is_view=is_view)
+    return Found(
+        name=name,
+        rule=rule,
+        parameters=parameters,
+        written=written,
+        is_view=is_view,
+        composite=torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE),
+        shapes=SHAPES.get(name),
+    )
 
 
 def find(func: Any) -> Found:

@@ -34,6 +34,8 @@ class Node:
         Native axis of each axis of the graph's tensor: a parameter is stored in the order of its first reader.
     source, make, fields
         A view that nobody has read yet: the value it shows, its op class and the fields of the op.
+    beside
+        Another result of the op that wrote this node: an output that the op has once somebody reads it.
     flat
         The order in which a reshape was made: while a value has it, its elements are its source's in torch's order.
     """
@@ -47,6 +49,7 @@ class Node:
     source: Value | None = None
     make: type[Op] | None = None
     fields: dict[str, Any] = field(default_factory=dict)
+    beside: Node | None = None
     flat: Dims | None = None
     tied: bool = False
 

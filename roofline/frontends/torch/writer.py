@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -70,6 +71,9 @@ class Writer(GraphWriter):
         return node.tensor
 
     def _place(self, node: Node) -> None:
+        if node.beside is not None:
+            node.tensor = self._widened(node.beside.tensor, node.dtype)
+            return
         if node.source is not None:
             self._place_view(node)
             return
@@ -80,6 +84,14 @@ class Writer(GraphWriter):
         shape = tuple(node.shape[a] for a in node.axes)
         made = Tensor(id=self.unique(node.name), shape=shape, dtype=node.dtype, role=node.role, tied=node.tied)
         node.tensor = self.put(made)
+
+    def _widened(self, first: Tensor | None, dtype: DType) -> Tensor:
+        """Give an op a second output like its first."""
+        assert first is not None
+        op_id = next(i for i in reversed(self.ops) if first.id in self.ops[i].outputs)
+        made = Tensor(id=self.unique(f"{op_id}:1"), shape=first.shape, dtype=dtype)
+        self.ops[op_id] = replace(self.ops[op_id], outputs=(first.id, made.id))
+        return self.put(made)
 
     def _place_view(self, node: Node) -> None:
         """Add the ops of a view and of the views it looks through, oldest first."""
@@ -93,6 +105,11 @@ class Writer(GraphWriter):
                 (view.tensor,) = self.write(
                     view.make.kind, view.make, [shown], [view.dtype], shapes=[view.shape], **view.fields
                 )
+
+    def beside(self, v: Value, out: torch.Tensor) -> Value:
+        """Return another result, of the shape of `v`, of the op that has written `v`: there when somebody reads it."""
+        node = Node(shape=v.node.shape, dtype=dtype_of(out), axes=tuple(range(v.rank)), beside=v.node)
+        return Value(node=node, order=v.order)
 
     def window(self, v: Value, out: torch.Tensor) -> Value:
         """Return any other view of the bytes of `v`, by strides or in another dtype."""

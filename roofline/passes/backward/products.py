@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from roofline.graph.gradients import AttentionGrad, ConvInputGrad, ConvWeightGrad
-from roofline.graph.ops import Attention, Conv, MatMul
+from roofline.graph.ops import Attention, Conv, GroupedMatMul, MatMul
 from roofline.graph.resampling import ConvTranspose
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import product
@@ -41,6 +41,20 @@ def matmul(step: Step[MatMul]) -> None:
             left = step.view(left, _transposed(a.shape))
         step.give(1, step.add("dw", MatMul, left, right, dtype=b))
     step.give(2, dy)
+
+
+@backward(GroupedMatMul)
+def grouped_matmul(step: Step[GroupedMatMul]) -> None:
+    """Da = dy b^T and db = a^T dy, in the same groups."""
+    dy, (a, b, _) = step.dy, step.inputs[:3]
+    if step.needs(0):
+        step.give(0, step.add("dx", GroupedMatMul, dy, _turned(step, step.x(1)), step.x(2), dtype=a))
+    if step.needs(1):
+        step.give(1, step.add("dw", GroupedMatMul, _turned(step, step.x(0)), dy, step.x(2), dtype=b))
+
+
+def _turned(step: Step[Any], x: Tensor) -> Tensor:
+    return step.view(x, _transposed(x.shape))
 
 
 def _transposed(shape: Shape) -> Shape:

@@ -85,8 +85,12 @@ def _transposed(w: Writer, a: Any, out: Any) -> Value:
     )
 
 
-def _pool(w: Writer, x: Value, out: Any, function: str, kernel: Any, stride: Any, padding: Any, dims: int) -> Value:
-    """Slide a window over the last `dims` dimensions; an image without a batch has one."""
+def _pool(w: Writer, x: Value, outs: Any, function: str, kernel: Any, stride: Any, padding: Any, dims: int) -> Any:
+    """Slide a window over the last `dims` dimensions; an image without a batch has one.
+
+    The positions of maxima are another result of the op where somebody reads them.
+    """
+    out = outs[0] if isinstance(outs, tuple) else outs
     shape = tuple(out.shape)
     if x.rank == dims + 1:
         x, shape = reshape(x, (1, *x.shape)), (1, *shape)
@@ -105,14 +109,15 @@ def _pool(w: Writer, x: Value, out: Any, function: str, kernel: Any, stride: Any
         stride=strides,
         padding=fitting_padding(x.shape[2:], shape[2:], kernels, strides, each(padding, dims)),
     )
-    return reshape(made, tuple(out.shape))
+    results = [made] if out is outs else [made, w.beside(made, outs[1])]
+    values = tuple(reshape(v, tuple(out.shape)) for v in results)
+    return values[0] if out is outs else values
 
 
 def _windowed(name: str, function: str, dims: int) -> None:
     @aten(name)
     def pool(w: Writer, a: Any, out: Any) -> Any:
-        first = out[0] if isinstance(out, tuple) else out
-        return _pool(w, a.input, first, function, a.kernel_size, a.stride or a.kernel_size, a.padding, dims)
+        return _pool(w, a.input, out, function, a.kernel_size, a.stride or a.kernel_size, a.padding, dims)
 
 
 for _dims in (1, 2, 3):
@@ -129,10 +134,18 @@ def _adaptive(name: str, function: str, dims: int) -> None:
         pairs = list(zip(a.input.shape[-dims:], first.shape[-dims:], strict=True))
         kernel = tuple(-(-size // o) for size, o in pairs)
         stride = tuple(max(size // o, 1) for size, o in pairs)
-        return _pool(w, a.input, first, function, kernel, stride, 0, dims)
+        return _pool(w, a.input, out, function, kernel, stride, 0, dims)
 
 
 for _dims in (1, 2, 3):
     _adaptive(f"_adaptive_avg_pool{_dims}d", "mean", _dims)
     _adaptive(f"adaptive_avg_pool{_dims}d", "mean", _dims)
     _adaptive(f"adaptive_max_pool{_dims}d", "max", _dims)
+
+
+@aten("fractional_max_pool2d fractional_max_pool3d")
+def fractional(w: Writer, a: Any, out: Any) -> Any:
+    """Windows at random places, about size / out apart."""
+    dims = len(each(a.kernel_size, 2 if w.op_name.endswith("2d") else 3))
+    steps = tuple(max(size // o, 1) for size, o in zip(a.input.shape[-dims:], out[0].shape[-dims:], strict=True))
+    return _pool(w, a.input, out, "max", a.kernel_size, steps, 0, dims)

@@ -10,12 +10,17 @@ from roofline.frontends.torch.writer import Writer, dtype_of
 from roofline.graph import indexing
 
 
-@aten("empty empty_like new_empty empty_strided empty_permuted new_empty_strided resize")
-def empty(w: Writer, a: Any, out: Any) -> Value:
-    """Memory without a kernel; it is written where somebody reads it all the same."""
+def unwritten(out: Any) -> Value:
+    """Return memory without a kernel; it is written where somebody reads it all the same."""
     shape = tuple(out.shape)
     fields = {"shape": shape, "function": "empty"}
     return whole(Node(shape=shape, dtype=dtype_of(out), make=indexing.Fill, fields=fields))
+
+
+@aten("empty empty_like new_empty empty_strided empty_permuted new_empty_strided resize")
+def empty(w: Writer, a: Any, out: Any) -> Value:
+    """Memory without a kernel."""
+    return unwritten(out)
 
 
 @aten(

@@ -64,6 +64,21 @@ def updated(w: Writer, target: Value, values: Any, out: Any, indices: list[Any],
     return w.emit(indexing.Update, inputs, out, order=order, name="update", accumulate=accumulate)
 
 
+def accumulated(
+    w: Writer, values: Value, out: Any, indices: list[Value], *, adds: bool = True, name: str = ""
+) -> Value:
+    """Return zeros with `values` added, or put, to some of them."""
+    zeros = w.emit(indexing.Fill, [], out, function="zeros", name="zeros")
+    inputs = [w.tensor(zeros), w.tensor(values), *map(w.tensor, indices)]
+    return w.emit(indexing.Update, inputs, out, name=name, accumulate=adds)
+
+
+@aten("histc bincount")
+def histogram(w: Writer, a: Any, out: Any) -> Value:
+    """One addition for each value, where it belongs."""
+    return accumulated(w, a.input, out, [])
+
+
 @aten("index_put _index_put_impl _unsafe_index_put _unsafe_masked_index_put_accumulate")
 def _index_put(w: Writer, a: Any, out: Any) -> Value:
     return updated(w, a.input, a["values"], out, a.indices, accumulate=bool(a.get("accumulate")))

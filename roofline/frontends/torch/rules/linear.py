@@ -104,7 +104,8 @@ def _mv(w: Writer, a: Any, out: Any) -> Value:
 
 @aten("dot vdot")
 def _dot(w: Writer, a: Any, out: Any) -> Value:
-    row, column = views.reshape(a.input, (1, a.input.elements)), views.reshape(a.tensor, (a.tensor.shape[0], 1))
+    other = a.get("tensor") or a.get("other")
+    row, column = views.reshape(a.input, (1, a.input.elements)), views.reshape(other, (other.elements, 1))
     made = w.emit(ops.MatMul, [w.tensor(row, (0, 1)), w.tensor(column, (0, 1))], out, torch_shape=(1, 1))
     return views.reshape(made, ())
 

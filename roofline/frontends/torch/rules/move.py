@@ -7,6 +7,7 @@ from typing import Any
 
 from roofline.frontends.torch import values as views
 from roofline.frontends.torch.registry import aten
+from roofline.frontends.torch.rules.index import accumulated
 from roofline.frontends.torch.values import Dims, Value
 from roofline.frontends.torch.writer import Writer, dtype_of
 from roofline.graph import indexing, movement, ops, resampling
@@ -188,7 +189,4 @@ def _windows_copied(w: Writer, a: Any, out: Any) -> Value:
 @aten("col2im")
 def fold(w: Writer, a: Any, out: Any) -> Value:
     """Zeros, and every window's elements added to them."""
-    zeros = w.emit(indexing.Fill, [], out, function="zeros", name="zeros")
-    rows = tuple(a.input.shape)
-    assert prod(rows) == a.input.elements
-    return w.emit(indexing.Update, [w.tensor(zeros), w.tensor(a.input)], out, name="fold", accumulate=True)
+    return accumulated(w, a.input, out, [], name="fold")

@@ -35,14 +35,3 @@ def _register(function: str, names: str) -> None:
 
 for _function, _names in _KINDS.items():
     _register(_function, _names)
-
-
-@aten("grid_sampler_2d grid_sampler_3d grid_sampler cudnn_grid_sampler")
-def grid_sample(w: Writer, a: Any, out: Any) -> Value:
-    """The neighbours of each point of the grid, gathered and weighted."""
-    order = channels_last(out.dim())
-    function = {1: "nearest", 2: "cubic"}.get(a.get("interpolation_mode", 0), "linear")
-    inputs = [w.tensor(a.input, order), w.tensor(a.grid)]
-    return w.emit(
-        resampling.Resize, inputs, out, order=order, name="grid_sample", size=tuple(out.shape[2:]), function=function
-    )
