@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, prod
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -50,12 +52,36 @@ class ConvTranspose(Op):
         )
 
 
+#: input elements along an axis that a result is made of
+TAPS = {"nearest": 1, "linear": 2, "cubic": 4}
+
+
+def widened_taps(function: str, before: Sequence[int], after: Sequence[int]) -> tuple[int, ...]:
+    """Return the input elements along each axis of a filter that is widened where the image becomes smaller.
+
+    The filter covers as many results as without, so ``before / after`` times as many input elements (``antialias`` of
+    ONNX Resize 18 and of ``torch.nn.functional.interpolate``).
+
+    Examples
+    --------
+    >>> widened_taps("linear", (224, 100), (64, 200))
+    (7, 2)
+    """
+    sizes = zip(before, after, strict=True)
+    return tuple(ceil(TAPS[function] * max(1.0, b / a)) if function != "nearest" else 1 for b, a in sizes)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Resize(Op):
-    """Interpolation of (N, *spatial, C) to another grid."""
+    """Interpolation of (N, *spatial, C) to another grid.
+
+    `taps`: input elements along each axis that a result is made of. Without, 1, 2 or 4 by `function`; more where an
+    image is made smaller and the filter is widened against aliasing.
+    """
 
     size: tuple[Numeric, ...]
     function: Literal["nearest", "linear", "cubic"] = "linear"
+    taps: tuple[int, ...] = ()
     kind: ClassVar[str] = "resize"
 
     @property
@@ -71,9 +97,8 @@ class Resize(Op):
 
     @property
     def neighbours(self) -> int:
-        """Input elements that each output is made of: 1, 2 or 4 per dimension."""
-        per_dimension = {"nearest": 1, "linear": 2, "cubic": 4}[self.function]
-        return int(per_dimension ** len(self.size))
+        """Input elements that each output is made of, over all dimensions."""
+        return prod(self.taps or (TAPS[self.function],) * len(self.size))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -125,8 +125,9 @@ def statistic(op: ops.Statistic, inputs: Tensors, outputs: Tensors) -> Work:
 
 @rule(ops.Pool)
 def pool(op: ops.Pool, inputs: Tensors, outputs: Tensors) -> Work:
-    """One operation per window element."""
-    window = outputs[0].elements * product(op.kernel)
+    """One operation per window element; a window that is larger than the image holds the image."""
+    sides = zip(op.kernel, inputs[0].shape[1:-1], strict=True)
+    window = outputs[0].elements * product(np.minimum(kernel, side) for kernel, side in sides)
     return Work(simple_ops=window, window_loads=window)
 
 

@@ -232,6 +232,48 @@ def test_quantized_residuals_are_read_as_integers(load: Load) -> None:
     assert list(kernels.traffic_bytes[1:4]) == [inside] * 3
 
 
+def test_the_bias_of_an_integer_product_is_a_parameter(load: Load) -> None:
+    """A bias of 32-bit integers counts as the float bias of the network that was quantized does."""
+    bias = [node("DequantizeLinear", "b s zero", "c")]
+    stored = [scalar("s", 0.1), scalar("z", 0, np.int8), scalar("zero", 0, np.int32),
+              weight("b", 4, kind=TensorProto.INT32)]  # fmt: skip
+    image, kernel = {"x": (1, 3, 8, 8)}, weight("w", 4, 3, 3, 3, kind=INT8)
+    weights = [node("DequantizeLinear", "w s z", "v")]
+    graph = load([*qdq("x", "q"), *weights, *bias, node("Conv", "q v c")], image, [*stored, kernel])
+    assert graph.params == 4 * 27 + 4
+    assert [t.dtype.name for t in graph.tensors.values() if t.role == "parameter"] == ["int8", "int32"]
+    matrix = weight("w", 8, 4, kind=INT8)
+    graph = load([*qdq("x", "q"), *weights, *bias, node("Gemm", "q v c")], {"x": (2, 8)}, [*stored, matrix])
+    assert graph.params == 8 * 4 + 4
+    assert [op.kind for op in graph.ops.values()][-1] == "matmul"  # which adds the bias itself
+
+
+@pytest.mark.parametrize(("bits", "narrow"), [(4, "int4"), (3, "int4"), (8, "int8"), (12, "int32")])
+def test_fake_quantization_in_one_node(bits: int, narrow: str, load: Load) -> None:
+    domain = "qonnx.custom_op.general"
+    nodes = [node("Quant", f"{name} s z b", f"{name}q", domain=domain) for name in "xw"]
+    stored = [scalar("s", 0.1), scalar("z", 0.0), scalar("b", float(bits)), weight("w", 4, 3, 3, 3)]
+    graph = load([*nodes, node("Conv", "xq wq")], {"x": (1, 3, 8, 8)}, stored, domains=[domain])
+    conv = next(op for op in graph.ops.values() if op.kind == "conv")
+    assert graph.macs == 36 * 4 * 27 and graph.params == 4 * 27
+    assert [graph.tensors[t].dtype.name for t in conv.inputs] == [narrow, narrow]
+
+
+def test_results_beside_the_first_are_written_where_somebody_reads_them(load: Load) -> None:
+    nodes = [node("LayerNormalization", "x s", "n mean inverse", axis=1)]
+    for outputs, kinds in (("n", ["norm"]), ("n mean inverse", ["norm", "statistic", "elementwise"])):
+        graph = load(nodes, {"x": (2, 3, 4)}, [weight("s", 3, 4)], outputs)
+        assert [op.kind for op in graph.ops.values() if op.family != "free"] == kinds
+    assert [graph.tensors[t].shape for t in graph.outputs] == [(2, 3, 4), (2, 1, 1), (2, 1, 1)]
+    heads = {"q": (1, 4, 4, 8), "k": (1, 2, 6, 8), "v": (1, 2, 6, 10)}
+    nodes = [node("Attention", "q k v m", "y _ _ scores", qk_matmul_output_mode=3)]
+    fused, apart = (load(nodes, {**heads, "m": (4, 6)}, outputs=o, opset=23) for o in ("y", "y scores"))
+    assert fused.macs == apart.macs == 4 * 4 * 6 * (8 + 10)
+    kinds = [[op.kind for op in graph.ops.values()] for graph in (fused, apart)]
+    assert (kinds[0].count("attention"), kinds[1].count("matmul"), kinds[1].count("softmax")) == (1, 2, 1)
+    assert [apart.tensors[t].shape for t in apart.outputs] == [(1, 4, 4, 10), (1, 4, 4, 6)]
+
+
 def test_integer_operators(load: Load) -> None:
     u8 = {"x": TensorProto.UINT8}
     linear = [node("QLinearConv", "x s z w s z s z")]

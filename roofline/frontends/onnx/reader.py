@@ -18,7 +18,7 @@ from roofline.frontends.onnx.file import ModelFile
 from roofline.frontends.onnx.images import image_inputs
 from roofline.frontends.onnx.inputs import Inputs
 from roofline.frontends.onnx.older import modern
-from roofline.frontends.onnx.order import execution_order, label, sources
+from roofline.frontends.onnx.order import captured, execution_order, label, sources
 from roofline.frontends.onnx.patterns import Patterns
 from roofline.frontends.onnx.registry import RULES, STANDARD, Node
 from roofline.frontends.onnx.values import Constant, Scope, Sizes, UndecidedError, Value, dtype_of
@@ -53,6 +53,8 @@ class Reader(Writer):
         self._attributes: dict[str, AttributeProto] = {}
         #: stored tensors of the graphs inside nodes, by graph: a body that is lowered again reads the same ones
         self._inner: dict[int, tuple[GraphProto, dict[str, Value]]] = {}
+        #: names that somebody reads in the graph that is being lowered
+        self._read: set[str] = set()
         self._calls: tuple[tuple[str, str], ...] = ()
 
     # graphs -------------------------------------------------------------------
@@ -79,7 +81,8 @@ class Reader(Writer):
         ordered = execution_order(list(nodes), scope.find)
         axis = -1 if self.versions.get(STANDARD, 1) >= 13 else 1  # of a softmax that names none
         patterns = Patterns(ordered, outputs, scope, softmax_axis=axis) if self.recognise else None
-        outer, self.names = self.names, scope
+        outer = self.names, self._read
+        self.names, self._read = scope, outputs.union(*((*node.input, *captured(node)) for node in ordered))
         inside = scope.parent is not None or bool(self._calls)
         try:
             for index, node in enumerate(ordered):
@@ -91,7 +94,7 @@ class Reader(Writer):
                     added = islice(reversed(self.ops), len(self.ops) - count)
                     self.origins.update(dict.fromkeys(added, next(filter(None, node.output), node.name)))
         finally:
-            self.names = outer
+            self.names, self._read = outer
 
     def entered(self, name: str, value: Value, *, image: bool) -> Value:
         """Return an input of the graph as a tensor, or as the constant that it is pinned to."""
@@ -179,6 +182,7 @@ class Reader(Writer):
             name=self.place,
             inputs=inputs,
             outputs=len(proto.output),
+            read=max((i for i, name in enumerate(proto.output, 1) if name in self._read), default=0),
             version=self.versions.get(domain, 1),
             attributes=self._read_attributes(proto),
         )

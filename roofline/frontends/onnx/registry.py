@@ -29,8 +29,8 @@ class Node:
     ----------
     inputs
         Values in the operator's order; None for an optional one that is left out.
-    outputs
-        How many outputs are asked for, left-out ones in between included.
+    outputs, read
+        How many outputs it has, left-out ones in between included; how many up to the last one that somebody reads.
     version
         Operator set of its domain.
     """
@@ -40,6 +40,7 @@ class Node:
     name: str
     inputs: tuple[Value | None, ...]
     outputs: int
+    read: int
     version: int
     attributes: dict[str, Any] = field(default_factory=dict)
 

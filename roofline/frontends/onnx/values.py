@@ -122,6 +122,11 @@ class Value:
         """Whether a kernel holds it as an immediate: a known scalar."""
         return self.known and self.elements == 1
 
+    @property
+    def stored_integers(self) -> Value | None:
+        """The integers of the file that it was dequantized from; None where there are none."""
+        return self.quantized if self.quantized is not None and self.quantized.known else None
+
     def renamed(self, name: str) -> Value:
         """Return a constant under another name; other values as they are."""
         return self if self.constant is None else replace(self, constant=replace(self.constant, name=name))

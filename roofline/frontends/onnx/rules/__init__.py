@@ -14,6 +14,7 @@ from roofline.frontends.onnx.rules import (  # noqa: F401
     products,
     quantized,
     recurrent,
+    resize,
     sampling,
     sequences,
     shapes,

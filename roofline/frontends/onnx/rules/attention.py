@@ -70,8 +70,24 @@ def attention(w: Writer, node: Node) -> list[Value]:
     k, v = _with_past(w, k, node.get(4)), _with_past(w, v, node.get(5))
     mask = node.get(3)
     causal = bool(node.integer("is_causal", 0))
+    if node.read > 3:
+        out, scores = _in_pieces(w, q, k, v, mask, node.integer("qk_matmul_output_mode", 0))
+        return [_merged(w, out) if flat else out, k, v, scores]
     out = attend(w, q, k, v, biases=() if mask is None else (mask,), causal=causal)
     return [_merged(w, out) if flat else out, k, v][: max(1, node.outputs)]
+
+
+def _in_pieces(w: Writer, q: Value, k: Value, v: Value, mask: Value | None, mode: int) -> tuple[Value, Value]:
+    """Write attention whose scores are a result too: products and softmax apart; `mode` says which scores."""
+    (n, heads, rows, _), kv_heads = q.shape, k.shape[1]
+    q = w.reshaped(q, (n, kv_heads, heads // kv_heads, *q.shape[2:]))
+    k, v = (w.reshaped(x, (n, kv_heads, 1, *x.shape[2:])) for x in (k, v))
+    raw = w.reshaped(product_of(w, q, w.transposed(k, (0, 1, 2, 4, 3))), (n, heads, rows, k.shape[-2]))
+    masked = raw if mask is None else w.pointwise("add", raw, mask)
+    weights = w.value(w.add(ops.Softmax, w.read(masked)))
+    out = product_of(w, w.reshaped(weights, (n, kv_heads, heads // kv_heads, rows, k.shape[-2])), v)
+    chosen = {0: raw, 3: weights}.get(mode, masked)
+    return w.reshaped(out, (n, heads, rows, v.shape[-1])), chosen
 
 
 @lowering("Attention", domain=MICROSOFT)

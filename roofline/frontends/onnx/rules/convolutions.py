@@ -34,7 +34,12 @@ def integers_behind(*values: Value) -> tuple[Value, ...]:
 
 
 def bias_of(w: Writer, value: Value | None) -> list[Tensor]:
-    """Return a bias as operands: none where it is left out, or where an exporter writes zeros."""
+    """Return a bias as operands: none where it is left out, or where an exporter writes zeros.
+
+    Integers that are dequantized are read as they are stored: products of integers add them to their sums.
+    """
+    if value is not None and value.stored_integers is not None:
+        value = value.stored_integers
     if value is None or (value.data is not None and not value.data.any() and not _trained(value)):
         return []
     return [w.read(w.reshaped(value, (value.elements,)), role="parameter" if value.known else None)]

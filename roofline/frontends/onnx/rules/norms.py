@@ -52,9 +52,17 @@ def normalised(
 
 @lowering("LayerNormalization")
 @lowering("LayerNormalization", domain=MICROSOFT)
-def layer_norm(w: Writer, node: Node) -> Value:
-    """Layer norm."""
-    return normalised(w, node[0], node.integer("axis", -1), (node[1], node.get(2)))
+def layer_norm(w: Writer, node: Node) -> Value | list[Value]:
+    """Layer norm; the mean and the inverse of the deviation, where somebody reads them, are a pass of their own."""
+    x, axis = node[0], node.integer("axis", -1)
+    out = normalised(w, x, axis, (node[1], node.get(2)))
+    if node.read < 2:
+        return out
+    order = x.order or identity(x.rank)
+    axes = tuple(i for i, a in enumerate(order) if a >= axis_of(axis, x.rank))
+    found = w.write("", ops.Statistic, [w.read(x, order)], [x.dtype, x.dtype], axes=axes, function="var", keep=True)
+    variance, mean = (w.value(tensor, order) for tensor in found)
+    return [out, mean, w.pointwise("rsqrt", variance)]
 
 
 @lowering("RMSNormalization", "SimplifiedLayerNormalization")
@@ -66,7 +74,7 @@ def rms_norm(w: Writer, node: Node) -> Value:
 
 @lowering("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=MICROSOFT)
 def skip_norm(w: Writer, node: Node) -> list[Value]:
-    """Sum of the input, the residual and a bias; its norm; the sum is the last output."""
+    """Sum of the input, the residual and a bias; its norm; the sum is the last output, and the only other one."""
     simple = node.op.startswith("SkipSimplified")
     total = w.pointwise("add", node[0], node[1])
     bias = node.get(3 if simple else 4)
@@ -74,6 +82,8 @@ def skip_norm(w: Writer, node: Node) -> list[Value]:
         total = w.pointwise("add", total, bias)
     affine = (node[2],) if simple else (node[2], node.get(3))
     out = normalised(w, total, -1, affine, "rms" if simple else "layer")
+    if node.read in (2, 3):
+        raise ShapeError("mean and deviation are not supported: only inference is")
     return [out, out, out, total][: max(node.outputs, 1)]
 
 

@@ -53,7 +53,8 @@ def gemm(w: Writer, node: Node) -> Value:
     b = w.transposed(b, (1, 0)) if node.integer("transB", 0) else b
     if a.shape[1] != b.shape[0]:
         raise ShapeError(f"contracted dimensions disagree: {a.shape[1]} and {b.shape[0]}")
-    if c is None or (c.known and c.elements == b.shape[1]):
+    constant = c is not None and (c.known or c.stored_integers is not None)
+    if c is None or (constant and c.elements == b.shape[1]):
         return product_of(w, a, b, c)
     return w.pointwise("add", product_of(w, a, b), c)
 

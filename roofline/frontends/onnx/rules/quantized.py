@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import ShapeError
-from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
+from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering, numbers
 from roofline.frontends.onnx.rules.convolutions import convolution
 from roofline.frontends.onnx.rules.norms import reduced
 from roofline.frontends.onnx.rules.pointwise import BINARY, UNARY
@@ -45,6 +45,26 @@ def dequantize(w: Writer, node: Node) -> Value:
     x = node[0]
     scale = node[1].dtype
     return Value(shape=x.shape, dtype=scale if scale.kind == "float" else FP32, quantized=replace(x, data=None))
+
+
+#: where qonnx, brevitas and FINN keep their operators
+_FAKE = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
+
+
+def fake_quantize(w: Writer, node: Node) -> Value:
+    """Quantize and dequantize in one node: products read the narrow integers, as between the two nodes."""
+    x, place = node[0], {"BipolarQuant": 0, "Trunc": 4}.get(node.op, 3)
+    bits = max(map(float, numbers(node[place], "the number of bits"))) if place else 1.0
+    dtype = next((d for d in (DTYPES["int4"], INT8) if d.bits >= bits), INT32)
+    if x.known:
+        integers = Value(shape=x.shape, dtype=dtype, constant=x.constant)
+    else:
+        integers = w.pointwise("quantize", x, dtype=dtype)
+    return Value(shape=x.shape, dtype=x.dtype, quantized=integers)
+
+
+for _domain in _FAKE:
+    lowering("Quant", "BipolarQuant", "Trunc", "IntQuant", domain=_domain)(fake_quantize)
 
 
 @lowering("DynamicQuantizeLinear")

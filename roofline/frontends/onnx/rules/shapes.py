@@ -1,4 +1,4 @@
-"""Operators that move or view data: reshape, transpose, slice, split, concat, pad, resize."""
+"""Operators that move or view data: reshape, transpose, slice, split, concat, pad."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from roofline.errors import GraphError, ShapeError
+from roofline.errors import ShapeError
 from roofline.frontends.onnx.registry import Node, lowering, numbers
-from roofline.frontends.onnx.values import Dims, Value, check_shape, known
+from roofline.frontends.onnx.values import Value, check_shape, known
 from roofline.frontends.onnx.views import axis_of, identity, reshape_target, stored
 from roofline.frontends.onnx.writer import Writer
 from roofline.graph import movement, resampling
@@ -186,42 +186,6 @@ def pad(w: Writer, node: Node) -> Value:
     order = x.order or identity(x.rank)
     first, second = (tuple(side[a] for a in order) for side in (before, after))
     return w.value(w.add(resampling.Pad, w.read(x, order), before=first, after=second), order)
-
-
-@lowering("Resize", "Upsample")
-def resize(w: Writer, node: Node) -> Value:
-    """Interpolate an image to another grid."""
-    x = node[0]
-    shape = _resized(node, x.shape)
-    if shape == x.shape:
-        return x
-    check_shape(shape, "resized image")
-    mode = {"nearest": "nearest", "cubic": "cubic"}.get(node.text("mode", "nearest"), "linear")
-    if x.rank > 2 and shape[:2] == x.shape[:2]:
-        order = channels_last(x.rank)
-        return w.value(w.add(resampling.Resize, w.read(x, order), size=shape[2:], function=mode), order)
-    flat = w.reshaped(w.copied(x), (1, *x.shape, 1))
-    out = w.add(resampling.Resize, w.read(flat), size=shape, function=mode)
-    return w.reshaped(w.value(out), shape)
-
-
-def _resized(node: Node, shape: Dims) -> Dims:
-    sizes = node.get(3) if node.op == "Resize" else None
-    scales = node.get(2 if node.op == "Resize" and node.version >= 11 else 1)
-    axes = [axis_of(a, len(shape)) for a in node.integers("axes", identity(len(shape)))]
-    if sizes is not None and sizes.elements:
-        wanted = [int(s) for s in numbers(sizes, "the sizes")]
-    else:
-        found = numbers(scales, "the scales") if scales is not None else node.attributes.get("scales", ())
-        if not all(0 < float(s) < 1e9 for s in found):
-            raise ShapeError(f"scales {list(found)[:8]!r}; allowed: positive numbers")
-        wanted = [int(shape[a] * float(s) + 1e-6) for a, s in zip(axes, found, strict=False)]
-    if len(wanted) != len(axes):
-        raise GraphError(f"{len(wanted)} sizes or scales for {len(axes)} axes")
-    result = list(shape)
-    for axis, size in zip(axes, wanted, strict=True):
-        result[axis] = size
-    return tuple(result)
 
 
 @lowering("DepthToSpace", "SpaceToDepth")

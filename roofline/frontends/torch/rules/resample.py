@@ -9,6 +9,7 @@ from roofline.frontends.torch.values import Value
 from roofline.frontends.torch.writer import Writer
 from roofline.graph import resampling
 from roofline.graph.views import channels_last
+from roofline.text import words
 
 _KINDS = {
     "nearest": "upsample_nearest1d upsample_nearest2d upsample_nearest3d "
@@ -18,10 +19,11 @@ _KINDS = {
 }
 
 
-def _register(function: str, names: str) -> None:
-    @aten(names)
+def _register(function: str, name: str) -> None:
+    @aten(name)
     def resize(w: Writer, a: Any, out: Any) -> Value:
         order = channels_last(out.dim())
+        wide = name.endswith("_aa")
         return w.emit(
             resampling.Resize,
             [w.tensor(a.input, order)],
@@ -30,8 +32,10 @@ def _register(function: str, names: str) -> None:
             name="resize",
             size=tuple(out.shape[2:]),
             function=function,
+            taps=resampling.widened_taps(function, a.input.shape[2:], out.shape[2:]) if wide else (),
         )
 
 
 for _function, _names in _KINDS.items():
-    _register(_function, _names)
+    for _name in words(_names):
+        _register(_function, _name)
