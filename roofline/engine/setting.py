@@ -94,8 +94,11 @@ def resolve(device: str | Path | Device, **options: Unpack[RunOptions]) -> Setti
     runtime = load_runtime(asked["runtime"] or found.default_runtime, found.kind)
     dtype = asked["dtype"] or found.default_dtype
     dtype = dtype if isinstance(dtype, Precision) else precision(_name("dtype", dtype))
-    layout = check_layout(_name("layout", asked["layout"] or runtime.default_layout))
     found.peak_flops_per_s(dtype.compute.name)  # refuses what the device lacks
+    on_lanes = found.matrix.rates[dtype.compute.name].runs_on == "vector"
+    layout = check_layout(
+        _name("layout", asked["layout"] or (runtime.lane_layout if on_lanes else runtime.default_layout))
+    )
     mode, optimizer = _name("mode", asked["mode"]), asked["optimizer"] and _name("optimizer", asked["optimizer"])
     return Setting(
         device=found,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Cast, Elementwise, Norm
+from roofline.graph.ops import BatchNorm, Cast, Elementwise, Norm
 from roofline.numeric import Numeric, same
 from roofline.passes.policy import Policy
 
@@ -90,13 +90,21 @@ class _Fuser:
         reserved = reserved or not self._in_epilogue(self.graph.op(op_id))
         for producer in sorted(full, key=lambda g: (self._widens(g), -g.last)):
             anchored = producer.family != POINTWISE
-            if producer.family not in self.policy.epilogue or (anchored and (reserved or group.moves)):
+            absorbed = producer.family in self.policy.epilogue and not (anchored and (reserved or group.moves))
+            if not absorbed and not self._ends_batch_norm(producer, group):
                 continue
             if not same(producer.times, group.times):
                 continue
             if not _path_besides_edge(producer, group):
                 return self._merge(producer, group)
         return group
+
+    def _ends_batch_norm(self, producer: _Group, group: _Group) -> bool:
+        """Whether `group` is a function that the kernel of the batch norm before it applies to its results."""
+        norm, op = self.graph.op(producer.ops[-1][1]), self.graph.op(group.ops[0][1])
+        applies = isinstance(op, Elementwise) and op.function in self.policy.batch_norm_functions
+        stored = isinstance(norm, BatchNorm) and self.graph.tensors[norm.inputs[3]].stored
+        return applies and stored and self._only_reader(producer, group)
 
     def _widens(self, group: _Group) -> bool:
         """Whether a group does nothing but make floats of integers."""
@@ -158,7 +166,8 @@ def fuse(graph: OpGraph, policy: Policy, written: frozenset[str] = frozenset()) 
     """Return groups of op ids, in execution order; views are in no group.
 
     Groups of the families in `policy.epilogue` absorb the point-wise ops that follow them (those with an anchor only
-    `policy.epilogue_functions`, all where it is None), those in `policy.prologue` the ones that precede them; with
+    `policy.epilogue_functions`, all where it is None), batch norms the only reader of their results where it is one of
+    `policy.batch_norm_functions`, those in `policy.prologue` the ones that precede them; with
     `policy.fuse_movement` copies in another order join point-wise groups, as index arithmetic.
 
     Parameters
@@ -166,7 +175,7 @@ def fuse(graph: OpGraph, policy: Policy, written: frozenset[str] = frozenset()) 
     written
         Tensors that must reach memory beside the graph's outputs.
     """
-    if not policy.epilogue and not policy.prologue:
+    if not (policy.epilogue or policy.prologue or policy.batch_norm_functions):
         return [(op_id,) for op_id, op in graph.ops.items() if op.family != "free"]
     return _Fuser(graph, policy, written).run()
 

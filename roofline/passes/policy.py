@@ -33,6 +33,7 @@ class Policy:
     prologue: tuple[str, ...]
     fuse_movement: bool
     epilogue_functions: tuple[str, ...] | None = None
+    batch_norm_functions: tuple[str, ...] = ()
     split: tuple[str, ...] = ()
     layout_copies: bool = False
     mode: Mode = "inference"

@@ -17,8 +17,9 @@ class Fusion(SpecFile):
     """Which ops become one kernel. `why` says where the policy is known from.
 
     `epilogue_functions` limits what the kernels of products absorb (all element-wise functions where it is missing);
-    `split` names functions that run as chains of simpler ones. With `layout_copies` tensors keep the memory format that
-    the op before left, and are copied where the next one wants another.
+    `batch_norm_functions` names what batch norms with stored statistics apply to their results, `split` functions that
+    run as chains of simpler ones. With `layout_copies` tensors keep the memory format that the op before left, and are
+    copied where the next one wants another.
     """
 
     fold_batch_norm: bool
@@ -27,6 +28,7 @@ class Fusion(SpecFile):
     prologue: tuple[Family, ...]
     movement: bool
     epilogue_functions: tuple[str, ...] | None = None
+    batch_norm_functions: tuple[str, ...] = ()
     split: tuple[str, ...] = ()
     layout_copies: bool = False
     why: str
@@ -39,6 +41,7 @@ class RuntimeFile(SpecFile):
     title: str
     device_kinds: tuple[Kind, ...] = Field(min_length=1)
     default_layout: Literal["nhwc", "nchw"]
+    lane_layout: Literal["nhwc", "nchw"] | None = None
     sources: dict[str, str] = Field(min_length=1)
     fusion: Fusion
 
@@ -56,4 +59,5 @@ def runtime_of(file: RuntimeFile, kind: type[Runtime] = Runtime) -> Runtime:
     values: dict[str, Any] = {c.field: c.value(file) for c in constants_of(kind)}
     values |= {"fuse_movement" if key == "movement" else key: value for key, value in file.fusion if key != "why"}
     values |= {name: getattr(file, name) for name in ("name", "title", "device_kinds", "default_layout")}
+    values["lane_layout"] = file.lane_layout or file.default_layout
     return kind(**values)

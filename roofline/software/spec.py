@@ -28,8 +28,11 @@ class Runtime:
     fold_batch_norm, attention, epilogue, prologue, fuse_movement
         Fusion policy: which op families absorb the point-wise ops that follow them, and that precede them, and whether
         copies in another order join point-wise kernels.
-    epilogue_functions, split
-        Functions that kernels of products absorb (None: all), and functions that run as chains of simpler ones.
+    lane_layout
+        Memory format of images where their products run on the vector lanes; `default_layout` where they do not.
+    epilogue_functions, batch_norm_functions, split
+        Functions that kernels of products absorb (None: all), that those of batch norms with stored statistics absorb,
+        and that run as chains of simpler ones.
     layout_copies
         Whether tensors are copied between ops that want different memory formats; else the compiler arranges them.
     """
@@ -38,12 +41,14 @@ class Runtime:
     title: str
     device_kinds: tuple[str, ...]
     default_layout: Literal["nhwc", "nchw"]
+    lane_layout: Literal["nhwc", "nchw"]
     fold_batch_norm: bool
     attention: Attention
     epilogue: tuple[str, ...]
     prologue: tuple[str, ...]
     fuse_movement: bool
     epilogue_functions: tuple[str, ...] | None
+    batch_norm_functions: tuple[str, ...]
     split: tuple[str, ...]
     layout_copies: bool
 

@@ -129,6 +129,17 @@ def test_a_convolution_kernel_ends_with_what_its_library_offers() -> None:
     assert [k.ops for k in kernels] == [("first", "relu"), ("second",), ("swish", "tanh")]
 
 
+def test_a_batch_norm_kernel_applies_the_relu_that_alone_reads_it() -> None:
+    """TensorFlow's _FusedBatchNormEx: a ReLU, not a swish, and not where the norm's result has another reader."""
+    b = GraphBuilder()
+    first = b.relu(b.batch_norm(b.conv(b.input("x", (1, 4, 4, 8)), 8, name="first"), name="first_bn"))
+    second = b.batch_norm(b.conv(first, 8, name="second"), name="second_bn")
+    third = b.batch_norm(b.conv(b.activation("tanh", second), 8, name="third"), name="third_bn")
+    graph = b.graph([b.add(b.relu(third), third, name="sum")])
+    kernels = [k.ops for k in lower(graph, policy_of("tensorflow"))[1]]
+    assert kernels == groups("first | first_bn relu | second | second_bn | tanh | third | third_bn | relu_2 | sum")
+
+
 def test_an_elementwise_producer_of_two_readers_joins_no_convolution() -> None:
     """A compiler fuses into a convolution what only the convolution reads, wherever the other reader stands."""
     b = GraphBuilder()
