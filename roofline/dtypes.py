@@ -18,12 +18,27 @@ class DType:
 
     name: str
     bits: int
-    kind: Literal["float", "int", "bool"]
+    kind: Literal["float", "complex", "int", "bool"]
 
     @property
     def bytes(self) -> float:
         """Bytes per element; int4 has half a byte."""
         return self.bits / 8
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether a tensor of it can have a gradient."""
+        return self.kind in ("float", "complex")
+
+    @property
+    def numbers(self) -> int:
+        """Real numbers per element: two of a complex one."""
+        return 2 if self.kind == "complex" else 1
+
+    @property
+    def part(self) -> DType:
+        """The format that is computed in: that of the real and the imaginary part of a complex number, else its own."""
+        return DTYPES[f"fp{self.bits // 2}"] if self.kind == "complex" else self
 
 
 DTYPES: dict[str, DType] = {
@@ -41,6 +56,9 @@ DTYPES: dict[str, DType] = {
         DType(name="int64", bits=64, kind="int"),
         DType(name="bool", bits=8, kind="bool"),
         DType(name="int2", bits=2, kind="int"),
+        DType(name="complex32", bits=32, kind="complex"),
+        DType(name="complex64", bits=64, kind="complex"),
+        DType(name="complex128", bits=128, kind="complex"),
     )
 }
 

@@ -160,7 +160,7 @@ def _add_contraction(
         taps=c.taps,
         grouped=float(c.form == "grouped"),
         windowed=float(isinstance(op, Conv | ConvTranspose)),
-        dtype=DTYPE_CODES[operand.dtype.name],
+        dtype=DTYPE_CODES[operand.dtype.part.name],
         channels_first=channels_first,
     )
 

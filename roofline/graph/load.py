@@ -103,7 +103,7 @@ def _check(graph: OpGraph) -> None:
     for op_id, op in graph.ops.items():
         try:
             graph.check_op(op)
-            op.contractions(*graph.arguments(op))
+            op.products(*graph.arguments(op))
             op.touched(*graph.arguments(op))
         except RooflineError:
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeAlias
 
 from roofline.errors import ShapeError
@@ -89,8 +89,19 @@ class Op(ABC):
         """
 
     def contractions(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Contraction, ...]:
-        """Return the matrix products the op is made of; none for most ops."""
+        """Return the matrix products the op is made of, of its elements; none for most ops."""
         return ()
+
+    def products(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Contraction, ...]:
+        """Return the matrix products the op is made of, of real numbers.
+
+        A complex multiply-accumulate is four real ones, (a c - b d) + i (a d + b c): one product with twice the columns
+        and twice the length.
+        """
+        found = self.contractions(inputs, outputs)
+        if found and inputs[0].dtype.kind == "complex":
+            return tuple(replace(c, n=2 * c.n, k=2 * c.k) for c in found)
+        return found
 
     def touched(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> dict[str, Numeric]:
         """Return tensor id -> elements read or written, where that is less than the whole tensor."""

@@ -35,10 +35,10 @@ class OpGraph(Dag):
 
     @cached_property
     def macs(self) -> Numeric:
-        """Multiply-accumulates of one run of the graph, its whole batch; norms and element-wise ops have none."""
+        """Multiply-accumulates of real numbers in one run of the graph, its whole batch: those of products alone."""
         total: Numeric = 0.0
         for op in self.ops.values():
-            for contraction in op.contractions(*self.arguments(op)):
+            for contraction in op.products(*self.arguments(op)):
                 total = total + contraction.macs * op.times
         return total
 

@@ -50,6 +50,11 @@ class Tensor:
         return product(self.shape)
 
     @property
+    def numbers(self) -> Numeric:
+        """Number of real numbers: a complex element is two."""
+        return self.elements * self.dtype.numbers
+
+    @property
     def bytes(self) -> Numeric:
         """Size in bytes, unpadded."""
         return self.elements * self.dtype.bytes

@@ -66,7 +66,7 @@ def graph_intensity(network: OpGraph, dtype: str) -> float:
 def _elements(network: OpGraph, op: Op) -> Numeric:
     """Return how many elements an op moves under the definition."""
     inputs, outputs = network.arguments(op)
-    if op.contractions(inputs, outputs):
+    if op.products(inputs, outputs):
         return sum((t.elements for t in (*inputs, *outputs)), start=0.0)
     if isinstance(op, Elementwise) and op.function == "mul" and any(op.broadcast):
         return 2.0 * outputs[0].elements

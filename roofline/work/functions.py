@@ -80,6 +80,57 @@ FUNCTIONS: dict[str, tuple[float, float]] = {
     "threefry": (55.0, 0.0),  # random bits: 20 rounds of add, rotate (3), xor for two words (Salmon et al., 2011)
 }
 
+#: the same of complex numbers, in operations on real ones: the textbook's formulas, with the functions above
+COMPLEX: dict[str, tuple[float, float]] = {
+    "identity": (0.0, 0.0),
+    "add": (2.0, 0.0),
+    "sub": (2.0, 0.0),
+    "neg": (2.0, 0.0),
+    "scale": (2.0, 0.0),
+    "select": (2.0, 0.0),
+    "compare": (3.0, 0.0),  # both parts, and
+    "mul": (6.0, 0.0),  # four multiplications, a difference and a sum
+    "div": (11.0, 1.0),  # times the conjugate 6, square of the divisor's length 3, reciprocal, two multiplications
+    "reciprocal": (6.0, 1.0),  # square of the length 3, reciprocal, two multiplications, negate
+    "square": (5.0, 0.0),
+    "cube": (11.0, 0.0),
+    "abs": (3.0, 1.0),  # the root of the sum of squares
+    "arc": (12.0, 1.0),  # the angle: an arctangent
+    "sign": (5.0, 2.0),  # over the length
+    "sqrt": (7.0, 3.0),  # length, half of its sum with the real part, root; the imaginary part over twice that
+    "rsqrt": (13.0, 4.0),
+    "exp": (7.0, 3.0),  # exponential of the real part times sine and cosine of the imaginary one
+    "log": (16.0, 3.0),  # logarithm of the length, angle
+    "pow": (29.0, 6.0),  # logarithm, product, exponential
+    "sin": (13.0, 4.0),  # sine and cosine of the real part, hyperbolic ones (two exponentials) of the imaginary part
+    "cos": (13.0, 4.0),
+    "polar": (6.0, 2.0),  # length times cosine and sine
+    "sigmoid": (16.0, 4.0),  # negate, exponential, + 1, reciprocal
+    "swish": (22.0, 4.0),
+    "tanh": (22.0, 4.0),  # of an exponential: - 1 over + 1
+    "lerp": (10.0, 0.0),
+    "addcmul": (10.0, 0.0),
+    "addcdiv": (15.0, 1.0),
+}
+
+
+def complex_ops(name: str) -> tuple[float, float]:
+    """Return (simple, transcendental) operations on real numbers for an element of a function of complex numbers.
+
+    Raises
+    ------
+    UnknownOpError
+        The function is not in the table.
+
+    Examples
+    --------
+    >>> complex_ops("mul"), complex_ops("exp")
+    ((6.0, 0.0), (7.0, 3.0))
+    """
+    if name not in COMPLEX:
+        raise UnknownOpError(f"no work rule for function {name!r} of complex numbers{nearest(name, COMPLEX)}")
+    return COMPLEX[name]
+
 
 def function_ops(name: str) -> tuple[float, float]:
     """Return (simple, transcendental) vector operations per element of an element-wise function.

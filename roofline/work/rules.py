@@ -11,7 +11,7 @@ from roofline.errors import UnknownOpError, nearest
 from roofline.graph import indexing, movement, ops, resampling, sampling
 from roofline.graph.tensor import Tensor
 from roofline.numeric import product
-from roofline.work.functions import function_ops
+from roofline.work.functions import complex_ops, function_ops
 from roofline.work.registry import Tensors, rule
 from roofline.work.types import Work
 
@@ -37,13 +37,13 @@ PLACE_SIMPLE: dict[str, float] = {"nearest": 3.0, "linear": 5.0, "cubic": 29.0}
 
 def _bias(inputs: Tensors, outputs: Tensors, position: int) -> float:
     """One addition per output where the op has a bias operand."""
-    return outputs[0].elements if len(inputs) > position else 0.0  # type: ignore[return-value]
+    return outputs[0].numbers if len(inputs) > position else 0.0  # type: ignore[return-value]
 
 
 @rule(ops.Conv)
 def conv(op: ops.Conv, inputs: Tensors, outputs: Tensors) -> Work:
     """The products, and the bias; a depthwise window loads an operand for every multiply-accumulate."""
-    products = op.contractions(inputs, outputs)
+    products = op.products(inputs, outputs)
     loads = products[0].macs if op.form == "depthwise" else 0.0
     return Work(contractions=products, simple_ops=_bias(inputs, outputs, 2), window_loads=loads)
 
@@ -51,7 +51,7 @@ def conv(op: ops.Conv, inputs: Tensors, outputs: Tensors) -> Work:
 @rule(ops.MatMul)
 def matmul(op: ops.MatMul, inputs: Tensors, outputs: Tensors) -> Work:
     """The products, and the bias."""
-    return Work(contractions=op.contractions(inputs, outputs), simple_ops=_bias(inputs, outputs, 2))
+    return Work(contractions=op.products(inputs, outputs), simple_ops=_bias(inputs, outputs, 2))
 
 
 @rule(ops.GroupedMatMul)
@@ -63,11 +63,11 @@ def grouped_matmul(op: ops.GroupedMatMul, inputs: Tensors, outputs: Tensors) -> 
 @rule(ops.Attention)
 def attention(op: ops.Attention, inputs: Tensors, outputs: Tensors) -> Work:
     """Both products; scaling, biases and softmax of every score."""
-    scores = op.contractions(inputs, outputs)[0]
+    scores = op.products(inputs, outputs)[0]
     elements = product((scores.batch, scores.m, scores.n))
     scale_and_bias = 1.0 + len(inputs[3:])
     return Work(
-        contractions=op.contractions(inputs, outputs),
+        contractions=op.products(inputs, outputs),
         simple_ops=elements * (SOFTMAX_SIMPLE + scale_and_bias),
         transcendental_ops=elements * SOFTMAX_TRANSCENDENTAL,
     )
@@ -76,15 +76,16 @@ def attention(op: ops.Attention, inputs: Tensors, outputs: Tensors) -> Work:
 @rule(ops.Elementwise)
 def elementwise(op: ops.Elementwise, inputs: Tensors, outputs: Tensors) -> Work:
     """The function's operations for every output element."""
-    simple, transcendental = function_ops(op.function)
+    of_complex = any(t.dtype.kind == "complex" for t in (*inputs, *outputs))
+    simple, transcendental = complex_ops(op.function) if of_complex else function_ops(op.function)
     elements = outputs[0].elements
     return Work(simple_ops=elements * simple, transcendental_ops=elements * transcendental)
 
 
 @rule(ops.Cast)
 def cast(op: ops.Cast, inputs: Tensors, outputs: Tensors) -> Work:
-    """One conversion per element."""
-    return Work(simple_ops=outputs[0].elements)
+    """One conversion per number."""
+    return Work(simple_ops=outputs[0].numbers)
 
 
 @rule(ops.BatchNorm)
@@ -110,17 +111,17 @@ def softmax(op: ops.Softmax, inputs: Tensors, outputs: Tensors) -> Work:
 
 @rule(ops.Reduce)
 def reduce(op: ops.Reduce, inputs: Tensors, outputs: Tensors) -> Work:
-    """One operation per input element."""
-    return Work(simple_ops=inputs[0].elements)
+    """One operation per number read."""
+    return Work(simple_ops=inputs[0].numbers)
 
 
 @rule(ops.Statistic)
 def statistic(op: ops.Statistic, inputs: Tensors, outputs: Tensors) -> Work:
-    """The function's operations for every element read."""
+    """The function's operations for every number read."""
     if op.function not in PER_ELEMENT:
         raise UnknownOpError(f"no work rule for statistic {op.function!r}{nearest(op.function, PER_ELEMENT)}")
     simple, transcendental = PER_ELEMENT[op.function]
-    return Work(simple_ops=inputs[0].elements * simple, transcendental_ops=inputs[0].elements * transcendental)
+    return Work(simple_ops=inputs[0].numbers * simple, transcendental_ops=inputs[0].numbers * transcendental)
 
 
 @rule(ops.Pool)
@@ -134,7 +135,7 @@ def pool(op: ops.Pool, inputs: Tensors, outputs: Tensors) -> Work:
 @rule(resampling.ConvTranspose)
 def conv_transpose(op: resampling.ConvTranspose, inputs: Tensors, outputs: Tensors) -> Work:
     """The products, and the bias; loads as for a convolution."""
-    products = op.contractions(inputs, outputs)
+    products = op.products(inputs, outputs)
     loads = products[0].macs if op.form == "depthwise" else 0.0
     return Work(contractions=products, simple_ops=_bias(inputs, outputs, 2), window_loads=loads)
 

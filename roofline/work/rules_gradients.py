@@ -5,7 +5,7 @@ from __future__ import annotations
 from roofline.graph import gradients
 from roofline.graph.op import Op
 from roofline.numeric import product
-from roofline.work.functions import ERF, FUNCTIONS, SIGMOID, TANH
+from roofline.work.functions import COMPLEX, ERF, FUNCTIONS, SIGMOID, TANH
 from roofline.work.registry import Tensors, rule
 from roofline.work.types import Work
 
@@ -26,7 +26,7 @@ OPTIMIZER_OPS: dict[str, tuple[float, float]] = {"sgd": (2.0, 0.0), "momentum": 
 
 def _conv_grad(op: Op, inputs: Tensors, outputs: Tensors) -> Work:
     """The product; a depthwise window loads an operand for every multiply-accumulate."""
-    products = op.contractions(inputs, outputs)
+    products = op.products(inputs, outputs)
     return Work(contractions=products, gradient_loads=products[0].macs if products[0].form == "depthwise" else 0.0)
 
 
@@ -37,7 +37,7 @@ rule(gradients.ConvWeightGrad)(_conv_grad)
 @rule(gradients.AttentionGrad)
 def attention_grad(op: gradients.AttentionGrad, inputs: Tensors, outputs: Tensors) -> Work:
     """Five products; softmax and its gradient of every score, and the sums of trained biases; dy out per row."""
-    products = op.contractions(inputs, outputs)
+    products = op.products(inputs, outputs)
     scores = product((products[0].batch, products[0].m, products[0].n))
     simple = ATTENTION_GRAD_SIMPLE + len(inputs[5:]) + len(op.biases)
     return Work(
@@ -176,3 +176,20 @@ DERIVATIVES: dict[str, tuple[float, float]] = {
     "gru_cell": (FUNCTIONS["gru_cell"][0] + 12.0 / 3, FUNCTIONS["gru_cell"][1]),
 }
 FUNCTIONS.update({f"{name}_grad": ops for name, ops in DERIVATIVES.items()})
+#: the same of complex numbers: dy times the conjugate of the derivative
+COMPLEX_DERIVATIVES: dict[str, tuple[float, float]] = {
+    "abs": (6.0, 2.0),  # dy over the length 3 + 1, times both parts
+    "exp": (6.0, 0.0),
+    "select": (2.0, 0.0),
+    "square": (8.0, 0.0),
+    "cube": (14.0, 0.0),
+    "div": (19.0, 1.0),
+    "sigmoid": (14.0, 0.0),
+    "tanh": (13.0, 0.0),
+    "sqrt": (14.0, 1.0),
+    "reciprocal": (14.0, 0.0),
+    "log": (12.0, 1.0),
+    "sin": (19.0, 4.0),
+    "cos": (21.0, 4.0),
+}
+COMPLEX.update({f"{name}_grad": ops for name, ops in COMPLEX_DERIVATIVES.items()})

@@ -72,6 +72,51 @@ FORMULAS = {
     "lgamma": "(x - C) * log(t := x + C) - t + log(polynomial(x - C, 8) * rcp(polynomial(x, 8)))",
 }
 
+#: the same of complex numbers z = a + ib and w = c + id: the formulas of the parts, and what both are made of
+_PRODUCT, _LENGTH, _EXP = (
+    ["a * c - b * d", "a * d + b * c"],
+    ["sqrt(a * a + b * b)"],
+    ["exp(a)", "e * cos(b)", "e * sin(b)"],
+)
+_RECIPROCAL = ["rcp(a * a + b * b)", "a * r", "-b * r"]
+_QUOTIENT = ["a * c + b * d", "b * c - a * d", "rcp(c * c + d * d)", "x * r", "y * r"]
+_LOG = ["log(length)", *_LENGTH, "arc(b)"]
+_SQRT = [*_LENGTH, "sqrt((length + a) * C)", "b * C * rcp(root)"]
+_SIGMOID = ["-a", "-b", *_EXP, "x + C", *_RECIPROCAL]
+_CIRCULAR = ["sin(a)", "cos(a)", "exp(b)", "exp2(-b * C)", "s * (e + f) * C", "t * (e - f) * C"]
+_SUM, _SCALED = ["a + c", "b + d"], ["a * C", "b * C"]
+COMPLEX_FORMULAS = {
+    "identity": ["a", "b"],
+    "add": _SUM,
+    "sub": ["a - c", "b - d"],
+    "neg": ["-a", "-b"],
+    "scale": _SCALED,
+    "select": ["select(a, c, z)", "select(b, d, z)"],
+    "compare": ["logical(compare(a, c), compare(b, d))"],
+    "mul": _PRODUCT,
+    "div": _QUOTIENT,
+    "reciprocal": _RECIPROCAL,
+    "square": ["a * a - b * b", "a * b * C"],
+    "cube": ["a * a - b * b", "a * b * C", *_PRODUCT],
+    "abs": _LENGTH,
+    "arc": ["arc(b)"],
+    "sign": [*_LENGTH, "rcp(length)", "a * r", "b * r"],
+    "sqrt": _SQRT,
+    "rsqrt": [*_SQRT, *_RECIPROCAL],
+    "exp": _EXP,
+    "log": _LOG,
+    "pow": [*_LOG, *_PRODUCT, *_EXP],
+    "sin": _CIRCULAR,
+    "cos": _CIRCULAR,
+    "polar": ["a * cos(b)", "a * sin(b)"],
+    "sigmoid": _SIGMOID,
+    "swish": [*_SIGMOID, *_PRODUCT],
+    "tanh": [*_SCALED, *_EXP, "x - C", "x + C", *_QUOTIENT],
+    "lerp": [*_SUM, *_PRODUCT, *_SUM],
+    "addcmul": [*_PRODUCT, *_SCALED, *_SUM],
+    "addcdiv": [*_QUOTIENT, *_SCALED, *_SUM],
+}
+
 
 def operations(formula: str) -> tuple[float, float]:
     """Return (simple, slow) operations of a formula."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from formulas import FORMULAS, total
+from formulas import COMPLEX_FORMULAS, FORMULAS, total
 
-from roofline.work.functions import FUNCTIONS, function_ops
+from roofline.work.functions import COMPLEX, FUNCTIONS, complex_ops, function_ops
 
 #: functions of several gates or words, as (formulas of all, how many elements the table spreads them over)
 CELLS = {
@@ -33,3 +33,8 @@ def test_a_cell_costs_what_its_formulas_do(name: str) -> None:
     formulas, elements = CELLS[name]
     simple, slow = total(formulas)
     assert function_ops(name) == pytest.approx((simple / elements, slow / elements), rel=1e-12)
+
+
+def test_a_function_of_complex_numbers_costs_what_the_formulas_of_its_parts_do() -> None:
+    plain = {name: complex_ops(name) for name in COMPLEX if not name.endswith("_grad")}
+    assert plain == {name: total(formulas) for name, formulas in COMPLEX_FORMULAS.items()}

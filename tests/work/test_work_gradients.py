@@ -11,9 +11,9 @@ from roofline.graph.builder import GraphBuilder
 from roofline.graph.gradients import STATES, OptimizerStep
 from roofline.graph.ops import Statistic
 from roofline.work import count, work_of
-from roofline.work.functions import FUNCTIONS, function_ops
+from roofline.work.functions import FUNCTIONS, complex_ops, function_ops
 from roofline.work.rules import PER_ELEMENT
-from roofline.work.rules_gradients import DERIVATIVES, OPTIMIZER_OPS
+from roofline.work.rules_gradients import COMPLEX_DERIVATIVES, DERIVATIVES, OPTIMIZER_OPS
 
 #: g is dy, y the saved result; x, y, z the operands where the derivative is written in them; the dearest one's
 DERIVATIVE_FORMULAS = {
@@ -117,6 +117,31 @@ def test_every_table_has_its_formulas() -> None:
 @pytest.mark.parametrize("name", DERIVATIVE_FORMULAS)
 def test_a_derivative_costs_what_its_formula_does(name: str) -> None:
     assert function_ops(f"{name}_grad") == total([DERIVATIVE_FORMULAS[name]])
+
+
+#: of complex numbers, in functions of them: dy times the conjugate of the derivative
+COMPLEX_DERIVATIVE_FORMULAS = {
+    "exp": ["mul"],
+    "select": ["select"],
+    "square": ["mul", "scale"],
+    "cube": ["mul", "scale", "mul"],
+    "div": ["mul", "div", "neg"],
+    "sigmoid": ["mul", "mul", "sub"],
+    "tanh": ["mul", "sub", "square"],
+    "sqrt": ["mul", "scale", "reciprocal"],
+    "reciprocal": ["mul", "mul", "neg"],
+    "log": ["mul", "reciprocal"],
+    "sin": ["mul", "cos"],
+    "cos": ["mul", "sin", "neg"],
+}
+
+
+def test_a_complex_derivative_costs_what_its_formula_does() -> None:
+    assert set(COMPLEX_DERIVATIVES) == {*COMPLEX_DERIVATIVE_FORMULAS, "abs"}
+    for name, parts in COMPLEX_DERIVATIVE_FORMULAS.items():
+        simple, slow = zip(*map(complex_ops, parts), strict=True)
+        assert complex_ops(f"{name}_grad") == (sum(simple), sum(slow)), name
+    assert complex_ops("abs_grad") == total(["sqrt(a * a + b * b)", "g * rcp(length)", "s * a", "s * b"])
 
 
 @pytest.mark.parametrize("name", CELL_FORMULAS)

@@ -19,15 +19,15 @@ from roofline.graph.writer import GraphWriter
 from roofline.text import pairs
 
 _NAMES = pairs(
-    "float32=fp32 float64=fp64 float16=fp16 bfloat16=bf16 complex64=fp64 int64 uint64=int64 int32 uint32=int32 "
-    "int16=int32 uint16=int32 int8 uint8=int8 bool complex32=fp32 complex128=fp64 float8_e4m3fn=fp8 float8_e5m2=fp8 "
+    "float32=fp32 float64=fp64 float16=fp16 bfloat16=bf16 complex64 int64 uint64=int64 int32 uint32=int32 "
+    "int16=int32 uint16=int32 int8 uint8=int8 bool complex32 complex128 float8_e4m3fn=fp8 float8_e5m2=fp8 "
     "float8_e4m3fnuz=fp8 float8_e5m2fnuz=fp8"
 )
 _DTYPES = {getattr(torch, name): DTYPES[ours] for name, ours in _NAMES.items() if hasattr(torch, name)}
 
 
 def dtype_of(tensor: torch.Tensor) -> DType:
-    """Return the storage format of a torch tensor; complex numbers count as pairs, 16-bit integers as 32 bits.
+    """Return the storage format of a torch tensor; 16-bit integers count as 32 bits.
 
     Raises
     ------

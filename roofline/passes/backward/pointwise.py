@@ -74,7 +74,7 @@ def _product(step: Step[Elementwise], places: list[int]) -> None:
         if step.op.function == "mul":
             function, others = "mul", [j for j in count if j != i]
         else:
-            function, others = "select_grad", [j for j in count if step.inputs[j].dtype.kind != "float"][:1]
+            function, others = "select_grad", [j for j in count if not step.inputs[j].dtype.differentiable][:1]
         step.give(i, step.pointwise(f"d{i}", function, step.dy, *map(step.x, others), like=step.inputs[i]))
 
 

@@ -203,13 +203,13 @@ def _checkpoints(graph: OpGraph, varying: frozenset[str]) -> frozenset[str]:
 def _varying(graph: OpGraph, wanted: frozenset[str]) -> frozenset[str]:
     """Return the tensors that depend on a parameter or a wanted input, through something with a derivative."""
     found = {
-        t.id for t in graph.tensors.values() if t.dtype.kind == "float" and (t.id in wanted or t.role == "parameter")
+        t.id for t in graph.tensors.values() if t.dtype.differentiable and (t.id in wanted or t.role == "parameter")
     }
     for op in graph.ops.values():
         if isinstance(op, Elementwise) and op.function in FLAT_FUNCTIONS:
             continue
         if any(t in found for t in op.inputs):
-            found.update(t for t in op.outputs if graph.tensors[t].dtype.kind == "float")
+            found.update(t for t in op.outputs if graph.tensors[t].dtype.differentiable)
     return frozenset(found)
 
 

@@ -141,7 +141,7 @@ def _price(branch: Any, operands: Sequence[Operand]) -> tuple[float, float]:
     macs = elements = 0.0
     for op in scratch.ops.values():
         inputs, outputs = (tuple(scratch.tensors[t] for t in ids) for ids in (op.inputs, op.outputs))
-        macs += float(sum((c.macs * op.times for c in op.contractions(inputs, outputs)), 0.0))
+        macs += float(sum((c.macs * op.times for c in op.products(inputs, outputs)), 0.0))
         if op.family != "free":
             elements += float(sum((t.elements * op.times for t in outputs), 0.0))
     return macs, elements

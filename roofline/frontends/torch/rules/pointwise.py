@@ -99,4 +99,4 @@ def _glu(w: Writer, a: Any, out: Any) -> Value:
 
 @aten("complex polar")
 def _complex_(w: Writer, a: Any, out: Any) -> Value:
-    return w.pointwise("cos" if w.op_name == "polar" else "identity", out, *a.values())
+    return w.pointwise("polar" if w.op_name == "polar" else "identity", out, *a.values())
