@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import roofline as rf
 from roofline.cli import main
 
 VERBS = {
@@ -42,6 +43,21 @@ def test_a_file_holds_what_the_screen_shows(
         assert all(rows for rows in content.values())
     else:
         assert len(shown.splitlines()) > 1
+
+
+def test_headlines_are_printed_with_their_conditions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["headlines", "migration", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["headlines"]
+    found = rf.headlines("migration").table
+    assert [row["predicted"] for row in rows] == list(found["predicted"])
+    assert (
+        rows[0]["low"] is None and rows[1]["low"] < rows[1]["predicted"] < rows[1]["high"]
+    )  # a ratio of peaks is exact
+    assert main(["headlines", "migration"]) == 0
+    text = capsys.readouterr().out
+    assert text.count(" to ") >= 4 and "B0 to B7 per chip, batch 128" in text
+    assert main(["headlines", "speed"]) == 2
+    assert capsys.readouterr().err == "error: no headlines on 'speed'; allowed: 'gap', 'migration'\n"
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "advise"])
