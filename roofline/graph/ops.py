@@ -281,7 +281,8 @@ class _Reduction(Op):
 class Norm(_Reduction):
     """Layer, RMS or group norm over computed statistics. Inputs: x (..., C), optionally scale and shift (C,).
 
-    With `low_precision` the program itself runs it in the low precision of autocast, which would take fp32.
+    Further outputs are statistics of every row. With `low_precision` the program itself runs it in the low precision of
+    autocast, which would take fp32.
     """
 
     form: Literal["layer", "rms", "group"] = "layer"
@@ -289,10 +290,10 @@ class Norm(_Reduction):
     kind: ClassVar[str] = "norm"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
-        """Return the input's shape."""
+        """Return the input's shape, and (..., 1) for every statistic."""
         for shape in shapes[1:]:
             self.need_same(shape[-1], shapes[0][-1], "channels of scale and x")
-        return (shapes[0],)
+        return (shapes[0], *((*shapes[0][:-1], 1),) * (len(self.outputs) - 1))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

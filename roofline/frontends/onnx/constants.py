@@ -124,6 +124,11 @@ def _unary(node: Node, a: list[Data]) -> Data:
     return np.asarray(_UNARY[node.op](a[0]))
 
 
+@_evaluator("Relu")
+def _relu(node: Node, a: list[Data]) -> Data:
+    return np.maximum(a[0], 0)
+
+
 @_evaluator("Cast", "CastLike")
 def _cast(node: Node, a: list[Data]) -> Data:
     return np.nan_to_num(a[0], posinf=2.0**62, neginf=-(2.0**62)) if a[0].dtype.kind == "f" else a[0]

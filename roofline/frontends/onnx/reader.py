@@ -182,9 +182,9 @@ class Reader(Writer):
             name=self.place,
             inputs=inputs,
             outputs=len(proto.output),
-            read=max((i for i, name in enumerate(proto.output, 1) if name in self._read), default=0),
             version=self.versions.get(domain, 1),
             attributes=self._read_attributes(proto),
+            read=frozenset(i for i, name in enumerate(proto.output) if name in self._read),
         )
         if key not in RULES and function is not None:
             return self._call(function, node, proto)

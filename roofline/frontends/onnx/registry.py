@@ -29,8 +29,10 @@ class Node:
     ----------
     inputs
         Values in the operator's order; None for an optional one that is left out.
-    outputs, read
-        How many outputs it has, left-out ones in between included; how many up to the last one that somebody reads.
+    outputs
+        How many outputs are named, left-out ones in between included.
+    read
+        Positions of the outputs that somebody reads.
     version
         Operator set of its domain.
     """
@@ -40,9 +42,9 @@ class Node:
     name: str
     inputs: tuple[Value | None, ...]
     outputs: int
-    read: int
     version: int
     attributes: dict[str, Any] = field(default_factory=dict)
+    read: frozenset[int] = frozenset({0})
 
     def __getitem__(self, position: int) -> Value:
         """Return a required input.

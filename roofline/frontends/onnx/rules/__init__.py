@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from roofline.frontends.onnx.rules import (  # noqa: F401
     attention,
+    contrib,
+    contrib_attention,
     control,
     convolutions,
+    experts,
     indexing,
     linear_attention,
     losses,

@@ -62,11 +62,11 @@ def _once(w: Writer, body: Any, state: list[Value], most: int | None) -> tuple[l
     with w.repeated(min(turns, MAX_TURNS)):
         counter = _opaque(w, (), "iteration", "int64")
         fixed = [_forgotten(w, value) for value in state] if turns > 1 or most is None else state
-        outputs = _lowered(w, body, [counter, _TRUE, *fixed])
+        outputs = lowered(w, body, [counter, _TRUE, *fixed])
     goes_on = outputs[0].data
     if goes_on is not None and not goes_on.item():
         turns = 1
-        outputs = _lowered(w, body, [counter, _TRUE, *state])
+        outputs = lowered(w, body, [counter, _TRUE, *state])
     elif most is None or turns > MAX_TURNS:
         if goes_on is None or most is None:
             raise UndecidedError(f"{_DECIDED}: export with a fixed length, or unroll it")
@@ -86,7 +86,7 @@ def _turn_by_turn(w: Writer, body: Any, state: list[Value], most: int | None) ->
         if len(scanned) == MAX_UNROLLED:
             return None
         turn = Value(shape=(), dtype=DTYPES["int64"], data=np.array(len(scanned)), constant=Constant(name="iteration"))
-        condition, *results = _lowered(w, body, [turn, _TRUE, *state])
+        condition, *results = lowered(w, body, [turn, _TRUE, *state])
         if condition.data is None:
             return None
         going = bool(condition.data.item())
@@ -116,7 +116,8 @@ def _forgotten(w: Writer, value: Value) -> Value:
     return replace(value, data=None) if value.known and value.parts is None else value
 
 
-def _lowered(w: Writer, body: Any, inputs: list[Value]) -> list[Value]:
+def lowered(w: Writer, body: Any, inputs: list[Value]) -> list[Value]:
+    """Lower a graph inside a node and return its outputs."""
     lower = getattr(w, "subgraph", None)
     if lower is None or body is None:
         raise InputError("a node without body")
@@ -145,7 +146,7 @@ def scan(w: Writer, node: Node) -> Sequence[Value]:
             axis = axis_of(axis, value.rank)
             one = part(w, replace(value, data=None) if value.known else value, axis, 0, 1)
             slices.append(w.reshaped(one, (*value.shape[:axis], *value.shape[axis + 1 :])))
-        outputs = _lowered(w, body, [*(_forgotten(w, v) for v in state), *slices])
+        outputs = lowered(w, body, [*(_forgotten(w, v) for v in state), *slices])
     results = outputs[len(state) :]
     out_axes = node.integers("scan_output_axes", (0,) * len(results))
     made = [stacked(w, v, length, axis_of(a, v.rank + 1)) for v, a in zip(results, out_axes, strict=True)]
@@ -158,7 +159,7 @@ def condition(w: Writer, node: Node) -> Sequence[Value]:
     decided = node[0].data
     branches = [node.attributes.get(name) for name in ("then_branch", "else_branch")]
     if decided is not None:
-        return _lowered(w, branches[0 if decided.item() else 1], [])
+        return lowered(w, branches[0 if decided.item() else 1], [])
     (first, results), (second, others) = (_written(w, branch) for branch in branches)
     if first != second or [v.shape for v in results] != [v.shape for v in others]:
         raise UndecidedError("a condition that depends on the data: export the branch that is meant")
@@ -168,7 +169,7 @@ def condition(w: Writer, node: Node) -> Sequence[Value]:
 def _written(w: Writer, branch: Any) -> tuple[list[object], list[Value]]:
     """Lower a branch; return what it does, names apart, and its results."""
     before = len(w.ops)
-    results = _lowered(w, branch, [])
+    results = lowered(w, branch, [])
     done: list[object] = []
     for op in islice(w.ops.values(), before, None):
         fields = {name: field for name, field in vars(op).items() if name not in ("inputs", "outputs")}

@@ -93,6 +93,11 @@ def fused_conv(w: Writer, node: Node) -> Value:
     out = convolution(w, node, node[0], node[1], node.get(2))
     if (other := node.get(3)) is not None:
         out = w.pointwise("add", out, other)
+    return activated(w, node, out)
+
+
+def activated(w: Writer, node: Node, out: Value) -> Value:
+    """Apply the activation that a fused operator names."""
     name = node.text("activation", "")
     if name not in _ACTIVATIONS:
         raise ShapeError(f"unknown activation {name!r}; allowed: {', '.join(_ACTIVATIONS)}")
@@ -142,10 +147,10 @@ def pool(w: Writer, node: Node) -> Value | list[Value]:
         "padding": window.padding,
         "function": function,
     }
-    if node.op == "MaxPool" and x.quantized is not None and node.outputs < 2:  # the largest is so in integers too
+    if node.op == "MaxPool" and x.quantized is not None and 1 not in node.read:  # the largest is so in integers too
         inner = w.value(w.add(Pool, w.read(x.quantized, order), **fields), order)
         return replace(x, shape=inner.shape, tensor=None, quantized=inner)
-    formats = [x.dtype, DTYPES["int64"]][: max(node.outputs, 1)] if node.op == "MaxPool" else [x.dtype]
+    formats = [x.dtype, DTYPES["int64"]] if 1 in node.read else [x.dtype]
     outputs = w.write("", Pool, [w.read(x, order)], formats, **fields)
     return [w.value(t, order) for t in outputs]
 

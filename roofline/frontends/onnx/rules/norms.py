@@ -34,9 +34,14 @@ def batch_norm(w: Writer, node: Node) -> Value:
 
 
 def normalised(
-    w: Writer, x: Value, axis: int, affine: Sequence[Value | None], form: Literal["layer", "rms"] = "layer"
-) -> Value:
-    """Normalise over all axes from `axis` on, then scale and shift."""
+    w: Writer,
+    x: Value,
+    axis: int,
+    affine: Sequence[Value | None],
+    form: Literal["layer", "rms"] = "layer",
+    statistics: bool = False,
+) -> list[Value]:
+    """Normalise over all axes from `axis` on, then scale and shift; also return two `statistics` of every row."""
     axis = axis_of(axis, x.rank)
     rows, size = x.shape[:axis], 1
     for dim in x.shape[axis:]:
@@ -47,27 +52,22 @@ def normalised(
     if any(v is not None and v.elements not in (1, size) for v in given):
         raise ShapeError(f"scale and shift do not fit {size} normalised elements")
     parts = [w.read(v, role="parameter" if v.known else None) for v in given if v is not None and v.elements == size]
-    return w.reshaped(w.value(w.add(ops.Norm, tensor, *parts, form=form)), x.shape)
+    formats = [x.dtype, *(DTYPES["fp32"],) * (2 * statistics)]
+    out, *found = (w.value(t) for t in w.write("", ops.Norm, [tensor, *parts], formats, form=form))
+    ones = (1,) * (x.rank - axis)
+    return [w.reshaped(out, x.shape), *(w.reshaped(v, (*rows, *ones)) for v in found)]
 
 
 @lowering("LayerNormalization")
 @lowering("LayerNormalization", domain=MICROSOFT)
-def layer_norm(w: Writer, node: Node) -> Value | list[Value]:
-    """Layer norm; the mean and the inverse of the deviation, where somebody reads them, are a pass of their own."""
-    x, axis = node[0], node.integer("axis", -1)
-    out = normalised(w, x, axis, (node[1], node.get(2)))
-    if node.read < 2:
-        return out
-    order = x.order or identity(x.rank)
-    axes = tuple(i for i, a in enumerate(order) if a >= axis_of(axis, x.rank))
-    found = w.write("", ops.Statistic, [w.read(x, order)], [x.dtype, x.dtype], axes=axes, function="var", keep=True)
-    variance, mean = (w.value(tensor, order) for tensor in found)
-    return [out, mean, w.pointwise("rsqrt", variance)]
+def layer_norm(w: Writer, node: Node) -> list[Value]:
+    """Layer norm; the mean and the reciprocal deviation of every row where they are read."""
+    return normalised(w, node[0], node.integer("axis", -1), (node[1], node.get(2)), "layer", bool(node.read & {1, 2}))
 
 
 @lowering("RMSNormalization", "SimplifiedLayerNormalization")
 @lowering("RMSNormalization", "SimplifiedLayerNormalization", domain=MICROSOFT)
-def rms_norm(w: Writer, node: Node) -> Value:
+def rms_norm(w: Writer, node: Node) -> list[Value]:
     """Root-mean-square norm."""
     return normalised(w, node[0], node.integer("axis", -1), (node.get(1),), "rms")
 
@@ -81,10 +81,9 @@ def skip_norm(w: Writer, node: Node) -> list[Value]:
     if bias is not None:
         total = w.pointwise("add", total, bias)
     affine = (node[2],) if simple else (node[2], node.get(3))
-    out = normalised(w, total, -1, affine, "rms" if simple else "layer")
-    if node.read in (2, 3):
-        raise ShapeError("mean and deviation are not supported: only inference is")
-    return [out, out, out, total][: max(node.outputs, 1)]
+    statistics = bool(node.read & {1, 2})
+    out = normalised(w, total, -1, affine, "rms" if simple else "layer", statistics)
+    return [*out, *(() if statistics else out * 2), total]
 
 
 @lowering("GroupNormalization")

@@ -7,7 +7,7 @@ import math
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import GraphError, ShapeError
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
-from roofline.frontends.onnx.rules.convolutions import bias_of, integers_behind
+from roofline.frontends.onnx.rules.convolutions import activated, bias_of, integers_behind
 from roofline.frontends.onnx.values import Value
 from roofline.frontends.onnx.views import broadcast, identity
 from roofline.frontends.onnx.writer import Writer
@@ -42,8 +42,13 @@ def matmul(w: Writer, node: Node) -> Value:
     return product_of(w, node[0], node[1])
 
 
-@lowering("Gemm")
 @lowering("FusedGemm", domain=MICROSOFT)
+def fused_gemm(w: Writer, node: Node) -> Value:
+    """Product, bias, activation."""
+    return activated(w, node, gemm(w, node))
+
+
+@lowering("Gemm")
 def gemm(w: Writer, node: Node) -> Value:
     """Product of two matrices, either of them transposed, and a bias of any shape that broadcasts."""
     a, b, c = node[0], node[1], node.get(2)
@@ -72,17 +77,18 @@ def fused_matmul(w: Writer, node: Node) -> Value:
     return w.pointwise("scale", out) if node.number("alpha", 1.0) != 1.0 else out
 
 
-@lowering("MatMulNBits", domain=MICROSOFT)
+@lowering("MatMulNBits", "MatMulBnb4", domain=MICROSOFT)
 def matmul_of_few_bits(w: Writer, node: Node) -> Value:
-    """Product with a weight of 4 or 8 bits that the kernel unpacks as it reads."""
-    size = (node.integer("K"), node.integer("N"))
-    bits = node.integer("bits", 4)
-    packed = node[1]
-    if bits not in (4, 8) or packed.constant is None:
-        raise GraphError(f"{bits!r} bits; allowed: 4 and 8, of a stored weight")
-    weight = Value(shape=size, dtype=DTYPES[f"int{bits}"], constant=packed.constant)
-    bias = node.get(5)
-    return product_of(w, node[0], weight, bias)
+    """Product with a weight of few bits that the kernel unpacks as it reads."""
+    weight = unpacked(node[1], (node.integer("K"), node.integer("N")), node.integer("bits", 4))
+    return product_of(w, node[0], weight, node.get(5))
+
+
+def unpacked(packed: Value, shape: tuple[int, ...], bits: int) -> Value:
+    """Return a weight that a file stores several to a byte."""
+    if bits not in (2, 4, 8) or packed.constant is None:
+        raise GraphError(f"{bits!r} bits; allowed: 2, 4 and 8, of a stored weight")
+    return Value(shape=shape, dtype=DTYPES[f"int{bits}"], constant=packed.constant)
 
 
 @lowering("Einsum")

@@ -7,8 +7,8 @@ from dataclasses import replace
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import ShapeError
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering, numbers
-from roofline.frontends.onnx.rules.convolutions import convolution
-from roofline.frontends.onnx.rules.norms import reduced
+from roofline.frontends.onnx.rules.convolutions import convolution, pool
+from roofline.frontends.onnx.rules.norms import reduced, softmax
 from roofline.frontends.onnx.rules.pointwise import BINARY, UNARY
 from roofline.frontends.onnx.rules.products import product_of
 from roofline.frontends.onnx.rules.shapes import concatenated
@@ -72,7 +72,7 @@ def dynamic_quantize(w: Writer, node: Node) -> list[Value]:
     """Find the range of the whole tensor, then quantize."""
     x = node[0]
     scale = reduced(w, x, identity(x.rank), "max", keep=False)
-    return [w.pointwise("quantize", x, dtype=INT8), scale, scale]
+    return [w.pointwise("quantize", x, dtype=INT8), scale, replace(scale, dtype=INT8)]
 
 
 @lowering("QLinearConv")
@@ -139,6 +139,37 @@ def qlinear_unary(w: Writer, node: Node) -> Value:
     out = w.pointwise("dequantize", node[0], dtype=FP32)
     out = w.pointwise(UNARY[node.op.removeprefix("QLinear")], out)
     return w.pointwise("quantize", out, dtype=node[0].dtype)
+
+
+@lowering("QLinearSoftmax", domain=MICROSOFT)
+def qlinear_softmax(w: Writer, node: Node) -> Value:
+    """Dequantize, softmax, quantize."""
+    x = w.pointwise("dequantize", node[0], dtype=FP32)
+    out = softmax(w, replace(node, inputs=(x,), version=node.integer("opset", 13)))
+    return w.pointwise("quantize", out, dtype=node[0].dtype)
+
+
+@lowering("QLinearWhere", domain=MICROSOFT)
+def qlinear_where(w: Writer, node: Node) -> Value:
+    """Select between integers of two scales: a look-up for each."""
+    return w.pointwise("select", node[1], node[4], node[0], dtype=node[1].dtype)
+
+
+@lowering("QLinearReduceMean", domain=MICROSOFT)
+def qlinear_mean(w: Writer, node: Node) -> Value:
+    """Mean over some axes, in integers; over all where none are named."""
+    axes = node.integers("axes", identity(node[0].rank))
+    return reduced(w, node[0], axes, "mean", keep=bool(node.integer("keepdims", 1)))
+
+
+@lowering("QLinearAveragePool", domain=MICROSOFT)
+def qlinear_average(w: Writer, node: Node) -> Value:
+    """Mean of a sliding window, in integers."""
+    last = node.integer("channels_last", 0)
+    x = w.transposed(node[0], (0, node[0].rank - 1, *range(1, node[0].rank - 1))) if last else node[0]
+    found = pool(w, replace(node, op="AveragePool", inputs=(x,)))
+    out = found if isinstance(found, Value) else found[0]
+    return w.transposed(out, (0, *range(2, out.rank), 1)) if last else out
 
 
 @lowering("QLinearGlobalAveragePool", domain=MICROSOFT)

@@ -105,10 +105,10 @@ def grid_sample(w: Writer, node: Node) -> Value:
     if sides < 1 or grid.rank != x.rank or grid.shape[0] != x.shape[0] or grid.shape[-1] != sides:
         raise ShapeError(f"a grid of shape {grid.shape!r} does not fit images of {x.shape!r}")
     mode = {"nearest": "nearest", "cubic": "cubic", "bicubic": "cubic"}.get(node.text("mode", "linear"), "linear")
-    return _sampled(w, x, grid.shape[1:-1], grid, function=mode)
+    return sampled(w, x, grid.shape[1:-1], grid, function=mode)
 
 
-def _sampled(w: Writer, x: Value, places: Dims, *operands: Value, count: int | None = None, **fields: Any) -> Value:
+def sampled(w: Writer, x: Value, places: Dims, *operands: Value, count: int | None = None, **fields: Any) -> Value:
     """Add samples of all channels of x (N, C, *sides) at `places`, for each image or `count` boxes."""
     order = channels_last(x.rank)
     shape = (x.shape[0] if count is None else count, *places, x.shape[1])
@@ -133,7 +133,7 @@ def boxes(w: Writer, node: Node) -> Value:
         raise ShapeError(f"cells {cells!r} with {ratio} samples a side; allowed: two positive numbers")
     per_side = [ratio or -(-side // cell) for side, cell in zip(x.shape[2:], cells, strict=True)]
     function = "linear" if aligned else "nearest"
-    return _sampled(w, x, cells, *node.given[1:], count=rois.shape[0], averaged=math.prod(per_side), function=function)
+    return sampled(w, x, cells, *node.given[1:], count=rois.shape[0], averaged=math.prod(per_side), function=function)
 
 
 @lowering("DeformConv")
