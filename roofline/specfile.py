@@ -11,13 +11,16 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from roofline.errors import SpecError, nearest
 from roofline.quantity import Quantity, SpecFile
+from roofline.reading import check_whole, read_text
 
 M = TypeVar("M", bound=BaseModel)
-Stamp: TypeAlias = tuple[int, int]
+Stamp: TypeAlias = tuple[int, int, int, int]
+#: of a file that a person writes by hand
+MOST_BYTES = 4 * 2**20
 
 
 def stamp(path: Path) -> Stamp:
-    """Return what tells a changed file from the one before, for readers that cache: its time [ns] and its size.
+    """Return what tells a changed file from the one before, for readers that cache: times [ns], size, place on disk.
 
     Raises
     ------
@@ -26,9 +29,9 @@ def stamp(path: Path) -> Stamp:
     """
     try:
         found = path.stat()
-    except OSError as error:
-        raise SpecError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
-    return found.st_mtime_ns, found.st_size
+    except (OSError, ValueError) as error:
+        raise SpecError(f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -39,11 +42,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     SpecError
         The file cannot be read or is not TOML (a key listed twice included).
     """
+    text = read_text(path, SpecError, MOST_BYTES)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        content = tomllib.loads(text)
+        check_whole(content)
+        return content
+    except (ValueError, RecursionError) as error:
         raise SpecError(f"{path.name}: not valid TOML: {error}") from None
 
 

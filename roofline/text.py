@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
+
+#: what a terminal may take for a command, or cannot show: control characters (line feed and tab apart), marks that
+#: turn the order of writing, and halves of characters
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 _SMALL = ("", "m", "u", "n", "p")
@@ -87,6 +92,17 @@ def shorten(name: str, longest: int = 34) -> str:
         return name
     head = longest // 2
     return f"{name[:head]}…{name[-(longest - head - 1) :]}"
+
+
+def printable(text: str) -> str:
+    r"""Return a text that anybody may have written as one that can be sent to a terminal, drawn, and kept in a file.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2Jb\ud800")
+    'a\\x1b[2Jb\\ud800'
+    """
+    return UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def words(text: str) -> tuple[str, ...]:

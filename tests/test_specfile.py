@@ -293,7 +293,7 @@ def test_what_is_not_toml_is_one_line(text: str, expected: str, tmp_path: Path) 
 def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpecError, match=r"^mine\.toml: not valid TOML: "):
+    with pytest.raises(SpecError, match=r"^cannot read .*mine\.toml': not a text file$"):
         device(path)
 
 

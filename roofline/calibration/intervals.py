@@ -13,7 +13,7 @@ from roofline.calibration.calibrate import Calibration
 from roofline.calibration.predict import Group
 from roofline.engine.evaluate import kernel_costs
 from roofline.errors import InputError
-from roofline.files import atomic
+from roofline.files import write_text
 from roofline.numeric import Array
 from roofline.report.interval import COVERAGE, IntervalFile, RuntimeInterval
 from roofline.specfile import load_spec
@@ -119,8 +119,7 @@ def write_interval(runtime: str, width: RuntimeInterval, path: Path) -> None:
                 shown = list(value) if isinstance(value, tuple) else value
                 lines.append(f"{field} = {json.dumps(shown, ensure_ascii=False)}")
         parts.append("\n".join(lines))
-    with atomic(path) as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_text(path, "\n\n".join(parts) + "\n")
 
 
 HEAD = """# How far predictions may be off: bounds on |log(measured / predicted)| of networks left out of a fit.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 import json
 from collections.abc import Callable, Sequence
@@ -17,10 +16,11 @@ from roofline.calibration.fit import ROWS_PER_CONSTANT
 from roofline.calibration.measured.folders import own_name
 from roofline.calibration.runtime_file import write_runtime
 from roofline.errors import InputError
-from roofline.files import atomic
+from roofline.files import write_text
 from roofline.hardware.load import device as load_device
 from roofline.measure.facts import Facts
 from roofline.measure.store import NETWORKS, OPS, read_facts
+from roofline.reading import parse_csv, read_text
 from roofline.software.load import runtime as load_runtime
 from roofline.software.spec import CONSTANTS
 
@@ -85,8 +85,8 @@ def read_rows(folder: Path, file: str) -> list[dict[str, str]]:
     path = folder / file
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as text:
-        return [row for row in csv.DictReader(text) if None not in row.values()]  # a last line may be cut short
+    columns, rows = parse_csv(read_text(path), file)
+    return [dict(row) for _, row in rows if len(row) == len(columns)]  # a last line may be cut short
 
 
 def calibrate_folder(
@@ -152,6 +152,5 @@ def _affordable(runtime: Path, rows: int) -> list[str]:
 
 
 def _write(path: Path, text: str) -> Path:
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path

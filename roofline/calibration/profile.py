@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +12,12 @@ from typing import Any
 from roofline.engine.setting import resolve
 from roofline.errors import InputError, RooflineError
 from roofline.hardware.spec import Device
+from roofline.reading import parse_json, read_text
 from roofline.report.run import simulate
 from roofline.software.spec import Runtime
 
+#: what a trace may hold, plain, and the end of its time [us]: the clock of some counts from 1970
+MOST_BYTES, MOST_US = 2**30, 1e18
 #: what a GPU does, in the words of the trace
 ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
 #: formats of the profiler -> of the project: what an op computes in
@@ -129,15 +131,37 @@ def read_trace(path: str | Path) -> Trace:
 
 
 def _events(path: Path) -> list[dict[str, Any]]:
-    try:
-        raw = path.read_bytes()
-        content = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
-        events = content["traceEvents"] if isinstance(content, dict) else content
-        return [e for e in events if isinstance(e, dict) and "dur" in e and "ts" in e]
-    except OSError as error:
-        raise InputError(f"cannot read {str(path)!r}: {error.strerror or 'not a gzipped file'}") from None
-    except (ValueError, KeyError, TypeError, EOFError):
-        raise InputError(f"{path.name}: not a trace in Chrome's format: no JSON with 'traceEvents'") from None
+    """Return the events with a duration; they are checked here, once for all that is read of them."""
+    what = f"{path.name}: not a trace in Chrome's format"
+    content = parse_json(read_text(path, most=MOST_BYTES), what)
+    events = content.get("traceEvents") if isinstance(content, dict) else content
+    if not isinstance(events, list):
+        raise InputError(f"{what}: no JSON with 'traceEvents'")
+    timed = [event for event in events if isinstance(event, dict) and "dur" in event and "ts" in event]
+    for event in timed:
+        if event.get("cat") in ("cpu_op", *ON_DEVICE) and (wrong := _mistake(event)):
+            raise InputError(f"{path.name}: an event of category {event['cat']!r} has {wrong}")
+    return timed
+
+
+def _mistake(event: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with an event of a trace."""
+    for name in ("ts", "dur"):
+        value = event[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_US:
+            return f"{name!r} = {str(value)[:40]}, which is no time in microseconds"
+    if not isinstance(event.get("name"), str):
+        return f"no name but {str(event.get('name'))[:40]}"
+    args = event.get("args", {})
+    if not isinstance(args, dict):
+        return "'args' that are no table"
+    for name in ("Input Dims", "Input type", "Concrete Inputs"):
+        if not isinstance(args.get(name, []), list):
+            return f"{name!r} that are no list"
+    for name, value in (("pid", event.get("pid")), ("tid", event.get("tid")), ("External id", args.get("External id"))):
+        if isinstance(value, list | dict):
+            return f"{name!r} that is no number or text"
+    return None
 
 
 def _grouped(events: Iterable[Mapping[str, Any]], time_us: Sequence[float]) -> tuple[TracedOp, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from roofline.calibration.calibrate import Calibration
 from roofline.calibration.constants import Fitted
 from roofline.errors import InputError
-from roofline.files import atomic
+from roofline.files import write_text
 from roofline.paths import data_files
 from roofline.software.load import runtime as load_runtime
 
@@ -99,5 +99,4 @@ def write_runtime(
         draft = Path(folder) / f"{calibration.runtime.name}.toml"
         draft.write_text(text, encoding="utf-8")
         load_runtime(draft)
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ from roofline.cli import (
     measure,
     migrate,
     models,
+    output,
     runtimes,
     scale,
     search,
@@ -101,26 +103,60 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, or 2 after one line on stderr about what was wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows "?" instead of a traceback
+    _open_streams()
+    try:
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough
+        _forget_output()
+        return BROKEN_PIPE
+    except OSError as error:
+        _forget_output()
+        where = "standard output" if error.filename is None else repr(str(error.filename))
+        return _fail(f"cannot write to {where}: {error.strerror or error}")
+
+
+def _run(words: list[str]) -> int:
     try:
         status = app(words, prog_name="roofline", standalone_mode=False)
-        sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except typer.TyperException as error:
         message = error.format_message().removesuffix(".")
         return _fail(message[:1].lower() + message[1:])
     except RooflineError as error:
         return _fail("; ".join([str(error), *getattr(error, "__notes__", [])]))
-    except BrokenPipeError:
-        # whoever reads has seen enough; keep the interpreter from flushing into the closed pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+    except MemoryError:
+        return _fail("not enough memory")
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
 
 
+def _open_streams() -> None:
+    """Give every standard stream a place: one that was closed must not become the first file that is opened.
+
+    A closed output is one that cannot be written, so that a result that nobody gets is an error.
+    """
+    for number, name, mode in ((0, "stdin", os.O_WRONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            raw = os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False)
+            setattr(sys, name, raw)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows "?" instead of a traceback
+
+
+def _forget_output() -> None:
+    """Keep the interpreter from flushing once more, when it ends, what cannot be written."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    output.note(f"error: {message}")
     return USER_ERROR

@@ -97,7 +97,7 @@ def command(
 
         write_interval(found.runtime.name, runtime_interval(found), intervals)
     if form is Format.json:
-        sys.stdout.write(json_text(found.to_dict()))
+        output.write(json_text(found.to_dict()))
     else:
         output.show(_constants(found), *_offsets(found), *_flat(found), *_accuracies(found), *_left_out(found))
         if own:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +37,7 @@ def command(
 
     chosen = choose(backend, device_index, threads)
     facts = chosen.facts
-    print(f"{facts.name}, {facts.software}, timed by {chosen.clock}", file=sys.stderr)
+    output.note(f"{facts.name}, {facts.software}, timed by {chosen.clock}")
     dtypes = words(dtype) if dtype else ["fp32"] if facts.kind == "cpu" else ["fp16", "fp32"]
     if check:
         from roofline.cli.left_out import check_left_out

@@ -69,7 +69,7 @@ def _show(arch: Arch, form: Format) -> None:
     stages = [stage.model_dump(exclude_defaults=True) | {"repeats": stage.repeats} for stage in arch.stages]
     if form is Format.json:
         counts = {"params": params, "macs": macs, "stages": stages, "sources": dict(arch.sources)}
-        print(json_text({**_row(arch), **counts}), end="")
+        output.write(json_text({**_row(arch), **counts}))
         return
     plain = ("name", "block", "repeats")
     rows = [

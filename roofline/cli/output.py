@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ from rich.table import Table
 
 from roofline.cli.options import Format
 from roofline.errors import InputError
-from roofline.files import PICTURES, atomic, json_text
+from roofline.files import PICTURES, json_text, nameable, write_text
+from roofline.reading import exists
+from roofline.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +37,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 def table(title: str | None, columns: Sequence[str], right: Sequence[str] = (), folding: Sequence[str] = ()) -> Table:
     """Return an empty table; `right` names the columns of numbers, `folding` those of text that may wrap."""
-    result = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    title = title and printable(title)
+    result = _Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         result.add_column(
             name, justify="right" if name in right else "left", no_wrap=name not in folding, overflow="fold"
@@ -42,17 +46,36 @@ def table(title: str | None, columns: Sequence[str], right: Sequence[str] = (), 
     return result
 
 
+class _Table(Table):
+    """A table whose cells anybody may have written."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        super().add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
 def show(*things: Table | str) -> None:
     """Print tables and lines: into a file or pipe as wide as they are, on a terminal with colour.
 
     A table wider than the terminal runs over its edge rather than lose a digit.
     """
+    safe = [thing if isinstance(thing, Table) else printable(thing) for thing in things]
     if not sys.stdout.isatty():
         buffer = io.StringIO()
-        _print(Console(file=buffer, width=UNLIMITED, markup=False, highlight=False, emoji=False), things)
-        sys.stdout.write("".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines()))
+        _print(Console(file=buffer, width=UNLIMITED, markup=False, highlight=False, emoji=False), safe)
+        write("".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines()))
         return
-    _print(Console(file=sys.stdout, markup=False, highlight=False, emoji=False), things)
+    _print(Console(file=sys.stdout, markup=False, highlight=False, emoji=False), safe)
+
+
+def write(text: str) -> None:
+    """Print a text as it is, but for what a terminal may take for a command: JSON and CSV go through here."""
+    sys.stdout.write(printable(text))
+
+
+def note(text: str) -> None:
+    """Print one line beside the output, on standard error; where that is full or closed there is nobody to tell."""
+    with suppress(OSError):
+        print(printable(" ".join(text.split())), file=sys.stderr, flush=True)
 
 
 def _print(out: Console, things: Sequence[Table | str]) -> None:
@@ -69,7 +92,7 @@ def _print(out: Console, things: Sequence[Table | str]) -> None:
 
 def warn(message: str) -> None:
     """Print one line about a run that is valid but not as hoped."""
-    print(f"warning: {message}", file=sys.stderr)
+    note(f"warning: {message}")
 
 
 def as_csv(rows: Rows) -> str:
@@ -83,7 +106,7 @@ def as_csv(rows: Rows) -> str:
 
 def write_rows(name: str, rows: Rows, form: Format) -> None:
     """Print rows as JSON under `name`, or as CSV."""
-    sys.stdout.write(json_text({name: list(rows)}) if form is Format.json else as_csv(rows))
+    write(json_text({name: list(rows)}) if form is Format.json else as_csv(rows))
 
 
 def check_suffix(path: Path | None, allowed: Sequence[str], *, force: bool = False) -> None:
@@ -99,11 +122,13 @@ def check_suffix(path: Path | None, allowed: Sequence[str], *, force: bool = Fal
         return
     if path.suffix.lower() not in allowed:
         raise InputError(f"cannot write {str(path)!r}; allowed: {', '.join(allowed)}")
-    if not path.parent.is_dir():
+    if not nameable(path):
+        raise InputError(f"cannot write {str(path)!r}: no file can have that name")
+    if not os.path.isdir(path.parent):
         raise InputError(f"cannot write {str(path)!r}: no folder {str(path.parent)!r}")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"cannot write {str(path)!r}: no permission to write in {str(path.parent)!r}")
-    if path.exists() and not force:
+    if exists(path) and not force:
         raise InputError(f"{str(path)!r} exists: give --force to overwrite it")
 
 
@@ -142,10 +167,9 @@ def deliver(
     if file is not None and draw is not None and file.suffix.lower() in PICTURES:
         draw(file)
     elif file is not None:
-        with atomic(file) as temporary:
-            temporary.write_text(text(file.suffix.lower() == ".csv"), encoding="utf-8")
+        write_text(file, text(file.suffix.lower() == ".csv"))
     if form is Format.table:
         show(*shown)
     else:
-        sys.stdout.write(text(form is Format.csv))
+        write(text(form is Format.csv))
     sys.stdout.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,10 +38,10 @@ def calibrate_own(
 
     if (folder / RESULT).exists() and not force:
         raise InputError(f"{str(folder)!r} is calibrated: give --force to fit it again")
-    found = calibrate_folder(folder, names=names, folds=folds, report=lambda line: print(line, file=sys.stderr))
+    found = calibrate_folder(folder, names=names, folds=folds, report=output.note)
     _draw(folder, {name: fit for name, (_, fit) in found.runtimes.items()})
     if form is Format.json:
-        sys.stdout.write(json_text(found.to_dict()))
+        output.write(json_text(found.to_dict()))
         return
     for name, (path, fit) in found.runtimes.items():
         output.show(_constants(name, fit), *_errors(fit), *(f"next: {line}" for line in next_measurements(fit)))

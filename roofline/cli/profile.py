@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +20,9 @@ def compare(path: Path, device: str, runtime: str | None, *, shown: int, form: F
 
     found = compare_profile(path, device, runtime)
     if form is Format.json:
-        sys.stdout.write(json_text(found.to_dict()))
+        output.write(json_text(found.to_dict()))
     elif form is Format.csv:
-        sys.stdout.write(output.as_csv([_row(line) for line in (*found.lines, *found.unmatched)]))
+        output.write(output.as_csv([_row(line) for line in (*found.lines, *found.unmatched)]))
     else:
         _show(found, shown)
 

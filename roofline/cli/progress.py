@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +38,7 @@ class progress_bar:
         """Show how far a plan is."""
         self.bar.update(self.task, completed=done, total=total, description=name)
         if self.lines and done % self.every == 0:
-            print(f"{done} of {total} {name}", file=sys.stderr, flush=True)
+            output.note(f"{done} of {total} {name}")
 
 
 def report(outcome: Outcome, folder: Path) -> None:

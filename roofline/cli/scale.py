@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -137,10 +136,10 @@ def _print(family: ScaledFamily, form: Format) -> None:
     from roofline.search.scaling.family import left_out
 
     if form is Format.json:
-        sys.stdout.write(json_text(finite(family.summary())))
+        output.write(json_text(finite(family.summary())))
         return
     if form is Format.csv:
-        sys.stdout.write(output.as_csv(family.rows()))
+        output.write(output.as_csv(family.rows()))
         return
     head = f"{family.grid.base.name} scaled by {family.objective} on {', '.join(family.devices)}"
     output.show(f"{head}: {len(family.grid):,} networks looked at")

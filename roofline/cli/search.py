@@ -214,10 +214,10 @@ def _print(result: SearchResult, form: Format) -> None:
     from roofline.search.evolution.result import figure, rows, summary, winners
 
     if form is Format.json:
-        sys.stdout.write(json_text(finite(summary(result))))
+        output.write(json_text(finite(summary(result))))
         return
     if form is Format.csv:
-        sys.stdout.write(output.as_csv(rows(result.objective, winners(result))))
+        output.write(output.as_csv(rows(result.objective, winners(result))))
         return
     objective = result.objective
     devices = [f"{name} ms" for name in objective.oracle.devices]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -100,11 +99,11 @@ def command(
         from roofline.report.save import as_dict
 
         why = {"waterfall": output.records(report.waterfall("stage"))} if explain else {}
-        sys.stdout.write(json_text(as_dict(report) | why))
+        output.write(json_text(as_dict(report) | why))
     elif form is Format.csv and explain:
         output.write_rows("waterfall", output.records(report.waterfall("stage")), form)
     elif form is Format.csv:
-        sys.stdout.write(report.kernels.to_csv(index=False, lineterminator="\n"))
+        output.write(report.kernels.to_csv(index=False, lineterminator="\n"))
     else:
         from roofline.report.summary import heading
 
@@ -114,12 +113,10 @@ def command(
 
 
 def _summary(report: Report) -> Table:
-    from rich import box
-    from rich.table import Table
-
     from roofline.report.summary import summary_rows
 
-    table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
+    table = output.table(None, ())
+    table.show_header = False
     for justify in ("left", "right", "left"):
         table.add_column(justify=justify, no_wrap=True)
     for row in summary_rows(report):

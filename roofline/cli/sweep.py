@@ -47,10 +47,10 @@ def command(
         raise typer.Exit(INTERRUPTED) from None
     found = summary(frame)
     if form is Format.json:
-        sys.stdout.write(json_text(found | {"output": str(file)}))
+        output.write(json_text(found | {"output": str(file)}))
         return
     if form is Format.csv:
-        sys.stdout.write(frame.to_csv(index=False))
+        output.write(frame.to_csv(index=False, lineterminator="\n"))
         return
     output.show(f"{counted(found['runs'], 'run')} of {counted(found['networks'], 'network')}: {file}")
     errors = frame[frame["error"].notna()]

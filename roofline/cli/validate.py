@@ -89,9 +89,9 @@ def command(
         panels = [(c.title, c.measured_s, c.predicted_s, [m.family for m in c.measurements]) for c in found.comparisons]
         plot_accuracy(panels, path=plot)
     if form is Format.json:
-        sys.stdout.write(json_text(found.to_dict(worst)))
+        output.write(json_text(found.to_dict(worst)))
     elif form is Format.csv:
-        sys.stdout.write(output.as_csv(found.rows()))
+        output.write(output.as_csv(found.rows()))
     else:
         for comparison in found.comparisons:
             output.show(_table(comparison), *_worst(comparison, worst), *_offsets(comparison))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from roofline.cluster.plan import Plan
 from roofline.cluster.work import Row, columns_of
 from roofline.errors import InputError
-from roofline.files import atomic
+from roofline.files import atomic, write_text
 from roofline.fingerprint import code_hash
 from roofline.search.evolution.database import exclusive, transaction
 from roofline.version import __version__
@@ -158,8 +158,7 @@ class ParquetStore:
         elif any(self.path.glob("*.parquet")):
             raise InputError(f"{self.path.name} holds Parquet files of another origin: name another folder")
         else:
-            with atomic(about) as temporary:
-                temporary.write_text(json.dumps(_about(plan)), encoding="utf-8")
+            write_text(about, json.dumps(_about(plan)))
 
     def _part(self, unit: str) -> Path:
         return self.path / f"{hashlib.sha256(unit.encode()).hexdigest()[:24]}.parquet"

@@ -5,7 +5,6 @@ Nothing in a file is executed, and nothing is taken on trust: shapes are inferre
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -19,9 +18,8 @@ from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.serial import FORMAT, SCHEMA_VERSION, op_class, op_classes
 from roofline.graph.tensor import Role, Tensor
+from roofline.reading import parse_json, read_text
 
-#: the largest shipped network needs under 2 MB; a program of 100,000 ops about 40 MB
-MAX_FILE_BYTES = 256 * 2**20
 TENSOR_KEYS = {"id", "shape", "dtype", "role", "tied"}
 HEAD_KEYS = {"format", "schema_version", "roofline_version", "name", "outputs", "examples", "tensors", "ops"}
 
@@ -36,36 +34,12 @@ def load_graph(path: str | Path) -> OpGraph:
         that do not infer.
     """
     path = Path(path)
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise GraphError(f"{path.name}: {size:,} bytes; a graph has at most {MAX_FILE_BYTES:,}")
-        text = path.read_bytes().decode("utf-8")
-        content = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-    except OSError as error:
-        raise GraphError(f"cannot read graph {str(path)!r}: {error.strerror or error}") from None
-    except RooflineError as error:
-        raise GraphError(f"{path.name}: {error}") from None
-    except RecursionError:
-        raise GraphError(f"{path.name}: nested too deeply for a graph") from None
-    except ValueError as error:  # bad JSON, bad UTF-8, integers of thousands of digits
-        raise GraphError(f"{path.name}: not a JSON file: {error}") from None
+    content = parse_json(read_text(path, GraphError), path.name, GraphError, strict=True)
     try:
         return from_dict(content)
     except RooflineError as error:
         error.add_note(f"in graph file {path.name!r}")
         raise
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise GraphError("a key is given twice")
-    return found
-
-
-def _no_constant(text: str) -> Any:
-    raise GraphError(f"{text} is no number")
 
 
 def from_dict(content: Any) -> OpGraph:

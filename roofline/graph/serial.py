@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from roofline.errors import GraphError, InputError
-from roofline.files import atomic
+from roofline.files import write_text
 from roofline.graph.dag import Dag
 from roofline.graph.op import Op
 from roofline.version import __version__
@@ -66,8 +66,7 @@ def save_graph(graph: Dag, path: str | Path) -> None:
         The graph has columns instead of numbers (a block template), or an op class whose kind is another's.
     """
     text = json.dumps(as_dict(graph), separators=(",", ":"), allow_nan=False) + "\n"
-    with atomic(Path(path)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(Path(path), text)
 
 
 def as_dict(graph: Dag) -> dict[str, Any]:

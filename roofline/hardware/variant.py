@@ -138,8 +138,13 @@ def with_overrides(device: D, overrides: Mapping[str, float]) -> D:
     wanted = {_field(device, name): _checked(_field(device, name), value) for name, value in overrides.items()}
     result, applied = device, {}
     for name in device_fields(device):
-        before = device_fields(result)[name] if name in wanted else None
-        if before is not None and wanted[name] != before:
+        if name not in wanted:
+            continue
+        before = device_fields(result).get(name)
+        if before is None:
+            part = name.rpartition(".")[0]
+            raise InputError(f"{name} cannot be changed: {part}.capacity_bytes=0 takes that memory away")
+        if wanted[name] != before:
             result = set_field(result, name, wanted[name], wanted[name] / before)
             applied[name] = wanted[name]
     if not applied:

@@ -7,19 +7,20 @@ there is not measured again.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from roofline.errors import InputError
-from roofline.files import atomic
+from roofline.files import write_text
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.serial import save_graph
 from roofline.measure.facts import Facts
+from roofline.reading import exists, parse_csv, parse_json, read_text
+from roofline.specfile import one_line
 
 FACTS, GRAPHS = "facts.json", "graphs"
 #: single ops and whole programs are files of their own: a fit counts files equally
@@ -107,23 +108,21 @@ class Folder:
                 texts = ", ".join(f"{name} {getattr(found, name)!r} (now {getattr(facts, name)!r})" for name in differ)
                 raise InputError(f"{str(self.path)!r} holds measurements with {texts}: choose another --output")
             return
-        with atomic(path) as temporary:
-            temporary.write_text(json.dumps(asdict(facts), indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(asdict(facts), indent=2) + "\n")
 
     def known(self, file: str) -> set[tuple[str, str]]:
         """Return (case, runtime) of the rows of a file; a last line that was cut short is dropped from it."""
         path = self.path / file
         if not path.is_file():
             return set()
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         whole = text[: text.rfind("\n") + 1]
         if whole != text:  # the run was ended while it wrote
-            with atomic(path) as temporary:
-                temporary.write_text(whole, encoding="utf-8")
-        rows = csv.DictReader(io.StringIO(whole, newline=""))
-        if whole and tuple(rows.fieldnames or ()) != COLUMNS:
+            write_text(path, whole)
+        columns, rows = parse_csv(whole, file)
+        if whole and columns != COLUMNS:
             raise InputError(f"{str(path)!r} is no file of measurements of this version: choose another --output")
-        return {(row["case"], row["runtime"]) for row in rows}
+        return {(row["case"], row["runtime"]) for _, row in rows if len(row) == len(columns)}
 
     def add_graph(self, graph: OpGraph, name: str) -> str:
         """Write the graph of a case and return its place in the folder."""
@@ -154,10 +153,13 @@ def read_facts(folder: Path) -> Facts:
         The folder has no facts, or they are not readable.
     """
     path = folder / FACTS
+    if not exists(path):
+        raise InputError(f"{str(folder)!r} is no folder of measurements: it has no {FACTS}")
+    content = parse_json(read_text(path), path.name)
     try:
-        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Facts(**content)
-    except OSError:
-        raise InputError(f"{str(folder)!r} is no folder of measurements: it has no {FACTS}") from None
-    except (ValueError, TypeError) as error:
+        Facts(**content)  # it refuses names that it does not know, the other wrong types
+        return TypeAdapter(Facts).validate_python(content)
+    except ValidationError as error:
+        raise InputError(f"{str(path)!r} cannot be read: {one_line(error, BaseModel, path.name)}") from None
+    except TypeError as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}") from None

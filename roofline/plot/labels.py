@@ -12,6 +12,7 @@ from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from roofline.plot.style import GREY, HALO, INK
+from roofline.text import printable
 
 #: Distances from the rim of the bubble that are tried, in pixels at the figure's dpi / 100.
 DISTANCES = (5.0, 14.0, 28.0, 46.0, 70.0, 100.0)
@@ -64,7 +65,7 @@ def place(
     written = []
     for label in labels:
         note = ax.annotate(
-            label.text,
+            printable(label.text),
             (label.x, label.y),
             xytext=(0, 0),
             textcoords="offset points",
@@ -74,6 +75,7 @@ def place(
             ha="left",
             va="bottom",
             zorder=6,
+            parse_math=False,
             path_effects=[HALO],
             arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},
         )

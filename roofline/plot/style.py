@@ -7,15 +7,18 @@ import math
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import EngFormatter, FixedFormatter, FuncFormatter, LogFormatter, LogLocator, NullFormatter
 
 from roofline.cost.combine import ENGINES
 from roofline.errors import InputError
 from roofline.files import PICTURES, atomic
+from roofline.text import printable
 
 #: Okabe and Ito, "Color Universal Design", jfly.uni-koeln.de/color, 2008
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -47,6 +50,11 @@ class Picture(Figure):
         super().__init__(*args, layout="constrained", **kwargs)
         FigureCanvasAgg(self)
 
+    def draw(self, renderer: Any) -> None:
+        """Draw everything, see `literal`."""
+        literal(self)
+        super().draw(renderer)
+
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=110)
@@ -75,6 +83,21 @@ def subplots(
     return figure, axes[:count]
 
 
+def literal(figure: Figure) -> None:
+    """Have names drawn as they are written: ``$`` begins no formula, and what cannot be shown is escaped."""
+    powers = set()
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        formatter = axis.get_major_formatter()
+        if isinstance(formatter, FixedFormatter):
+            formatter.seq = [printable(str(name)) for name in formatter.seq]
+        elif isinstance(formatter, LogFormatter):  # it writes formulas
+            powers |= {id(label) for label in (*axis.get_ticklabels(), *axis.get_ticklabels(minor=True))}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in powers:
+            text.set_parse_math(False)
+            text.set_text(printable(text.get_text()))
+
+
 def save(figure: Figure, path: str | Path | None) -> None:
     """Write `figure` to `path`, whole or not at all; None writes nothing.
 
@@ -87,8 +110,11 @@ def save(figure: Figure, path: str | Path | None) -> None:
         return
     if Path(path).suffix.lower() not in PICTURES:
         raise InputError(f"cannot draw {str(path)!r}; allowed: {', '.join(PICTURES)}")
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=160)
+    literal(figure)
+    # equal pictures are equal files: no date, and names inside an SVG that follow from what it shows
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(Path(path).suffix.lower())
+    with atomic(path) as temporary, rc_context({"svg.hashsalt": "roofline"}):
+        figure.savefig(temporary, dpi=160, metadata=undated)
 
 
 def clean(ax: Axes, grid: str = "both") -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roofline.errors import InputError
-from roofline.files import PICTURES, atomic, json_text
+from roofline.files import PICTURES, json_text, write_text
 from roofline.report.interval import interval
 from roofline.report.numbers import Run
 from roofline.report.trace import chrome_trace
@@ -50,8 +50,7 @@ def save(run: Run, path: Path, *, advice: pd.DataFrame | None = None) -> Path:
         text = json_text(as_dict(run) | {"kernels": kernels})
     else:
         raise InputError(f"cannot write {path.name!r}: allowed suffixes are .html, .csv, .json, {', '.join(PICTURES)}")
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roofline.errors import InputError
+from roofline.reading import parse_csv, parse_json, read_text
 from roofline.specfile import read_toml
 
 
@@ -37,39 +34,22 @@ def read_sheet(path: Path) -> Sheet:
     InputError
         It cannot be read, is no text, has no rows, or names a column twice.
     """
-    try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise InputError(f"cannot read {str(path)!r}: {reason}") from None
+    text = read_text(path)
     if path.suffix == ".toml":
         sheet = _from_toml(path)
     elif text.lstrip()[:1] in ("{", "["):
         sheet = _from_json(path, text)
     else:
-        sheet = _from_csv(path, text)
+        columns, rows = parse_csv(text, path.name)
+        sheet = Sheet(path=path, columns=columns, rows=tuple(rows))
     if not sheet.rows:
         raise InputError(f"{path.name}: no rows")
     return sheet
 
 
-def _from_csv(path: Path, text: str) -> Sheet:
-    reader = csv.reader(io.StringIO(text, newline=""))
-    columns = tuple(name.strip() for name in next(reader, []))
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise InputError(f"{path.name}: column {twice[0]!r} appears twice")
-    rows = [(reader.line_num, dict(zip(columns, cells, strict=False))) for cells in reader if any(cells)]
-    return Sheet(path=path, columns=columns, rows=tuple(rows))
-
-
 def _from_json(path: Path, text: str) -> Sheet:
     """Return the objects of an archive (a list, or a mapping of ids) as rows, nested tables as plain columns."""
-    try:
-        content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path.name}: not valid JSON: {error}") from None
+    content = parse_json(text, path.name)
     entries: Iterable[Any] = content
     if isinstance(content, dict):
         while len(content) == 1 and _is_table(inner := next(iter(content.values()))):

@@ -15,6 +15,7 @@ from onnx import AttributeProto, FunctionProto, ModelProto, TensorProto, numpy_h
 from roofline.errors import GraphError, InputError
 from roofline.frontends.onnx.skeleton import MalformedError, without_weights
 from roofline.frontends.onnx.values import Constant, Data, Value, check_shape, dtype_of, numpy_dtype
+from roofline.reading import check_regular, exists
 
 #: elements of a stored tensor that are read because a shape may follow from them
 MAX_READ_ELEMENTS = 4096
@@ -140,8 +141,9 @@ class ModelFile:
 
 def _parse(path: Path) -> ModelProto:
     try:
-        if not path.is_file():
+        if not exists(path) or path.is_dir():
             raise InputError(f"no such file: {str(path)!r}")
+        check_regular(path)
         with path.open("rb") as file:
             if not os.fstat(file.fileno()).st_size:
                 raise InputError(f"{path.name}: an empty file, not an ONNX model")

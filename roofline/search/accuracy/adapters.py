@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline.errors import InputError
+from roofline.errors import InputError, RooflineError
 from roofline.numeric import Array
+from roofline.reading import parse_csv, read_text
 from roofline.search.accuracy.protocol import Prediction, as_genomes
 from roofline.search.space.genomes import Genomes
 from roofline.search.space.spec import Space
@@ -123,6 +123,11 @@ class FromTable:
             raise InputError(f"table {name!r} needs one finite accuracy per network, {len(self.genomes)} of them")
         self._rows = {row.tobytes(): i for i, row in enumerate(self.genomes)}
 
+    @property
+    def hash(self) -> str:
+        """Of all that predictions depend on."""
+        return hashlib.sha256(self.genomes.tobytes() + self.accuracies.tobytes()).hexdigest()
+
     def predict(self, architectures: Any) -> Prediction:
         """Return the accuracies in the table.
 
@@ -151,17 +156,19 @@ def read_table(path: str | Path, space: Space) -> tuple[NDArray[np.int8], dict[s
         The file cannot be read, or a row is no network of the space.
     """
     path = Path(path)
-    try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise InputError(f"cannot read {str(path)!r}: {error}") from None
+    columns, rows = parse_csv(read_text(path), path.name)
     if not rows:
         raise InputError(f"{path.name} has no rows")
     known = {name for choice in space.choices for name in (choice.name, *choice.aliases)}
-    genomes = np.stack([space.encode({k: v for k, v in row.items() if k in known}) for row in rows])
-    others = [name for name in rows[0] if name not in known]
-    return genomes, {name: np.array([_number(row[name]) for row in rows]) for name in others}
+    genomes = []
+    for line, row in rows:
+        try:
+            genomes.append(space.encode({k: v for k, v in row.items() if k in known}))
+        except RooflineError as error:
+            error.add_note(f"in line {line} of {path.name!r}")
+            raise
+    others = [name for name in columns if name not in known]
+    return np.stack(genomes), {name: np.array([_number(row.get(name)) for _, row in rows]) for name in others}
 
 
 def _number(text: Any) -> float:

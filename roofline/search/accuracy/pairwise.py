@@ -7,7 +7,6 @@ intercept. At run time it is a sum of table look-ups over pairs of stages.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from roofline.errors import InputError
 from roofline.numeric import Array
+from roofline.reading import parse_json, read_text
 from roofline.search.accuracy.linear import COVERAGES, folds, out_of_fold, ridge, told_of_fit
 from roofline.search.accuracy.protocol import Prediction, as_genomes
 from roofline.search.oracle.tables import StageTable, gather
@@ -140,9 +140,9 @@ class PairwiseRidge:
 @lru_cache(maxsize=8)
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: Mapping[str, Any] = parse_json(read_text(path), path.name)
         content["weights"], content["means"], content["half_width"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise InputError(f"{str(path)!r} holds no pairwise ridge: {error}") from None
     return content
 

@@ -7,7 +7,6 @@ is scored as its plain twin, or is out of domain.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ import numpy as np
 
 from roofline.errors import InputError
 from roofline.numeric import Array
+from roofline.reading import parse_json, read_text
 from roofline.search.accuracy.linear import COVERAGES, folds, out_of_fold, ridge, told_of_fit
 from roofline.search.accuracy.protocol import Prediction, as_genomes
 from roofline.search.oracle.latency import Oracle
@@ -97,7 +97,8 @@ class Structural:
         if isinstance(content, Mapping):
             fitted = content
         else:
-            fitted = json.loads(Path(content or DATA / "accel_nasbench_structural.json").read_text(encoding="utf-8"))
+            path = Path(content or DATA / "accel_nasbench_structural.json")
+            fitted = parse_json(read_text(path), path.name)
         if coverage not in COVERAGES:
             raise InputError(f"coverage must be one of {', '.join(map(str, COVERAGES))}, got {coverage!r}")
         known = [

@@ -19,7 +19,7 @@ from roofline.arch.block import Block, Ports
 from roofline.engine.evaluate import block_costs, kernel_costs
 from roofline.engine.setting import Setting
 from roofline.errors import InputError
-from roofline.files import atomic
+from roofline.files import write_text
 from roofline.search.oracle.latency import Oracle
 from roofline.search.oracle.segments import walk
 from roofline.search.oracle.tables import time_columns
@@ -127,8 +127,7 @@ def write(oracle: Oracle, path: str | Path, *, by: Rows = "block") -> int:
     if form == "yaml" and by == "stage":
         raise InputError("YAML keys name blocks: use by='block'")
     rows = block_rows(oracle) if by == "block" else list(stage_rows(oracle))
-    with atomic(path) as temporary:
-        temporary.write_text(text(oracle, rows, form), encoding="utf-8")
+    write_text(path, text(oracle, rows, form))
     return len(rows)
 
 

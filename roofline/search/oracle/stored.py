@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,16 @@ import numpy as np
 
 from roofline.errors import InputError
 from roofline.files import atomic
+from roofline.numeric import Array
+from roofline.reading import MOST_BYTES, read_bytes
 from roofline.search.oracle.tables import StageTable
 
 FORMAT = 1
+#: what the readers of zip files, of arrays and of their heads raise on damaged ones
+DAMAGES = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError, RecursionError),
+    *(ArithmeticError, AttributeError, LookupError, RuntimeError, SyntaxError, TypeError, ValueError),
+)
 
 
 def digest(content: Any) -> str:
@@ -57,8 +67,12 @@ def load(path: Path, wanted: Mapping[str, str]) -> list[tuple[StageTable, ...]]:
     InputError
         The file cannot be read, is no table file, or was built for something else; the message says for what.
     """
+    content = read_bytes(path)
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            if sum(part.file_size for part in packed.infolist()) > MOST_BYTES:
+                raise InputError(f"cannot read tables from {str(path)!r}: inflates to more than {MOST_BYTES:,} bytes")
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             head = json.loads(bytes(file["head"]).decode())
             if head.get("format") != FORMAT:
                 raise InputError(f"{path.name} has table format {head.get('format')!r}, wanted {FORMAT}")
@@ -70,15 +84,22 @@ def load(path: Path, wanted: Mapping[str, str]) -> list[tuple[StageTable, ...]]:
             profiles: dict[int, list[StageTable]] = {}
             for s_of, entry in _numbered(head["tables"]):
                 p = entry["profile"]
-                columns = {c: file[f"{p}/{s_of}/{c}"] for c in entry["columns"]}
                 stages, genes, shape = (tuple(entry[name]) for name in ("stages", "genes", "shape"))
+                columns = {c: _column(file[f"{p}/{s_of}/{c}"], shape) for c in entry["columns"]}
                 table = StageTable(stages=stages, genes=genes, shape=shape, columns=columns)
                 profiles.setdefault(p, []).append(table)
-    except (OSError, EOFError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"cannot read tables from {str(path)!r}: {error}") from None
+    except InputError:
+        raise
+    except DAMAGES as error:
+        line = " ".join(str(error).split())[:200]
+        raise InputError(f"cannot read tables from {str(path)!r}: {line or type(error).__name__}") from None
     return [tuple(profiles[p]) for p in sorted(profiles)]
+
+
+def _column(column: Array, shape: tuple[int, ...]) -> Array:
+    if column.dtype != np.float64 or column.shape != (math.prod(shape),):
+        raise ValueError(f"a column of {column.shape} {column.dtype} for a table of {shape}")
+    return column
 
 
 def _numbered(entries: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:

@@ -11,7 +11,7 @@ from typing import Any
 from roofline.arch.load import stage_table
 from roofline.arch.spec import Arch
 from roofline.errors import InputError
-from roofline.files import atomic, finite
+from roofline.files import atomic, finite, write_text
 
 
 def write_tables(folder: Path, name: str, table: list[dict[str, Any]], about: Mapping[str, Any]) -> list[Path]:
@@ -31,8 +31,7 @@ def write_tables(folder: Path, name: str, table: list[dict[str, Any]], about: Ma
         writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)
-    with atomic(made[1]) as temporary:
-        temporary.write_text(json.dumps(finite(about), indent=1) + "\n", encoding="utf-8")
+    write_text(made[1], json.dumps(finite(about), indent=1) + "\n")
     return made
 
 
@@ -50,8 +49,7 @@ def to_toml(arch: Arch, note: str) -> str:
 
 def write_arch(arch: Arch, path: Path, note: str) -> Path:
     """Write an architecture file, whole or not at all."""
-    with atomic(path) as temporary:
-        temporary.write_text(to_toml(arch, note), encoding="utf-8")
+    write_text(path, to_toml(arch, note))
     return path
 
 
