@@ -14,9 +14,13 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from roofline.reading import read_text
+
 _PACKAGE = Path(__file__).resolve().parent
 # Patterns instead of a parser, which would need ten times as long: a saved table loads at once.
 _TYPES_ONLY = re.compile(r"\nif TYPE_CHECKING:(?:\n[ \t].*|\n(?=\n))*")
+#: a folder of these holds what others wrote
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 _IMPORT = re.compile(r"\n[ \t]*(?:from ([\w.]+) import (\((?:[^)#]|#.*)*\)|.*)|import ([\w.]+))")
 
 
@@ -41,6 +45,39 @@ def code_of(*values: object) -> str:
     """Return the hash of our code behind some values, by their classes; a class of the user's own is left out."""
     modules = {type(value).__module__ for value in values}
     return code_hash(*sorted(modules & _files().keys()))
+
+
+def program_hash(file: Path) -> str:
+    """Return the hash of somebody's program: its file, and the files of its folder and the working one that it imports.
+
+    What is installed counts by its version (`versions`), and what a program reads when it runs does not count.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    found: dict[Path, str] = {}
+    wanted = [file.resolve()]
+    home = next(folder for folder in wanted[0].parents if not (folder / "__init__.py").is_file())
+    roots = [root for root in dict.fromkeys((home, Path.cwd())) if not _INSTALLED & set(root.parts)]
+    while wanted:
+        path = wanted.pop()
+        if path not in found:
+            found[path] = read_text(path)
+            wanted += [place for name in _named("\n" + found[path]) for place in _places(name, path, roots)]
+    texts = sorted(hashlib.sha256(text.encode()).hexdigest() for text in found.values())
+    return hashlib.sha256(" ".join(texts).encode()).hexdigest()
+
+
+def _places(name: str, importer: Path, roots: list[Path]) -> Iterator[Path]:
+    """Yield the files under some folders that an import of a dotted name runs."""
+    dots = len(name) - len(name.lstrip("."))
+    for root in [importer.parents[dots - 1]] if dots else roots:
+        place = root
+        for part in name.lstrip(".").split("."):
+            place = place / part
+            yield from (file.resolve() for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from roofline.cli.programs import Source, blamed, here
 from roofline.errors import InputError, RooflineError
-from roofline.fingerprint import code_hash, versions
+from roofline.fingerprint import code_hash, program_hash, versions
+from roofline.reading import check_regular
 
 if TYPE_CHECKING:
     from roofline.graph.opgraph import OpGraph
@@ -48,17 +49,32 @@ def cached(source: Source, folder: Path, kind: str, build: Callable[[Source], Op
 def _content_key(source: Source, kind: str) -> str:
     """Return the hash of all that lowering depends on: file, options, our front end, versions of libraries.
 
-    Of ``module:function`` the file of the module counts, not what it imports.
+    Of ``module:function`` the file of the module counts, and what it imports of its own folder and the working one.
     """
     text = str(getattr(source, kind))
-    file = Path(text) if kind == "onnx" or text.endswith(".pt2") else _module_file(text.partition(":")[0])
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {str(file)!r}: {error.strerror or error}") from None
+    if kind == "onnx":
+        from roofline.frontends.onnx.content import content_hash
+
+        file = Path(text)
+        content = content_hash(file)
+    elif text.endswith(".pt2"):
+        file = Path(text)
+        content = _digest(file)
+    else:
+        file = _module_file(text.partition(":")[0])
+        content = program_hash(file) if file.suffix == ".py" else _digest(file)
     program = [kind, text.partition(":")[2] or file.name, source.shapes, source.dims, source.values]
     options = json.dumps([*program, code_hash(f"roofline.frontends.{kind}"), versions(*PACKAGES[kind])])
-    return hashlib.sha256(options.encode() + b"\0" + content).hexdigest()[:32]
+    return hashlib.sha256(f"{options} {content}".encode()).hexdigest()[:32]
+
+
+def _digest(file: Path) -> str:
+    check_regular(file)
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {str(file)!r}: {error.strerror or error}") from None
 
 
 def _module_file(module: str) -> Path:

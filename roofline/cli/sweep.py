@@ -41,7 +41,7 @@ def command(
         raise InputError("--workers are those of a local cluster; a scheduler has its own")
     try:
         with _Bar() as show:
-            frame = run_plan(plan, file, workers=workers, scheduler=scheduler, progress=show)
+            frame = run_plan(plan, file, workers=workers, scheduler=scheduler, progress=show, notice=output.warn)
     except KeyboardInterrupt:
         output.warn(f"interrupted: what was computed is in {file}; the same command goes on")
         raise typer.Exit(INTERRUPTED) from None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 from roofline.errors import InputError
@@ -67,11 +69,30 @@ def executor(workers: int | None = None, scheduler: str | None = None) -> Iterat
             return
         count = workers or os.cpu_count() or 1
         quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
-        with (
-            LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **quiet) as local,  # type: ignore[no-untyped-call]
-            Client(local) as client,  # type: ignore[no-untyped-call]
-        ):
+        with ExitStack() as stack:
+            with _uninterrupted():
+                local = stack.enter_context(
+                    LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **quiet)  # type: ignore[no-untyped-call]
+                )
+                client = stack.enter_context(Client(local))  # type: ignore[no-untyped-call]
             yield client.get_executor(), count
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done, and for good from processes that it starts: they end with this one.
+
+    What is half started ends in dozens of lines otherwise.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # it would let the signal through when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _connected(client: Any, scheduler: str) -> Any:

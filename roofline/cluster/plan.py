@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -17,10 +16,11 @@ from roofline.cluster import networks
 from roofline.cluster.networks import Kind, Unit
 from roofline.engine.options import AXES, OPTIONS
 from roofline.errors import InputError, nearest
-from roofline.paths import data_files
 from roofline.quantity import SpecFile
 from roofline.specfile import load_spec, with_fields
 
+#: a whole number that the stores of results can hold: of 64 bits
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 #: characters that make a name a pattern
 WILD = frozenset("*?[")
 
@@ -28,9 +28,8 @@ WILD = frozenset("*?[")
 def _with_options(plan: type[SpecFile]) -> type[SpecFile]:
     """Return a plan that has every option of a run: a list of values for each axis of a sweep, one of the others."""
     fields: dict[str, Any] = {name: (option.kind | None, option.default) for name, option in OPTIONS.items()}
-    return with_fields(
-        plan, fields | {name: (GenericAlias(tuple, (option.kind, ...)), ()) for name, option in AXES.items()}
-    )
+    kinds = {name: Whole if option.kind is int else option.kind for name, option in AXES.items()}
+    return with_fields(plan, fields | {name: (GenericAlias(tuple, (kind, ...)), ()) for name, kind in kinds.items()})
 
 
 @_with_options
@@ -55,8 +54,8 @@ class Plan(SpecFile):
     timm: tuple[str, ...] = ()
     transformers: tuple[str, ...] = ()
     devices: tuple[str, ...] = Field(min_length=1)
-    batch: tuple[int, ...] = Field(default=(1,), min_length=1)
-    image_size: tuple[int, ...] = ()
+    batch: tuple[Whole, ...] = Field(default=(1,), min_length=1)
+    image_size: tuple[Whole, ...] = ()
     fields: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
     if TYPE_CHECKING:
@@ -75,18 +74,6 @@ class Plan(SpecFile):
         """Hash of the plan: results of another one are not mixed with its own."""
         text = json.dumps(self.model_dump(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    @property
-    def files_digest(self) -> str:
-        """Hash of the files of networks, devices and runtimes: the shipped ones, and those that the plan names."""
-        named = (*self.models, *self.devices, *self.options.get("runtime", ()))
-        files = (Path(re.sub(r"(?<=\.toml):.*", "", text)) for text in named)
-        shipped = (path for folder in ("hardware_specs", "runtimes", "models") for path in data_files(folder).values())
-        text = hashlib.sha256()
-        for path in (*files, *shipped):
-            if path.is_file():
-                text.update(hashlib.sha256(path.read_bytes()).digest())
-        return text.hexdigest()[:16]
 
 
 def load_plan(path: str | Path) -> Plan:

@@ -14,7 +14,8 @@ from roofline.cluster.networks import Unit
 from roofline.cluster.plan import Plan, load_plan, units_of
 from roofline.cluster.store import Store, open_store
 from roofline.cluster.work import Row, failed, rows
-from roofline.errors import RooflineError
+from roofline.errors import InputError, RooflineError
+from roofline.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,7 @@ def run_plan(
     workers: int | None = None,
     scheduler: str | None = None,
     progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Run a sweep; one that was killed goes on where its results end, and ends as it would have.
 
@@ -48,6 +50,8 @@ def run_plan(
         Without one: see `roofline.cluster.executors.executor`.
     progress
         Called after every unit.
+    notice
+        Called with a line where results are computed again: what they depend on has changed since, or they have.
 
     Returns
     -------
@@ -57,14 +61,16 @@ def run_plan(
     Raises
     ------
     InputError
-        The plan names nothing, the output is another plan's or in use, or the workers were lost: what was computed is
-        kept, and the same call goes on.
+        The plan names nothing, the output is another plan's or in use, the workers were lost, or the results are not
+        complete: what was computed is kept, and the same call goes on.
     """
     plan = plan if isinstance(plan, Plan) else load_plan(plan)
     units = units_of(plan)
     failed(plan, units[0], "")  # devices, options and fields are checked before anything is opened
     store = open_store(output, plan)
     try:
+        if store.dropped and notice:
+            notice(f"{counted(store.dropped, 'network')} computed again: files, code or results changed since")
         done = store.done()
         todo = [unit for unit in units if unit.key not in done]
         if executor is not None:
@@ -72,6 +78,8 @@ def run_plan(
         elif todo:
             with opened(workers, scheduler) as (found, width):
                 _run(plan, todo, len(units), store, found, width, progress)
+        if missing := len(units) - len(store.done()):
+            raise InputError(f"{str(output)!r} lacks {counted(missing, 'network')} of the plan: run it again to go on")
         return store.frame()
     finally:
         store.close()

@@ -27,7 +27,6 @@ from roofline.cluster.run import run_plan
 from roofline.cluster.store import open_store
 from roofline.cluster.work import columns_of, rows
 from roofline.errors import InputError, SpecError
-from roofline.paths import data_folder
 
 PLAN = Plan(
     models=("resnet-18", "efficientnet-b[01]"),
@@ -206,23 +205,6 @@ def test_results_of_another_plan_are_refused(tmp_path: Path, name: str) -> None:
     sweep(tmp_path / name)
     with pytest.raises(InputError, match="results of another plan"):
         sweep(tmp_path / name, PLAN.model_copy(update={"batch": (8,)}))
-
-
-@SUFFIXES
-def test_results_of_other_code_or_files_are_refused(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "mine.toml"
-    text = (data_folder("hardware_specs") / "v100.toml").read_text()
-    file.write_text(text)
-    plan = PLAN.model_copy(update={"devices": (str(file),)})
-    sweep(tmp_path / name, plan)
-    sweep(tmp_path / name, plan)
-    file.write_text(text + "# another source\n")
-    with pytest.raises(InputError, match="results of other files"):
-        sweep(tmp_path / name, plan)
-    file.write_text(text)
-    monkeypatch.setattr("roofline.cluster.store.code_hash", lambda *modules: "")
-    with pytest.raises(InputError, match="results of other code: name another file, or remove it"):
-        sweep(tmp_path / name, plan)
 
 
 @SUFFIXES

@@ -25,6 +25,8 @@ TARGET = "val_top1"
 class FromFunction:
     """Any callable genomes (N, L) -> accuracies (N,), or -> (mean, half_width, in_domain).
 
+    `hash`, where one is given, stands for all that the function depends on: a search does not go on with another.
+
     Examples
     --------
     >>> from roofline.search.space.load import search_space
@@ -42,9 +44,10 @@ class FromFunction:
         recipe: str = "user",
         half_width: float = float("nan"),
         kind: Literal["accuracy", "score"] = "accuracy",
+        hash: str | None = None,
     ) -> None:
         self.space, self.function, self.name, self.recipe = space, function, name, recipe
-        self.half_width, self.kind = half_width, kind
+        self.half_width, self.kind, self.hash = half_width, kind, hash
 
     def predict(self, architectures: Any) -> Prediction:
         """Return what the function says; without a statement of its own everything is in its domain."""

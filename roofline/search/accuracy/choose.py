@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from roofline.errors import InputError, nearest
+from roofline.fingerprint import program_hash
 from roofline.search.accuracy.adapters import TARGET, FromFunction, FromTable, read_table
 from roofline.search.accuracy.pairwise import PairwiseRidge
 from roofline.search.accuracy.protocol import AccuracyOracle
@@ -58,7 +59,9 @@ def accuracy_oracle(word: str, oracle: Oracle) -> AccuracyOracle:
         known = np.isfinite(columns[names[0]])
         return FromTable(space, genomes[known], columns[names[0]][known], name=Path(word).name)
     if ":" in word:
-        return FromFunction(space, load_function(word), name=word)
+        function = load_function(word)
+        file = str(getattr(sys.modules[word.partition(":")[0]], "__file__", None))
+        return FromFunction(space, function, name=word, hash=program_hash(Path(file)) if file.endswith(".py") else None)
     raise InputError(f"unknown accuracy oracle {word!r}{nearest(word, WORDS)} (or FILE.csv, or module:function)")
 
 

@@ -43,6 +43,7 @@ class Database:
         try:
             with clear(folder):
                 self._db = sqlite3.connect(folder / file, isolation_level=None)
+                self._check_ours(file)
                 self._db.execute("pragma journal_mode = wal")
                 self._db.execute("pragma synchronous = normal")
                 self._db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
@@ -51,6 +52,12 @@ class Database:
         except BaseException:
             self.close()
             raise
+
+    def _check_ours(self, file: str) -> None:
+        """Raise, before anything is changed, where the file is a database of another program."""
+        tables = {name for (name,) in self._db.execute("select name from sqlite_master where type = 'table'")}
+        if tables and "about" not in tables:
+            raise InputError(f"{str(self.folder / file)!r} is a database of something else: name another folder")
 
     def _check(self, about: Mapping[str, Any]) -> None:
         with clear(self.folder, "read"):

@@ -207,7 +207,9 @@ class Objective:
             " minimise"
         )
         plain = {n: dict(v) if isinstance(v := getattr(self, n), Mapping) else v for n in names}
-        return plain | {"accuracy": self.accuracy.name, "oracle": self.oracle.hash}
+        found = plain | {"accuracy": self.accuracy.name, "oracle": self.oracle.hash}
+        content = getattr(self.accuracy, "hash", None)  # of a table or a program, which have names of files
+        return found if content is None else found | {"accuracy_content": content}
 
     def closest(self, evaluation: Evaluation) -> str:
         """Return, of candidates that all violate a constraint, which comes closest and what it violates."""
