@@ -159,7 +159,14 @@ def test_a_file_is_read_up_to_a_size(tmp_path: Path) -> None:
 
 def test_facts_of_a_device_have_their_types(tmp_path: Path) -> None:
     facts: dict[str, Any] = {"name": "x", "kind": "cpu", "backend": "torch", "vendor": "y", "software": "z"}
-    for wrong in ({"name": 1}, {"threads": []}, {"caches": 3}, {"more": 1}, {"memory_bytes": "all"}):
+    mistakes: tuple[dict[str, Any], ...] = (
+        {"name": 1},
+        {"threads": []},
+        {"caches": 3},
+        {"more": 1},
+        {"memory_bytes": "all"},
+    )
+    for wrong in mistakes:
         (tmp_path / "facts.json").write_text(json.dumps(facts | wrong))
         assert "cannot be read" in refused(read_facts, tmp_path)
     (tmp_path / "facts.json").write_text(json.dumps(facts))

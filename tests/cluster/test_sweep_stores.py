@@ -248,7 +248,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @SUFFIXES
 def test_results_are_complete_or_it_is_said(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = {"a.sqlite": stores.SqliteStore, "a.parquet": stores.ParquetStore}[name]
+    kind: Any = {"a.sqlite": stores.SqliteStore, "a.parquet": stores.ParquetStore}[name]
     add = kind.add
     monkeypatch.setattr(kind, "add", lambda self, unit, found: None if "34" in unit else add(self, unit, found))
     with pytest.raises(InputError, match="lacks 1 network of the plan: run it again to go on"):
