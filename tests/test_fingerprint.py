@@ -27,8 +27,9 @@ from roofline import fingerprint
 from roofline.calibration.measured.graphs import GraphSource
 from roofline.cli.graph_cache import _content_key
 from roofline.cli.programs import Source
+from roofline.cluster.identity import identities
+from roofline.cluster.networks import Unit
 from roofline.cluster.plan import Plan
-from roofline.cluster.store import _about
 from roofline.measure.timm_graphs import TimmNetwork, trace
 from roofline.search.oracle.latency import Oracle
 
@@ -45,10 +46,11 @@ def keys():
         "tables": Oracle("accel-nasbench", "tpu-v3").hash["version"],
         "timm graphs": kept(trace.__module__), "timm kernels": kept(GraphSource.__module__),
         **{kind: _content_key(programs, kind) for kind in ("onnx", "torch", "jax")},
-        "sweep": _about(Plan(models=("resnet-18",), devices=("tpu-v3",)))["code"],
+        "sweep": identities(Plan(models=("resnet-18",), devices=("tpu-v3",)), [unit])[unit.key],
     }
 
 Path("x.onnx").write_bytes(b"")
+unit = Unit(kind="model", name="resnet-18")
 programs = Source(onnx=Path("x.onnx"), torch="json:f", jax="json:f")
 keys()
 found = {"": keys()}

@@ -56,7 +56,10 @@ def _content_key(source: Source, kind: str) -> str:
         from roofline.frontends.onnx.content import content_hash
 
         file = Path(text)
-        content = content_hash(file)
+        try:
+            content = content_hash(file)
+        except RooflineError:  # lowering will say why
+            content = _digest(file)
     elif text.endswith(".pt2"):
         file = Path(text)
         content = _digest(file)
