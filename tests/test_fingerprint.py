@@ -24,7 +24,7 @@ KEYS = """
 import json, sys
 from pathlib import Path
 from roofline import fingerprint
-from roofline.calibration.measured.graphs import GraphSource
+from roofline.calibration.measured.graphs import GraphSource, _Files
 from roofline.cli.graph_cache import _content_key
 from roofline.cli.programs import Source
 from roofline.cluster.identity import identities
@@ -36,7 +36,8 @@ from roofline.search.oracle.latency import Oracle
 def kept(module):
     source = GraphSource(Path(module))
     before = set(source.folder.iterdir())
-    source._kept((TimmNetwork(name="n", image_size=8),), module, int, lambda: 1)
+    files = _Files("txt", lambda made, path: path.write_text("1"), lambda path: 1)
+    source._kept((TimmNetwork(name="n", image_size=8),), module, files, lambda: 1)
     return len(before) == len(list(source.folder.iterdir()))
 
 def keys():

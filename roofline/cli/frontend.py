@@ -21,7 +21,7 @@ OnnxOption = Annotated[Path | None, typer.Option("--onnx", metavar="FILE", help=
 TorchOption = Annotated[
     str | None,
     typer.Option(
-        "--torch", metavar="MODULE:FUNCTION", help="A function that returns a PyTorch module; or a .pt2 file."
+        "--torch", metavar="MODULE:FUNCTION", help="A function that returns a PyTorch module; or a .pt2 or .pt file."
     ),
 ]
 JaxOption = Annotated[

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roofline.cli.programs import Source, blamed, here
+from roofline.cli.programs import PROGRAM_FILES, Source, blamed, here
 from roofline.errors import InputError, RooflineError
 from roofline.fingerprint import code_hash, program_hash, versions
 from roofline.reading import check_regular
@@ -60,7 +60,7 @@ def _content_key(source: Source, kind: str) -> str:
             content = content_hash(file)
         except RooflineError:  # lowering will say why
             content = _digest(file)
-    elif text.endswith(".pt2"):
+    elif text.endswith(PROGRAM_FILES):
         file = Path(text)
         content = _digest(file)
     else:

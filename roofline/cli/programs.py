@@ -165,12 +165,16 @@ def lower_onnx(source: Source) -> OpGraph:
     return from_onnx(str(source.onnx), **source.pins())
 
 
+#: endings of files of PyTorch programs
+PROGRAM_FILES = (".pt2", ".pt")
+
+
 def lower_torch(source: Source) -> OpGraph:
     """Return the graph of a PyTorch module that a function returns, or of a saved program."""
     from roofline.frontends.torch import from_torch
 
     text = str(source.torch)
-    if text.endswith(".pt2"):
+    if text.endswith(PROGRAM_FILES):
         return from_torch(text, _tensors(source) or None)
     made, inputs, name = _program(text, "--torch")
     return from_torch(made, _tensors(source) or _given(inputs, "--torch"), name=name)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from measured_files import (
     CONV_HEAD,
@@ -220,9 +223,38 @@ def test_networks_of_timm_are_traced_once_and_kept(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
     again = GraphSource(tmp_path).table(network, 2, rules).kernels
     assert again.macs.tolist() == table.kernels.macs.tolist()
+    assert table.labels == GraphSource(tmp_path).table(network, 2, rules).labels
     assert float((table.kernels.times * table.kernels.macs).sum()) == first.macs
     with pytest.raises(InputError, match="timm does not build 'no_such_net'"):
         GraphSource(tmp_path).graph(TimmNetwork(name="no_such_net", image_size=64), 2)
+
+
+class _Marker:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+def test_what_is_kept_runs_nothing_when_it_is_read(tmp_path: Path) -> None:
+    if not (find_spec("torch") and find_spec("timm")):
+        pytest.skip("PyTorch or timm is not installed")
+    network = TimmNetwork(name="resnet10t", image_size=64)
+    rules = policy(runtime("pytorch_eager", "gpu"), precision("amp_fp16"), "nhwc")
+    folder, marker = tmp_path / "kept", tmp_path / "marker"
+    whole = GraphSource(folder).table(network, 2, rules).kernels
+    hostile = pickle.dumps(_Marker(marker))
+    np.savez(tmp_path / "objects.npz", labels=np.array([_Marker(marker)], dtype=object))
+    for path in list(folder.iterdir()):
+        (folder / f"{path.name.split('.')[0]}.pickle").write_bytes(hostile)
+        path.write_bytes((tmp_path / "objects.npz").read_bytes() if path.suffix == ".npz" else hostile)
+    assert GraphSource(folder).table(network, 2, rules).kernels.macs.tolist() == whole.macs.tolist()
+    assert not marker.exists()
+    pickle.loads(hostile)
+    assert marker.exists()
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from roofline.calibration.measured.types import SavedGraph
 from roofline.engine.lowering import lower_graph
 from roofline.engine.table import KernelTable, merge_equal_kernels
+from roofline.engine.table_file import load_table, save_table
 from roofline.errors import RooflineError
-from roofline.files import atomic
 from roofline.fingerprint import code_hash, versions
 from roofline.graph.load import load_graph
 from roofline.graph.opgraph import OpGraph
@@ -31,8 +31,8 @@ class GraphSource:
     Parameters
     ----------
     folder
-        Where graphs and kernel tables are kept, as pickles of this package's own classes: name a folder that only you
-        write to. They are made again when the code that makes them changes. None keeps nothing.
+        Where graphs and kernel tables are kept, as files of data that run nothing when they are read. They are made
+        again when the code that makes them changes, and where they are damaged. None keeps nothing.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -52,7 +52,7 @@ class GraphSource:
         key = (network, batch)
         if key not in self.known:
             try:
-                self.known[key] = self._kept((network, batch), trace.__module__, OpGraph, lambda: trace(network, batch))
+                self.known[key] = self._kept((network, batch), trace.__module__, GRAPHS, lambda: trace(network, batch))
             except RooflineError as error:
                 self.known[key] = error
         found = self.known[key]
@@ -73,21 +73,31 @@ class GraphSource:
         return self._kept(
             (network, batch, kernel_policy),
             __name__,
-            KernelTable,
+            TABLES,
             lambda: merge_equal_kernels(lower_graph(self.graph(network, batch), kernel_policy).table),
         )
 
-    def _kept(self, what: tuple[Any, ...], module: str, kind: type[T], make: Callable[[], T]) -> T:
+    def _kept(self, what: tuple[Any, ...], module: str, files: _Files[T], make: Callable[[], T]) -> T:
         if self.folder is None:
             return make()
         digest = hashlib.sha256(f"{what!r} {versions(*LIBRARIES)} {code_hash(module)}".encode()).hexdigest()[:24]
-        path = self.folder / f"{what[0].name}-{digest}.pickle"
+        path = self.folder / f"{what[0].name}-{digest}.{files.ending}"
         if path.is_file():
-            with suppress(pickle.UnpicklingError, AttributeError, ImportError, EOFError):
-                found = pickle.loads(path.read_bytes())
-                if isinstance(found, kind):
-                    return found
+            with suppress(RooflineError):
+                return files.load(path)
         made = make()
-        with atomic(path) as temporary:
-            temporary.write_bytes(pickle.dumps(made))
+        files.save(made, path)
         return made
+
+
+@dataclass(frozen=True)
+class _Files(Generic[T]):
+    """How something is kept in files."""
+
+    ending: str
+    save: Callable[[T, Path], None]
+    load: Callable[[Path], T]
+
+
+GRAPHS = _Files("graph.json", OpGraph.save, load_graph)
+TABLES = _Files("table.npz", save_table, load_table)

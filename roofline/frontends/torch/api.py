@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
 from roofline.errors import InputError, RooflineError, ShapeError, UnknownOpError
 from roofline.frontends.torch import rules as _rules  # noqa: F401  (fills the registry)
 from roofline.frontends.torch.catch import Catcher, attention_caught, eager, flex_attention_caught
-from roofline.frontends.torch.exported import load_program, open_program, own_inputs
+from roofline.frontends.torch.exported import open_program, own_inputs
+from roofline.frontends.torch.files import load_program
 from roofline.frontends.torch.kept import take_back
-from roofline.frontends.torch.module import meta_twin, without_data
+from roofline.frontends.torch.module import meta_twin, signature_of, without_data
 from roofline.frontends.torch.reader import Tracer
 from roofline.frontends.torch.writer import Writer
 from roofline.graph.empty import without_empty
@@ -78,7 +80,7 @@ def from_torch(
     if not callable(module):
         raise InputError(f"cannot lower {type(module).__name__!r}: give a module, a function or an exported program")
     title = name or (type(module).__name__ if isinstance(module, torch.nn.Module) else _function_name(module))
-    args, named = _inputs(example_inputs, dict(kwargs or {}))
+    args, named = pytree.tree_map_only(np.ndarray, torch.from_numpy, _inputs(example_inputs, dict(kwargs or {})))
     with torch.inference_mode(False):  # its tensors are taken apart later than others
         graph = _lowered(tracer, module, args, named, title)
     take_back(tracer.release())
@@ -117,9 +119,8 @@ def _enter_inputs(
     tracer: Tracer, module: Any, args: tuple[Any, ...], named: dict[str, Any], title: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the inputs as meta tensors, each an input of the graph under the name of its parameter."""
-    function = module.forward if isinstance(module, torch.nn.Module) else module
     try:
-        signature = inspect.signature(function)
+        signature = signature_of(module)
         bound = signature.bind(*args, **named)
         names = _named(signature, bound.arguments)
     except TypeError as error:
@@ -135,8 +136,8 @@ def _enter_inputs(
             label = "".join(str(getattr(k, "key", getattr(k, "idx", k))) + "." for k in path).rstrip(".") or "input"
             entered[id(x)] = meta_twin(x, f"{title}: input {label!r}")
             tracer.bind(entered[id(x)], tracer.writer.leaf(label, entered[id(x)], "input"))
-            if x.device.type == "cpu" and not x.is_floating_point():
-                tracer.known.learn(entered[id(x)], x.detach().clone())
+            if not x.is_floating_point():
+                tracer.known.learn_copy(entered[id(x)], x)
         return entered[id(x)]
 
     pytree.tree_map_with_path(enter, names)

@@ -13,6 +13,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
+from roofline.frontends.torch import hosts
 from roofline.frontends.torch.known import tensors_in
 from roofline.frontends.torch.reader import Tracer
 from roofline.registry import filed
@@ -53,6 +54,12 @@ class Catcher(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").removesuffix(".default").removesuffix(".input")
+        if name in hosts.ANSWERS:
+            return hosts.ANSWERS[name](self.tracer, func, *args, **kwargs)
+        if kwargs.get("device") is not None:
+            kwargs = {**kwargs, "device": hosts.stand_in(kwargs["device"])}
+        elif name in hosts.ONE_DEVICE:
+            args, kwargs = self.tracer.on_meta(args), self.tracer.on_meta(kwargs)
         if name in CAUGHT and any(x.device.type == "meta" for x in tensors_in(args, kwargs)):
             result = call_caught(self.tracer, name, *args, **kwargs)
             if result is not NotImplemented:

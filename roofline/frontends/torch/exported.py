@@ -1,10 +1,8 @@
-"""Exported programs: loaded from ``.pt2`` files, run node by node so that ops know the module they came from."""
+"""Exported programs: run node by node, so that ops know the module they came from."""
 
 from __future__ import annotations
 
 import inspect
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,25 +10,6 @@ from torch.utils import _pytree as pytree
 
 from roofline.errors import InputError
 from roofline.frontends.torch.reader import Tracer
-
-
-def load_program(path: str | Path) -> torch.export.ExportedProgram:
-    """Return the program of a ``.pt2`` file.
-
-    Raises
-    ------
-    InputError
-        There is no such file, or it is not a saved program.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"no file {str(path)!r}")
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("not a zip archive")
-        return torch.export.load(path)
-    except Exception as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InputError(f"{str(path)!r} is not a saved program (.pt2): {first}") from None
 
 
 class _Runner(torch.fx.Interpreter):

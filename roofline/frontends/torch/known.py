@@ -1,7 +1,8 @@
-"""Values of small tensors that do not depend on data: positions, masks made of them, integer inputs that have values.
+"""Values of small tensors that do not depend on data: positions, masks made of them, lists, buffers, given inputs.
 
-Programs branch on them (is anything masked? is a sequence packed?). They are computed a second time on the host, as
-long as everything they are made of is known.
+Programs branch on them (is anything masked? how long is each sequence?). Whatever is made of them alone is computed a
+second time on the host, views and writes included, so that they answer every question: a number, a list, the shape of
+what they select.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from roofline.text import words
 
 #: tensors of more elements than this are not followed
 LIMIT_ELEMENTS = 2**20
+#: ops that make a tensor, or write all of one: of a first operand only the shape and the dtype matter
 _FACTORIES = words(
     "aten.arange aten.zeros aten.ones aten.full aten.linspace aten.eye aten.scalar_tensor aten.tril_indices "
-    "aten.triu_indices aten.zeros_like aten.ones_like aten.full_like aten.new_zeros aten.new_ones aten.new_full"
+    "aten.triu_indices aten.zeros_like aten.ones_like aten.full_like aten.new_zeros aten.new_ones aten.new_full "
+    "aten.empty aten.empty_like aten.empty_strided aten.new_empty aten.new_empty_strided aten.zero_ aten.fill_"
 )
 
 
@@ -28,31 +31,46 @@ class KnownValues:
         self._values: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def learn(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
-        """State the values of a meta tensor; large tensors and floats with data are forgotten."""
-        if tensor.numel() <= LIMIT_ELEMENTS:
+        """State the values of a meta tensor; large ones are not kept. Later writes to the tensor write to `value`."""
+        if tensor.numel() <= LIMIT_ELEMENTS and value.device.type == "cpu":
             self._values[id(tensor)] = (tensor, value)
 
+    def learn_copy(self, tensor: torch.Tensor, given: torch.Tensor) -> None:
+        """State the values that a tensor of the caller has, if it has any; writes do not reach it."""
+        if given.device.type != "meta" and given.numel() <= LIMIT_ELEMENTS:
+            self.learn(tensor, given.detach().to("cpu", copy=True))
+
     def of(self, tensor: torch.Tensor) -> torch.Tensor | None:
-        """Return the values of a tensor; a tensor with data has its own."""
+        """Return the values of a tensor; a small tensor with data has its own."""
         if tensor.device.type != "meta":
-            return tensor
+            return tensor if tensor.numel() <= LIMIT_ELEMENTS else None
         known = self._values.get(id(tensor))
         return None if known is None else known[1]
 
     def compute(self, func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Return what `func` gives on known values, or None where not all are known."""
-        known_factory = name in _FACTORIES
-        for x in tensors_in(args, kwargs):
-            if self.of(x) is None and not (known_factory and x.numel() <= LIMIT_ELEMENTS):
-                return None
-        if not (known_factory or any(True for _ in tensors_in(args, kwargs))):
+        """Return what `func` gives on known values, or None where not all are known or the host has no such op."""
+        if name in _FACTORIES:
+            if args and isinstance(args[0], torch.Tensor) and self.of(args[0]) is None:
+                if args[0].numel() > LIMIT_ELEMENTS:
+                    return None
+                args = (torch.empty(tuple(args[0].shape), dtype=args[0].dtype), *args[1:])
+            kwargs = {**kwargs, "device": _HOST} if not name.endswith("_") else kwargs
+        elif not any(True for _ in tensors_in(args, kwargs)):
             return None
-        if known_factory and name.endswith("_like"):
-            args = (torch.empty(tuple(args[0].shape), dtype=args[0].dtype), *args[1:])
-        elif known_factory and args and isinstance(args[0], torch.Tensor):
-            args = (torch.empty((), dtype=args[0].dtype), *args[1:])
-        kwargs = {**kwargs, "device": torch.device("cpu")} if "device" in kwargs or known_factory else kwargs
-        return func(*self._swap(args), **{key: self._swap(x) for key, x in kwargs.items()})
+        if any(self.of(x) is None for x in tensors_in(args, kwargs)):
+            return None
+        kwargs = {**kwargs, "device": _HOST} if "device" in kwargs else kwargs
+        try:
+            return func(*self._swap(args), **{key: self._swap(x) for key, x in kwargs.items()})
+        except (RuntimeError, IndexError):
+            return None
+
+    def picked_shape(self, func: Any, args: tuple[Any, ...]) -> tuple[int, ...] | None:
+        """Return the shape of what masks with known values select from a tensor without."""
+        if any(self.of(x) is None for x in tensors_in(args[1:])):
+            return None
+        blank = torch.zeros((), dtype=torch.bool).expand(args[0].shape)
+        return tuple(func(blank, *self._swap(args[1:])).shape)
 
     def forget(self, tensor: torch.Tensor) -> None:
         """Forget a tensor that was overwritten with something unknown, and all that share its memory."""
@@ -73,6 +91,9 @@ class KnownValues:
         if isinstance(item, (list, tuple)):
             return type(item)(self._swap(x) for x in item)
         return item
+
+
+_HOST = torch.device("cpu")
 
 
 def tensors_in(*items: Any) -> Iterator[torch.Tensor]:

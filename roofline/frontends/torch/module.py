@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -46,7 +47,38 @@ class _Holder(torch.nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the program."""
-        return self.program[0](*args, **kwargs)
+        return entry(self.program[0])(*args, **kwargs)
+
+
+def entry(program: Any) -> Callable[..., Any]:
+    """Return what is called; of a layer of TorchScript with overloads, the first of them."""
+    overloaded = isinstance(program, torch.jit.ScriptModule) and not hasattr(program, "forward")
+    return program.forward__0 if overloaded else program  # type: ignore[no-any-return]
+
+
+def signature_of(program: Any) -> inspect.Signature:
+    """Return the signature of a module or function; a method of TorchScript has its own.
+
+    Raises
+    ------
+    ValueError
+        A builtin without signature.
+    """
+    called = entry(program)
+    function: Any = called.forward if isinstance(called, torch.nn.Module) else called
+    if not isinstance(function, (torch.ScriptMethod, torch.ScriptFunction)):
+        return inspect.signature(function)
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    schema: Any = function.schema
+    arguments = schema.arguments[isinstance(function, torch.ScriptMethod) :]
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                a.name, kind, default=a.default_value if a.has_default_value() else inspect.Parameter.empty
+            )
+            for a in arguments
+        ]
+    )
 
 
 @contextmanager
@@ -85,7 +117,11 @@ def without_data(tracer: Tracer, program: Callable[..., Any]) -> Iterator[Callab
     with ExitStack() as stack:
         stack.callback(_restorer(list(paths)))
         for m in paths:
+            if isinstance(m, torch.jit.ScriptModule):
+                _keep_script_state(stack, m, twins)
             m.training = False
+            if isinstance(m, torch.nn.DataParallel):
+                m.device_ids = []  # one device: it calls its module
         stack.callback(hooks.register_module_forward_pre_hook(enter).remove)
         stack.callback(hooks.register_module_forward_hook(leave).remove)
         yield call
@@ -104,7 +140,18 @@ def _entered(tracer: Tracer, path: str, tensor: torch.Tensor, role: str) -> torc
     value = tracer.writer.leaf(path, meta, role)  # type: ignore[arg-type]
     tracer.bind(twin, value)
     tracer.bind(tensor, value)
+    if role == "buffer":
+        tracer.known.learn_copy(meta, tensor)
     return twin
+
+
+def _keep_script_state(stack: ExitStack, m: Any, twins: dict[int, torch.Tensor]) -> None:
+    """Have what TorchScript stores beside parameters given back: the mode, and the weights of a recurrent layer."""
+    stack.callback(setattr, m, "training", m.training)
+    names = getattr(m, "_flat_weights_names", None)
+    if names and hasattr(m, "_flat_weights"):
+        stack.callback(setattr, m, "_flat_weights", m._flat_weights)
+        m._flat_weights = [twins[id(getattr(m, name))] for name in names]
 
 
 def _restorer(modules: list[torch.nn.Module]) -> Callable[[], None]:

@@ -12,23 +12,25 @@ from typing import Any
 from weakref import ref
 
 import torch
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from roofline.errors import InputError, UnknownOpError
 from roofline.frontends.torch import values as views
 from roofline.frontends.torch.kept import was_kept
-from roofline.frontends.torch.known import LIMIT_ELEMENTS, KnownValues, tensors_in
+from roofline.frontends.torch.known import KnownValues, tensors_in
 from roofline.frontends.torch.registry import COMPOSITE, HIGHER, Arguments, Found, find
 from roofline.frontends.torch.values import Value
 from roofline.frontends.torch.writer import Writer
 from roofline.graph import indexing
 from roofline.graph.op import show
-from roofline.text import words
 
-#: ops whose result, or its shape, depends on data
-_DATA_DEPENDENT = words(
-    "aten._local_scalar_dense aten.item aten.equal aten.is_nonzero aten.nonzero aten.nonzero_numpy aten.masked_select "
-    "aten.unique_dim aten._unique aten._unique2 aten.unique_consecutive aten.bincount aten.allclose aten.argwhere"
+#: ops that select from their first operand by the values of the others
+_PICKING = ("aten.index", "aten.masked_select")
+#: what is said of a program that asks for values which nobody knows
+_ASKS = (
+    "{place!r} depends on data ({op!r} of a tensor), and there are only shapes: pin it with an option of the model, or "
+    "give integer and boolean inputs with their values"
 )
 
 
@@ -85,6 +87,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if found is None:
             meta = torch.empty_strided(tuple(tensor.shape), tensor.stride(), dtype=tensor.dtype, device="meta")
             found = self._twins[id(tensor)] = (tensor, meta)
+            self.known.learn(meta, tensor)
             if id(tensor) in self._known or isinstance(tensor, torch.nn.Parameter):
                 self._known[id(meta)] = (meta, self.value(tensor))
         return found[1]
@@ -119,31 +122,28 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self._run_higher(func, args, kwargs)
         tensors = _tensors(args, kwargs)
         meta = any(x.device.type == "meta" for x in tensors)
-        if not meta and (tensors or str(kwargs.get("device")) != "meta"):
+        away = kwargs.get("device") is not None and torch.device(kwargs["device"]).type != "cpu"
+        if not (meta or away):
             return func(*args, **kwargs)  # the host's own
         found = find(func)
         if found.composite:  # inference mode and branches of `torch.cond` leave them whole
             with self:
                 return func._op_dk(COMPOSITE, *args, **kwargs)
-        known = self.known.compute(func, found.name, args, kwargs) if _small(tensors) else None
-        if found.name in _DATA_DEPENDENT or (found.name == "aten.index" and _by_mask(args)):
-            if known is None:
-                raise InputError(
-                    f"{self.place or 'the program'!r} depends on data ({found.name!r} of a tensor), and there are only "
-                    "shapes: pin it with an option of the model, or give integer and boolean inputs with their values"
-                )
-            if not isinstance(known, torch.Tensor):
-                return known
+        given = args
         if meta and any(x.device.type != "meta" and x.dim() for x in tensors):
-            args, kwargs = self._on_meta(args), self._on_meta(kwargs)
-        if "device" in kwargs and meta:
+            args, kwargs = self.on_meta(args), self.on_meta(kwargs)
+        if away or ("device" in kwargs and meta):
             kwargs = {**kwargs, "device": torch.device("meta")}
-        if isinstance(known, torch.Tensor) and found.name in (*_DATA_DEPENDENT, "aten.index"):
-            out = torch.empty_like(known, device="meta")
+        if found.dependent and found.shapes is None and (found.name != "aten.index" or _by_mask(args)):
+            out, known = self._answer(func, found, args, kwargs)
+            if not isinstance(out, (torch.Tensor, tuple)):
+                return out
         else:
             out = (found.shapes or func)(*args, **kwargs)
-        self._learn(found, out, known, args)
-        self._record(found, args, kwargs, out)
+            known = None if found.random else self.known.compute(func, found.name, given, kwargs)
+        self._learn(found, out, known, args, kwargs)
+        if meta or not tensors:  # what the host has made goes to the device as a constant
+            self._record(found, args, kwargs, out)
         return out
 
     def _run_higher(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -153,21 +153,46 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise UnknownOpError(f"no lowering rule for higher-order op {name!r} at {self.place or 'the program'!r}")
         return HIGHER[name](self, *args, **kwargs)
 
-    def _learn(self, found: Found, out: Any, known: Any, args: tuple[Any, ...]) -> None:
+    def _answer(self, func: Any, found: Found, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        """Return what an op gives whose result, or the shape of it, depends on values; and its values, if known.
+
+        Raises
+        ------
+        InputError
+            The values are not known.
+        """
+        known = self.known.compute(func, found.name, args, kwargs)
+        if known is not None:
+            return pytree.tree_map_only(torch.Tensor, lambda x: torch.empty_like(x, device="meta"), known), known
+        shape = self.known.picked_shape(func, args) if found.name in _PICKING else None
+        if shape is not None:
+            return torch.empty(shape, dtype=args[0].dtype, device="meta"), None
+        try:
+            return func(*args, **kwargs), None
+        except RuntimeError:
+            raise InputError(self.asks(found.name)) from None
+
+    def asks(self, op: str) -> str:
+        """Return what is said of a program that asks for values which nobody knows."""
+        return _ASKS.format(place=self.place or "the program", op=op)
+
+    def _learn(self, found: Found, out: Any, known: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if known is not None:
             for x, value in zip(tensors_in(out), tensors_in(known), strict=True):
                 self.known.learn(x, value)
         elif found.written and self.known:
-            for x in tensors_in(args[:1]):
+            given = {**dict(zip((name for name, _ in found.parameters), args, strict=False)), **kwargs}
+            for x in tensors_in([given.get(name) for name in found.written]):
                 self.known.forget(x)
 
-    def _on_meta(self, item: Any) -> Any:
+    def on_meta(self, item: Any) -> Any:
+        """Return arguments with the stand-in of every tensor that lies on the host; numbers stay."""
         if isinstance(item, torch.Tensor):
             return self.twin(item) if item.device.type != "meta" and item.dim() else item
         if isinstance(item, (list, tuple)):
-            return type(item)(self._on_meta(x) for x in item)
+            return type(item)(self.on_meta(x) for x in item)
         if isinstance(item, dict):
-            return {key: self._on_meta(x) for key, x in item.items()}
+            return {key: self.on_meta(x) for key, x in item.items()}
         return item
 
     def _record(self, found: Found, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
@@ -270,7 +295,3 @@ def _by_mask(args: tuple[Any, ...]) -> bool:
 
 def _tensors(*items: Any) -> list[torch.Tensor]:
     return list(tensors_in(*items))
-
-
-def _small(tensors: list[torch.Tensor]) -> bool:
-    return all(x.numel() <= LIMIT_ELEMENTS for x in tensors)

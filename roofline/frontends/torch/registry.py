@@ -67,7 +67,16 @@ def higher(*names: str) -> Callable[[Lowering], Lowering]:
 class Found:
     """An op of the program: its name, rule, argument names with defaults, and the arguments it writes to.
 
-    `shapes` runs in place of torch's own op where that needs data; a `composite` op only calls others.
+    Attributes
+    ----------
+    shapes
+        What runs in place of torch's own op where that needs data.
+    composite
+        Whether it only calls others.
+    dependent
+        Whether its result, or the shape of it, depends on values.
+    random
+        Whether it draws random numbers.
     """
 
     name: str
@@ -76,6 +85,8 @@ class Found:
     written: tuple[str, ...]
     is_view: bool
     composite: bool
+    dependent: bool
+    random: bool
     shapes: Lowering | None = None
 
 
@@ -98,6 +109,8 @@ def _found(func: Any) -> Found:
         written=written,
         is_view=is_view,
         composite=torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE),
+        dependent=torch.Tag.dynamic_output_shape in func.tags or torch.Tag.data_dependent_output in func.tags,
+        random=torch.Tag.nondeterministic_seeded in func.tags,
         shapes=SHAPES.get(name),
     )
 

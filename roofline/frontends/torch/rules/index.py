@@ -34,6 +34,12 @@ def _embedding_bag(w: Writer, a: Any, out: Any) -> Any:
     )
 
 
+@aten("_unique _unique2 unique_consecutive unique_dim")
+def _unique(w: Writer, a: Any, out: Any) -> Any:
+    """Of numbers whose values are known: those that differ, where each is among them, and how often it comes."""
+    return tuple(w.emit(indexing.Gather, [w.tensor(a.input)], x) if x.numel() else None for x in out)
+
+
 @aten("nonzero masked_select")
 def picked(w: Writer, a: Any, out: Any) -> Value:
     """Of a mask whose values are known."""

@@ -48,13 +48,14 @@ for _function, _names in _PLAIN.items():
     _register(_function, _names)
 
 
-@aten("var std prod argmax argmin any all logsumexp linalg_vector_norm norm count_nonzero")
+@aten("var std prod argmax argmin any all _is_all_true _is_any_true logsumexp linalg_vector_norm norm count_nonzero")
 def _statistic(w: Writer, a: Any, out: Any) -> Value:
     return _reduced(w, a, [out], ops.Statistic, function=_FUNCTION[w.op_name])[0]
 
 
 _FUNCTION = pairs(
-    "var std=var prod argmax=max argmin=max any=max all=max logsumexp linalg_vector_norm=norm norm count_nonzero=sum"
+    "var std=var prod argmax=max argmin=max any=max all=max is_all_true=max is_any_true=max logsumexp "
+    "linalg_vector_norm=norm norm count_nonzero=sum"
 )
 
 
