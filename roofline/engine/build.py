@@ -24,7 +24,7 @@ from roofline.graph.op import Contraction, Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Conv, Reduce, SlidingOp
 from roofline.graph.resampling import ConvTranspose
-from roofline.graph.tensor import Tensor
+from roofline.graph.tensor import Role, Tensor
 from roofline.numeric import Numeric
 from roofline.passes.kernels import Access, Kernel
 from roofline.passes.pipeline import Program
@@ -89,7 +89,8 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     blocks = _Collector(BlockColumns, count)
     blocks.add(
         params=source.params,
-        weight_bytes=_weight_bytes(program),
+        weight_bytes=_held_bytes(program, "parameter", "buffer"),
+        cache_bytes=_held_bytes(program, "state"),
         saved_bytes=program.saved_bytes,
         state_bytes=program.state_bytes,
     )
@@ -104,12 +105,13 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     )
 
 
-def _weight_bytes(program: Program) -> Numeric:
-    """Return the bytes of what the forward pass reads of the model file."""
+def _held_bytes(program: Program, *roles: Role) -> Numeric:
+    """Return the bytes of what is there before the forward pass, and is read or written by it, in some roles."""
     graph = program.phases[0].graph
+    overwritten = set(graph.memories.values())
     total: Numeric = 0.0
     for tensor in graph.tensors.values():
-        if tensor.stored and not tensor.tied and graph.readers[tensor.id]:
+        if tensor.role in roles and not tensor.tied and (graph.readers[tensor.id] or tensor.id in overwritten):
             total = total + tensor.bytes
     return total
 

@@ -53,6 +53,7 @@ class BlockCosts:
     ideal_memory_s: Array
     live_bytes: Array
     weight_bytes: Array
+    cache_bytes: Array
     saved_bytes: Array
     state_bytes: Array
     params: Array
@@ -280,6 +281,7 @@ def block_costs(table: KernelTable, costs: KernelCosts) -> BlockCosts:
         ideal_memory_s=fold.segment_sum(k.times * costs.ideal_memory_s, k.block, count),
         live_bytes=fold.segment_max(k.live_bytes, k.block, count),
         weight_bytes=table.blocks.weight_bytes,
+        cache_bytes=table.blocks.cache_bytes,
         saved_bytes=table.blocks.saved_bytes,
         state_bytes=table.blocks.state_bytes,
         params=table.blocks.params,

@@ -15,8 +15,8 @@ from roofline.engine.columns import Columns, Index, merged_by, rows_of
 from roofline.numeric import Array
 
 DTYPE_CODES = {name: code for code, name in enumerate(DTYPES)}
-ROLE_CODES = {"weight": 0, "read": 1, "write": 2}
-WEIGHT, READ, WRITE = 0, 1, 2
+ROLE_CODES = {"weight": 0, "read": 1, "write": 2, "state": 3}
+WEIGHT, READ, WRITE, STATE = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,6 +118,7 @@ class BlockColumns(Columns):
 
     params: Array
     weight_bytes: Array
+    cache_bytes: Array
     saved_bytes: Array
     state_bytes: Array
 

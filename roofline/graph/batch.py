@@ -51,7 +51,7 @@ def with_batch(graph: G, batch: int) -> G:
 
     Every input whose leading dimension is the batch (see `batch_of`) has a row for each example. From there the growing
     dimensions are followed through every op; what was sized after the batch without depending on an input
-    (zeros, a repeated class token) grows where an op needs it to.
+    (zeros, a repeated class token, a key-value cache) grows where an op needs it to.
 
     Raises
     ------
@@ -91,6 +91,7 @@ class _Growth:
         self.batch = batch
         self.chosen: dict[str, dict[int, int]] = {}  # op -> axis -> factor, for what is sized after the batch
         self.repeated: dict[tuple[str, str], dict[int, int]] = {}  # (op, stored operand) -> axis -> factor
+        self.state: dict[str, dict[int, int]] = {}  # state -> axis -> factor, where an op needs it to grow
         self.factors: dict[str, Factors] = {}
 
     def result(self, batch: int) -> tuple[dict[str, Op], dict[str, Tensor]]:
@@ -104,7 +105,8 @@ class _Growth:
         inputs = set(self.graph.inputs)
         for t in self.graph.tensors.values():
             scaled = t.id in inputs and bool(t.shape) and t.shape[0] == self.batch
-            self.factors[t.id] = tuple(int(scaled and i == 0) for i in range(len(t.shape)))
+            grown = self.state.get(t.id, {})
+            self.factors[t.id] = tuple(grown.get(i, int(scaled and i == 0)) for i in range(len(t.shape)))
         for op_id, op in self.graph.ops.items():
             rule = RULES.get(type(op))
             operands = tuple(self._operand(op_id, t) for t in op.inputs)
@@ -161,8 +163,13 @@ class _Growth:
     def _sized_after_batch(self, tensor: str, axis: int, factor: int) -> bool:
         """Find the zeros or the repetition that a tensor is made from, and let them grow; return whether there are."""
         producer_id = self.graph.producers.get(tensor)
-        if producer_id is None or self.graph.tensors[tensor].shape[axis] != factor * self.batch:
+        if self.graph.tensors[tensor].shape[axis] != factor * self.batch:
             return False
+        if producer_id is None:
+            grows = self.graph.tensors[tensor].role == "state" and axis not in self.state.get(tensor, {})
+            if grows:
+                self.state.setdefault(tensor, {})[axis] = factor
+            return grows
         producer = self.graph.op(producer_id)
         if isinstance(producer, (indexing.Fill, movement.Expand)):
             grows = axis not in self.chosen.get(producer_id, {})

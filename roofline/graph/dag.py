@@ -112,6 +112,33 @@ class Dag:
         """Return the tensor whose bytes `tensor` is a view of; itself, where it is no view."""
         return self._roots.get(tensor, tensor)
 
+    @cached_property
+    def memories(self) -> dict[str, str]:
+        """Result that is written in place -> the first tensor that had its memory; see `memory`."""
+        found: dict[str, str] = {}
+        for op in self.ops.values():
+            for result, target in zip(op.outputs, op.into or (op.inputs[:1] if op.in_place else ()), strict=False):
+                owner = self.root(target)
+                if owner in self.tensors and (op.into or not self.tensors[owner].stored):
+                    found[result] = found.get(owner, owner)
+        return found
+
+    def memory(self, tensor: str) -> str:
+        """Return the tensor whose memory holds the bytes of `tensor`: the first one that was there.
+
+        A view has the memory of what it shows. The result of an op that writes in place has that of the tensor it
+        writes over: of `Op.into`; without one, an update has that of its target, unless this is a weight, which is
+        copied first. Every other result has memory of its own.
+        """
+        root = self.root(tensor)
+        return self.memories.get(root, root)
+
+    @cached_property
+    def results(self) -> frozenset[str]:
+        """Tensors that must reach memory even where nobody inside reads them: what is returned, and written state."""
+        kept = {t for t, owner in self.memories.items() if self.tensors[owner].role == "state"}
+        return frozenset(kept | {self.root(t) for t in self.outputs})
+
     def effective_readers(self, tensor: str) -> tuple[str, ...]:
         """Return the ops that read a tensor's bytes, through views too; views themselves read nothing."""
         found: dict[str, None] = {}

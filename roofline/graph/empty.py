@@ -64,7 +64,8 @@ def _of_the_rest(graph: Dag, op: Op, empty: set[str]) -> Op:
     """Return what an op does where some of its operands are empty and its result is not."""
     out = graph.tensors[op.outputs[0]]
     if op.of_nothing == "constant":
-        return Fill(inputs=(), outputs=op.outputs, times=op.times, layout=op.layout, shape=out.shape, function="zeros")
+        function = getattr(op, "function", op.kind)
+        return Fill(inputs=(), outputs=op.outputs, times=op.times, layout=op.layout, shape=out.shape, function=function)
     if op.of_nothing == "others":
         return replace(op, inputs=tuple(t for t in op.inputs if t not in empty))
     if op.of_nothing == "first" and op.inputs[0] not in empty:

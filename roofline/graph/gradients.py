@@ -302,11 +302,6 @@ class OptimizerStep(Op):
     algorithm: Optimizer
     kind: ClassVar[str] = "optimizer_step"
 
-    @property
-    def in_place(self) -> bool:
-        """Everything is written where it was read."""
-        return True
-
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the parameter's shape for it and each state."""
         return (shapes[0],) * (1 + len(STATES[self.algorithm]))

@@ -78,12 +78,20 @@ def _check(graph: OpGraph) -> None:
         try:
             graph.check_op(op)
             op.products(*graph.arguments(op))
+            _check_memory(graph, op)
             op.touched(*graph.arguments(op))
         except RooflineError:
             raise
         except Exception as error:
             raise GraphError(f"op {op_id!r} of kind {op.kind!r} does not fit its tensors: {error}") from None
     without_empty(graph)  # refuses what is made of nothing
+
+
+def _check_memory(graph: OpGraph, op: Op) -> None:
+    """Raise unless every result fits into the memory that it is said to be written over."""
+    for result, over in zip(op.outputs, op.into, strict=False):
+        if over not in graph.tensors or graph.tensors[graph.memory(over)].elements < graph.tensors[result].elements:
+            raise op.fail(f"{result!r} is written into {over!r}, which is no tensor of that size")
 
 
 def _entries(value: Any, what: str) -> list[dict[str, Any]]:

@@ -44,12 +44,16 @@ class Op(ABC):
 
     `times` says how often the op runs, one run after the other: the trip count of the loop whose body it stands in. Its
     tensors are those of one run. `layout` is the memory format of the images it works on.
+
+    `into` names the tensors whose memory the outputs take, where the program writes in place (``add_``, ``copy_``, a
+    slice that is assigned to): operands, or what is only overwritten. See `roofline.graph.dag.Dag.memory`.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     times: Numeric = 1
     layout: Layout = "nhwc"
+    into: tuple[str, ...] = ()
     kind: ClassVar[str] = "op"
 
     @property
@@ -70,7 +74,7 @@ class Op(ABC):
 
     @property
     def in_place(self) -> bool:
-        """Whether the first output takes the memory of the first input."""
+        """Whether the first output takes the memory of the first input even without `into`, unless that is a weight."""
         return False
 
     @property

@@ -10,7 +10,7 @@ from roofline.numeric import Numeric, product
 
 #: dimensions of a tensor, channels last: images (N, H, W, C), sequences (N, T, C); a dimension may be a column
 Shape: TypeAlias = tuple[Numeric, ...]
-Role: TypeAlias = Literal["input", "activation", "parameter", "buffer", "saved"]
+Role: TypeAlias = Literal["input", "activation", "parameter", "buffer", "state", "saved"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,9 +26,10 @@ class Tensor:
     dtype
         Storage format.
     role
-        ``parameter`` is trained, ``buffer`` is stored but not counted as a parameter (batch-norm statistics),
-        ``input`` enters the graph, ``activation`` is computed, ``saved`` was computed by an earlier phase of a training
-        step and waits in the main memory.
+        ``parameter`` is trained, ``buffer`` is stored but not counted as a parameter (batch-norm statistics), ``input``
+        enters the graph, ``state`` enters it too and is kept for the next run, which the program writes it for (a
+        key-value cache; see `roofline.graph.state`), ``activation`` is computed, ``saved`` was computed by an earlier
+        phase of a training step and waits in the main memory.
     tied
         The parameter is another one's memory (an output layer that shares the embedding): no count of its own.
     """

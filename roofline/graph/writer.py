@@ -129,6 +129,6 @@ def assembled(
     ops: Mapping[str, Op], tensors: Mapping[str, Tensor], outputs: tuple[str, ...], name: str, *, inputs: bool = True
 ) -> OpGraph:
     """Return the graph of some ops, without tensors that nobody uses; `inputs` says whether those that enter stay."""
-    used = {t for op in ops.values() for t in (*op.inputs, *op.outputs)} | set(outputs)
+    used = {t for op in ops.values() for t in (*op.inputs, *op.outputs, *op.into)} | set(outputs)
     kept = {t: tensor for t, tensor in tensors.items() if t in used or (inputs and tensor.role == "input")}
     return OpGraph(ops, kept, outputs, name)

@@ -44,7 +44,7 @@ class _Group:
 class _Fuser:
     def __init__(self, graph: OpGraph, policy: Policy, written: frozenset[str]) -> None:
         self.graph, self.policy = graph, policy
-        self.returned = written | {graph.root(t) for t in graph.outputs}
+        self.returned = written | graph.results
         self.group_of: dict[str, _Group] = {}
 
     def run(self) -> list[tuple[str, ...]]:

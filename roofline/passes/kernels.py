@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from roofline.graph.gradients import ConvInputGrad, ConvWeightGrad
+from roofline.graph.indexing import Update
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import BatchNorm, Conv, Norm, SlidingOp, Softmax
@@ -20,7 +21,7 @@ from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
 from roofline.passes.results import channels_second
 
-AccessRole: TypeAlias = Literal["weight", "read", "write"]
+AccessRole: TypeAlias = Literal["weight", "state", "read", "write"]
 KIND_OF_FAMILY = {
     "contraction": "matmul",
     "depthwise": "depthwise",
@@ -39,7 +40,7 @@ WINDOWS = frozenset({"pool", "depthwise"})
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Access:
-    """A tensor that crosses a kernel's boundary.
+    """A tensor that crosses a kernel's boundary; weights, and state as the last run left it, come from the main memory.
 
     Attributes
     ----------
@@ -106,7 +107,7 @@ def make_kernels(
     Tensors in `saved` are written even where nobody outside their kernel reads them; how long they live is a matter of
     the whole network (`saved_bytes` of the block), so here they end with their last reader.
     """
-    returned = saved | {graph.root(t) for t in graph.outputs}
+    returned = saved | graph.results
     results = saved & channels_second(graph)
     raw = [_accesses(graph, group, returned, results) for group in groups]
     traffic = [_total(accesses) for accesses in raw]
@@ -114,7 +115,7 @@ def make_kernels(
     for amount in traffic:
         before.append(before[-1] + amount)
     written = {a.tensor.id: i for i, accesses in enumerate(raw) for a in accesses if a.role == "write"}
-    live = _live_bytes(graph, groups, raw, written, saved)
+    live = _live_bytes(graph, raw, saved)
     kernels = []
     for i, (group, accesses) in enumerate(zip(groups, raw, strict=True)):
         distant = tuple(_with_distance(a, before, written, i) for a in accesses)
@@ -125,7 +126,7 @@ def make_kernels(
 
 
 def _accesses(
-    graph: OpGraph, group: tuple[str, ...], returned: frozenset[str] | set[str], results: frozenset[str]
+    graph: OpGraph, group: tuple[str, ...], returned: frozenset[str], results: frozenset[str]
 ) -> list[Access]:
     inside = set(group)
     by_index = _by_index(graph, group)
@@ -155,7 +156,7 @@ def _accesses(
         if graph.tensors[t].stored
         else Access(
             tensor=graph.tensors[t],
-            role="read",
+            role="state" if _of_the_last_run(graph, t) else "read",
             elements=elements,
             by_vector_unit=t in vector_reads,
             by_index=by_index,
@@ -181,6 +182,13 @@ def _accesses(
                 )
                 accesses.append(access)
     return accesses
+
+
+def _of_the_last_run(graph: OpGraph, tensor: str) -> bool:
+    """Whether the bytes of a tensor are state of which this run has written a part at most."""
+    if graph.tensors[graph.memory(tensor)].role != "state":
+        return False
+    return tensor not in graph.producers or isinstance(graph.op(graph.producers[tensor]), Update)
 
 
 def _rows(graph: OpGraph, group: tuple[str, ...]) -> dict[str, tuple[Numeric, Numeric]]:
@@ -235,31 +243,30 @@ def _with_distance(access: Access, before: list[Numeric], written: dict[str, int
     return replace(access, distance_bytes=distance)
 
 
-def _live_bytes(
-    graph: OpGraph,
-    groups: Sequence[tuple[str, ...]],
-    raw: list[list[Access]],
-    written: dict[str, int],
-    saved: frozenset[str],
-) -> list[Numeric]:
-    """Return the bytes of activations alive while each kernel runs: from their writer to their last reader.
+def _live_bytes(graph: OpGraph, raw: list[list[Access]], saved: frozenset[str]) -> list[Numeric]:
+    """Return the bytes of activations and state that are there while each kernel runs.
 
-    The target of an update in place ends where its result begins; saved tensors are counted apart.
+    What counts is memory: from the kernel that first writes it to the last one that writes or reads it, under whatever
+    name (`Dag.memory`). Inputs and state are there from the start; state that is written stays, as results do. Weights,
+    also those that are written over, and saved tensors are counted apart.
     """
-    last_use: dict[str, int] = {}
-    for i, (group, accesses) in enumerate(zip(groups, raw, strict=True)):
-        targets = saved | {graph.root(graph.op(o).inputs[0]) for o in group if graph.op(o).in_place}
+    end, overwritten = len(raw) - 1, set(graph.memories.values())
+    uses: dict[str, list[int]] = {}
+    for i, accesses in enumerate(raw):
         for access in accesses:
-            if access.role != "weight" and access.tensor.role != "saved" and access.tensor.id not in targets:
-                last_use[access.tensor.id] = i
-    end = len(raw) - 1
+            if access.role != "weight" and access.tensor.role != "saved" and access.tensor.id not in saved:
+                uses.setdefault(graph.memory(access.tensor.id), []).append(i)
     for t in graph.outputs:
         if graph.root(t) not in saved:
-            last_use[graph.root(t)] = end
+            uses.setdefault(graph.memory(t), []).append(end)
     begins: dict[int, Numeric] = {}
     ends: dict[int, Numeric] = {}
-    for t, last in last_use.items():
-        size, first = graph.tensors[t].bytes, written.get(t, 0)
+    for t, used in uses.items():
+        tensor = graph.tensors[t]
+        if tensor.stored or t in saved:
+            continue
+        stays = tensor.role == "state" and t in overwritten
+        size, first, last = tensor.bytes, used[0] if t in graph.producers else 0, end if stays else used[-1]
         begins[first] = begins.get(first, 0.0) + size
         ends[last] = ends.get(last, 0.0) + size
     live: list[Numeric] = []

@@ -28,6 +28,8 @@ class Rewriter(GraphWriter):
         """Add an op, reading its inputs where they are now."""
         inputs = tuple(self.now(t) for t in op.inputs)
         kept = op if inputs == op.inputs else replace(op, inputs=inputs)
+        if op.into:
+            kept = replace(kept, into=tuple(map(self.now, op.into)))
         self.ops[op_id] = kept
         return kept
 

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roofline.cost import combine
+from roofline.cost import combine, fold
 from roofline.cost.combine import BOUNDS, ENGINES
 from roofline.engine.columns import Index
 from roofline.engine.evaluate import KernelCosts
 from roofline.engine.lowering import Lowered
 from roofline.engine.machine import Machine
+from roofline.engine.table import STATE, WEIGHT
 from roofline.errors import InputError
 from roofline.hardware.spec import Device
+from roofline.numeric import Array
 from roofline.software.spec import Runtime
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ class Run:
     params
         Trained parameters of the network.
     weight_bytes, peak_memory_bytes
-        Stored weights of one copy; weights and live activations of all busy cores.
+        Stored weights of one copy; weights, state and live activations of all busy cores.
+    cache_bytes
+        State of all busy cores: key-value caches and whatever else the program keeps from run to run.
     saved_bytes, state_bytes
         Activations kept for a backward pass on all busy cores; gradients and optimizer states of one copy of weights.
     optimizer, recompute
@@ -68,6 +72,7 @@ class Run:
     ideal_memory_s: float
     params: float
     weight_bytes: float
+    cache_bytes: float
     saved_bytes: float
     state_bytes: float
     peak_memory_bytes: float
@@ -216,6 +221,18 @@ class Run:
     # memory -------------------------------------------------------------------
 
     @property
+    def memory_bytes(self) -> dict[str, float]:
+        """What the peak memory is made of, on all busy cores; the activations are those at the widest point."""
+        cores = self.busy_cores
+        parts = {
+            "weights": self.weight_bytes * cores,
+            "state": self.cache_bytes,
+            "saved activations": self.saved_bytes,
+            "gradients and optimizer": self.state_bytes * cores,
+        }
+        return parts | {"activations": self.peak_memory_bytes - sum(parts.values())}
+
+    @property
     def memory_capacity_bytes(self) -> float:
         """Capacity of the main memory."""
         return self.machine.device.main_memory.capacity_bytes
@@ -243,6 +260,11 @@ class Run:
         by_block = np.argsort(block, kind="stable")
         start = np.searchsorted(block[by_block], np.arange(self.lowered.table.block_count + 1))
         return np.concatenate([by_block[start[b] : start[b + 1]] for b in self.lowered.order])
+
+    def _read_bytes(self, role: int) -> Array:
+        """Return the bytes that one run of each kernel reads of tensors in a role."""
+        a, count = self.lowered.table.accesses, self.lowered.table.kernel_count
+        return fold.segment_sum((a.role == role) * a.elements * a.element_bytes, a.kernel, count)
 
     @cached_property
     def kernels(self) -> pd.DataFrame:
@@ -288,6 +310,8 @@ class Run:
                 "flops": 2.0 * macs,
                 "vector_ops": times * table.vector_ops[rows],
                 "traffic_bytes": traffic,
+                "weight_traffic_bytes": times * self._read_bytes(WEIGHT)[rows],
+                "state_traffic_bytes": times * self._read_bytes(STATE)[rows],
                 "padded_bytes": times * costs.padded_bytes[rows],
                 "intensity_flops_per_byte": intensity,
                 "attainable_flops_per_s": attainable,

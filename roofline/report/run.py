@@ -187,6 +187,7 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
         ideal_memory_s=total(blocks.ideal_memory_s) * setting.busy_cores / setting.device.cores,
         params=total(blocks.params),
         weight_bytes=weight_bytes,
+        cache_bytes=total(blocks.cache_bytes) * setting.busy_cores,
         saved_bytes=saved_bytes * setting.busy_cores,
         state_bytes=state_bytes,
         peak_memory_bytes=float(fold.peak_memory_bytes(weight_bytes, live_bytes, saved_bytes, state_bytes))

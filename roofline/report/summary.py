@@ -37,7 +37,7 @@ def summary_rows(run: Run) -> list[tuple[str, str, str]]:
         ("Vector operations", engineering(run.vector_ops), ""),
         ("Parameters", engineering(run.params, digits=4), f"{engineering(run.weight_bytes, 'B')} of weights"),
         ("Traffic", engineering(run.traffic_bytes, "B"), "across kernel boundaries, unpadded"),
-        *_training_rows(run),
+        *_memory_rows(run),
         ("Peak memory", gibibytes(run.peak_memory_bytes), f"of {gibibytes(run.memory_capacity_bytes)}: {fits}"),
         (
             "Intensity I",
@@ -54,10 +54,12 @@ def summary_rows(run: Run) -> list[tuple[str, str, str]]:
     ]
 
 
-def _training_rows(run: Run) -> list[tuple[str, str, str]]:
-    if not run.saved_bytes:
-        return []
-    rows = [("Saved activations", gibibytes(run.saved_bytes), "wait for the backward pass")]
-    if run.state_bytes:
+def _memory_rows(run: Run) -> list[tuple[str, str, str]]:
+    rows = []
+    if run.cache_bytes:
+        rows.append(("Caches and state", gibibytes(run.cache_bytes), "kept from run to run"))
+    if run.saved_bytes:
+        rows.append(("Saved activations", gibibytes(run.saved_bytes), "wait for the backward pass"))
+    if run.saved_bytes and run.state_bytes:
         rows.append(("Optimizer", gibibytes(run.state_bytes), f"gradients and states of {run.optimizer}"))
     return rows

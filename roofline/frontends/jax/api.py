@@ -22,10 +22,11 @@ from roofline.frontends.jax.values import Operand, Value, dtype_of
 from roofline.graph.empty import without_empty
 from roofline.graph.movement import Expand, Move
 from roofline.graph.opgraph import OpGraph
+from roofline.graph.state import with_state
 from roofline.graph.tensor import Role
 from roofline.graph.writer import assembled
 
-#: collections of flax variables that are trained; the others (batch_stats, cache ...) are buffers
+#: collections of flax variables that are trained; the others are state (cache) or buffers (batch_stats ...)
 TRAINED = ("params",)
 
 
@@ -113,7 +114,7 @@ def _finished(reader: Reader, outputs: list[str], name: str) -> OpGraph:
     made = (t for t in dict.fromkeys(sketch.outputs) if t in sketch.writer or sketch.tensors[t].role != "activation")
     graph = assembled(sketch.ops, sketch.tensors, tuple(made), name, inputs=False)
     graph.check_shapes()
-    return without_empty(graph)
+    return with_state(without_empty(graph))
 
 
 def _import_jax() -> Any:
@@ -144,7 +145,7 @@ def _call(jax: Any, function: Any, specs: tuple[Any, ...], params: int | None) -
         def role(path: Sequence[Any], leaf: Any) -> Role:
             if path[0].idx != 0:
                 return "input"
-            return "parameter" if types.get(jax.tree_util.keystr(path[1:]), True) else "buffer"
+            return types.get(jax.tree_util.keystr(path[1:]), "parameter")
 
         return call, (state, *specs), role
     if kind == "linen":
@@ -160,13 +161,14 @@ def _call(jax: Any, function: Any, specs: tuple[Any, ...], params: int | None) -
     return function, specs, _roles(params)
 
 
-def _nnx_types(jax: Any, nnx: Any, state: Any) -> list[tuple[Any, bool]]:
-    """Return (path, whether it is trained) of every leaf of an nnx state."""
-    found: list[tuple[Any, bool]] = []
+def _nnx_types(jax: Any, nnx: Any, state: Any) -> list[tuple[Any, Role]]:
+    """Return (path, role) of every leaf of an nnx state."""
+    found: list[tuple[Any, Role]] = []
     for path, variable in jax.tree_util.tree_flatten_with_path(state, is_leaf=lambda x: isinstance(x, nnx.Variable))[0]:
         trained = not isinstance(variable, nnx.Variable) or isinstance(variable, nnx.Param)
+        role: Role = "parameter" if trained else "state" if isinstance(variable, nnx.Cache) else "buffer"
         inner = jax.tree_util.tree_flatten_with_path(variable)[0]
-        found.extend(((*path, *rest), trained) for rest, _ in inner)
+        found.extend(((*path, *rest), role) for rest, _ in inner)
     return found
 
 
@@ -183,7 +185,9 @@ def _roles(params: int | None) -> Roles:
         if params is None or path[0].idx != params:
             return "input"
         collection = str(getattr(path[1], "key", "params")) if len(path) > 2 else "params"
-        known = collection in (*TRAINED, "batch_stats", "cache", "intermediates", "constants", "buffers")
+        if collection == "cache":
+            return "state"
+        known = collection in (*TRAINED, "batch_stats", "intermediates", "constants", "buffers")
         return "parameter" if collection in TRAINED or not known else "buffer"
 
     return role

@@ -27,6 +27,7 @@ from roofline.frontends.onnx.writer import Writer
 from roofline.graph.empty import without_empty
 from roofline.graph.op import show
 from roofline.graph.opgraph import OpGraph
+from roofline.graph.state import with_state
 from roofline.graph.views import channels_last
 from roofline.graph.writer import assembled, needed
 
@@ -317,7 +318,7 @@ def _pruned(reader: Reader, outputs: list[list[str]], name: str) -> OpGraph:
     ids = tuple(dict.fromkeys(t for group in outputs for t in group))
     if not ids:
         raise GraphError(f"{reader.file.name}: the graph has no outputs")
-    return without_empty(assembled(needed(reader.ops, ids), reader.tensors, ids, name))
+    return with_state(without_empty(assembled(needed(reader.ops, ids), reader.tensors, ids, name)))
 
 
 def _listed(result: Value | Sequence[Value]) -> Sequence[Value]:

@@ -23,6 +23,7 @@ from roofline.frontends.torch.writer import Writer
 from roofline.graph.empty import without_empty
 from roofline.graph.op import show
 from roofline.graph.opgraph import OpGraph
+from roofline.graph.state import with_state
 
 
 def from_torch(
@@ -192,7 +193,8 @@ def _finish(tracer: Tracer, out: Any, title: str) -> OpGraph:
     tracer.writer.place = ""
     values = [tracer.value(x) for x in found if x.device.type == "meta" and x.numel()]
     outputs = tuple(dict.fromkeys(tracer.writer.tensor(v).id for v in values))
-    return without_empty(OpGraph(tracer.writer.ops, tracer.writer.tensors, outputs, title))
+    tracer.writer.name_memory()
+    return with_state(without_empty(OpGraph(tracer.writer.ops, tracer.writer.tensors, outputs, title)))
 
 
 def _output_tensors(out: Any, depth: int = 0) -> Iterator[torch.Tensor]:

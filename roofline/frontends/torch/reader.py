@@ -244,6 +244,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def write(self, tensor: torch.Tensor, value: Value) -> None:
         """Note that `tensor` now holds `value`, also where it is a view of another tensor."""
         value = views.expand(value, tuple(tensor.shape))
+        if id(tensor) in self._known:
+            self.writer.overwrite(self._known[id(tensor)][1], value)
         self._known[id(tensor)] = (tensor, value)
         links = list(self._owners(tensor))
         partial = [i for i, (shown, parent, *_) in enumerate(links) if parent.numel() != shown.numel()]
@@ -252,6 +254,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             held = views.settled(self.value(owner))
             inputs = (self.writer.tensor(held), self.writer.tensor(value))
             value = self.writer.emit(indexing.Update, inputs, owner, order=held.stored, name="update")
+            self.writer.overwrite(held, value)
             self._known[id(owner)] = (owner, value)
             links = links[partial[-1] + 1 :]
         for shown, parent, name, raw in links:

@@ -48,6 +48,7 @@ class Writer(GraphWriter):
         self.op_name = ""
         self.in_place = False  # the op that is being lowered writes to one of its arguments
         self.partial = False  # ... which shows a part of another tensor
+        self._overwrites: list[tuple[Node, Node]] = []
 
     # tensors -------------------------------------------------------------------
 
@@ -163,6 +164,26 @@ class Writer(GraphWriter):
             Value(node=Node(shape=s, dtype=t.dtype, tensor=t), order=order) for t, s in zip(made, shapes, strict=True)
         )
 
+    # memory --------------------------------------------------------------------
+
+    def overwrite(self, held: Value, value: Value) -> None:
+        """Note that the op that made `value` writes it over `held`."""
+        self._overwrites.append((_source(held.node), _source(value.node)))
+
+    def name_memory(self) -> None:
+        """Say of every op that wrote in place which tensor it wrote over: `Op.into`.
+
+        Memory that nobody had written before (``torch.empty``) is the result's own.
+        """
+        makers = {op.outputs[0]: op_id for op_id, op in self.ops.items()}
+        for held, made in self._overwrites:
+            if held.tensor is None and held.leaf:
+                self._place(held)
+            if held.tensor is None or made.tensor is None or held is made or made.tensor.id not in makers:
+                continue
+            op_id = makers[made.tensor.id]
+            self.ops[op_id] = replace(self.ops[op_id], into=(held.tensor.id,))
+
     # element-wise --------------------------------------------------------------
 
     def pointwise(self, function: str, out: torch.Tensor, *operands: object) -> Value:
@@ -192,3 +213,10 @@ class Writer(GraphWriter):
             broadcast=tuple(small),
             keeps_dtype=self.in_place and not small[0],
         )
+
+
+def _source(node: Node) -> Node:
+    """Return what a view shows."""
+    while node.source is not None:
+        node = node.source.node
+    return node

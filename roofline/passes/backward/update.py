@@ -36,5 +36,7 @@ def update_graph(graph: OpGraph, behind: Backward, optimizer: Optimizer) -> OpGr
         tensors[name] = parameter
         tensors |= {state: replace(parameter, id=state, role="buffer") for state in states}
         tensors |= {out: replace(parameter, id=out, role="activation") for out in written}
-        ops[f"{name}.update"] = OptimizerStep(inputs=(*places, gradient.id), outputs=written, algorithm=optimizer)
+        ops[f"{name}.update"] = OptimizerStep(
+            inputs=(*places, gradient.id), outputs=written, into=places, algorithm=optimizer
+        )
     return OpGraph(ops, tensors, tuple(t for op in ops.values() for t in op.outputs), graph.name)
