@@ -149,8 +149,9 @@ def _accesses(
                 slid_over.add(root)
             row_of.setdefault(root, rows[op_id])  # an earlier op waits for all that a later one does
             amount = narrowed.get(tensor.id, tensor.elements)
-            whole = graph.tensors[root].elements
-            touched[root] = np.minimum(touched.get(root, 0.0) + amount, whole)
+            shown = graph.tensors[root]  # its bytes, also where they are seen as other numbers
+            amount = amount * (tensor.dtype.bytes / shown.dtype.bytes)
+            touched[root] = np.minimum(touched.get(root, 0.0) + amount, shown.elements)
     accesses = [
         Access(tensor=graph.tensors[t], role="weight", elements=elements)
         if graph.tensors[t].stored

@@ -15,6 +15,8 @@ from roofline.graph.tensor import Tensor
 from roofline.passes.policy import Policy
 from roofline.passes.rewrite import Rewriter
 
+#: floats of fewer bits are quantized: their program says where
+QUANTIZED_BELOW = 16
 #: PyTorch's CUDA autocast lists (docs, torch.amp): these run in the low precision ...
 LOW_PRECISION_OPS: tuple[type[Op], ...] = (Conv, ConvTranspose, MatMul, Attention)
 LOW_PRECISION_FUNCTIONS = frozenset({"lstm_cell", "gru_cell"})
@@ -43,13 +45,18 @@ FULL_PRECISION_REDUCTIONS = frozenset({"sum", "prod", "norm"})
 
 
 def apply_precision(graph: OpGraph, policy: Policy) -> OpGraph:
-    """Return `graph` stored in the precision of the run; integer tensors (token ids) keep their format."""
+    """Return `graph` stored in the precision of the run; integers and quantized tensors keep their format."""
     precision = policy.precision
     return _autocast(graph, precision) if precision.autocast else _cast_all(graph, precision.compute)
 
 
+def _follows(tensor: Tensor) -> bool:
+    """Whether a tensor has the format of the run: integers, complex numbers and quantized floats keep their own."""
+    return tensor.dtype.kind == "float" and tensor.dtype.bits >= QUANTIZED_BELOW
+
+
 def _cast_all(graph: OpGraph, dtype: DType) -> OpGraph:
-    tensors = {t.id: t.cast(dtype) if t.dtype.kind == "float" else t for t in graph.tensors.values()}
+    tensors = {t.id: t.cast(dtype) if _follows(t) else t for t in graph.tensors.values()}
     return OpGraph(graph.ops, tensors, graph.outputs, graph.name)
 
 
@@ -66,7 +73,7 @@ def _autocast(graph: OpGraph, precision: Precision) -> OpGraph:
         if isinstance(op, Cast):  # the program's own: its output has the format it asks for
             continue
         for out in op.outputs:
-            new.put(new.tensors[out].cast(wanted) if new.tensors[out].dtype.kind == "float" else new.tensors[out])
+            new.put(new.tensors[out].cast(wanted) if _follows(new.tensors[out]) else new.tensors[out])
     return new.result()
 
 
@@ -82,12 +89,12 @@ def _wanted(op: Op, precision: Precision, inputs: list[Tensor]) -> DType:
         return precision.storage
     first_only = isinstance(op, BatchNorm) or (isinstance(op, Elementwise) and op.keeps_dtype)
     operands = inputs[:1] if first_only else [t for t in inputs if t.shape] or inputs  # a number widens no tensor
-    return max((t.dtype for t in operands if t.dtype.kind == "float"), key=lambda d: d.bits, default=DTYPES["fp32"])
+    return max((t.dtype for t in operands if _follows(t)), key=lambda d: d.bits, default=DTYPES["fp32"])
 
 
 def _cast_to(new: Rewriter, casts: dict[tuple[str, str], str], tensor_id: str, dtype: DType, reader: str) -> str:
     tensor = new.tensors[tensor_id]
-    if tensor.dtype.name == dtype.name or tensor.dtype.kind != "float":
+    if tensor.dtype.name == dtype.name or not _follows(tensor):
         return tensor_id
     done = casts.get((tensor_id, dtype.name))
     if done is None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes, is_traceable_wrapper_subclass
 
 from roofline.frontends.torch import hosts
 from roofline.frontends.torch.known import tensors_in
@@ -33,9 +33,10 @@ def caught(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def call_caught(tracer: Tracer, name: str, *args: Any, **kwargs: Any) -> Any:
     """Hand a call to the rule in `CAUGHT`; what the rule itself does with tensors is not recorded.
 
-    Inside a transform (`vmap`, `grad`) a tensor hides one of another shape: torch takes the call apart below it.
+    Inside a transform (`vmap`, `grad`) a tensor hides one of another shape: torch takes the call apart below it. A
+    tensor that is made of others (a quantized weight) says itself what is launched.
     """
-    if any(is_functorch_wrapped_tensor(x) for x in tensors_in(args, kwargs)):
+    if any(is_functorch_wrapped_tensor(x) or is_traceable_wrapper_subclass(x) for x in tensors_in(args, kwargs)):
         return NotImplemented
     tracer.begin(name)
     with _disable_current_modes():

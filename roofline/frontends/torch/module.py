@@ -12,10 +12,13 @@ from typing import Any
 import torch
 from torch.nn.modules import module as hooks
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from roofline.dtypes import DTYPES
 from roofline.errors import InputError
 from roofline.frontends.torch.held import modules_of
 from roofline.frontends.torch.reader import Tracer
+from roofline.frontends.torch.values import Value
 
 
 def meta_twin(x: torch.Tensor, what: str) -> torch.Tensor:
@@ -132,9 +135,11 @@ def _joined(name: str, path: str) -> str:
 
 
 def _entered(tracer: Tracer, path: str, tensor: torch.Tensor, role: str) -> torch.Tensor:
-    """Return what stands for a parameter or buffer, a leaf of the graph."""
+    """Return what stands for a parameter or buffer: a leaf of the graph, or several that it is made of."""
     if isinstance(tensor, UninitializedTensorMixin):
         raise InputError(f"parameter {path!r} is not initialised: run the lazy module once")
+    if is_traceable_wrapper_subclass(tensor):
+        return _entered_parts(tracer, path, tensor, role)
     meta = meta_twin(tensor, f"{role} {path!r}")
     twin = torch.nn.Parameter(meta, requires_grad=False) if role == "parameter" else meta
     value = tracer.writer.leaf(path, meta, role)  # type: ignore[arg-type]
@@ -152,6 +157,48 @@ def _keep_script_state(stack: ExitStack, m: Any, twins: dict[int, torch.Tensor])
     if names and hasattr(m, "_flat_weights"):
         stack.callback(setattr, m, "_flat_weights", m._flat_weights)
         m._flat_weights = [twins[id(getattr(m, name))] for name in names]
+
+
+def _entered_parts(tracer: Tracer, path: str, tensor: Any, role: str) -> torch.Tensor:
+    """Return a tensor that is made of others (quantized numbers and their scales), each a leaf in its own format.
+
+    The largest part is the parameter; the others, scales and zero points, are buffers.
+    """
+    twin = _without_data(tensor, path)
+    parts = list(_parts(twin, path))
+    largest = max(parts, key=lambda part: part[1].numel() * part[1].element_size())[1]
+    made = torch.nn.Parameter(twin, requires_grad=False) if role == "parameter" else twin
+    for (name, part), (_, kept) in zip(parts, _parts(made, path), strict=True):
+        value = _packed(tracer, name, part, tensor.shape, role) if part is largest else None
+        tracer.bind(kept, value or tracer.writer.leaf(name, part, role if part is largest else "buffer"))  # type: ignore[arg-type]
+    return made
+
+
+def _without_data(tensor: Any, path: str) -> Any:
+    if not is_traceable_wrapper_subclass(tensor):
+        return meta_twin(tensor, path)
+    names, context = tensor.__tensor_flatten__()
+    parts = {name: _without_data(getattr(tensor, name), f"{path}.{name}") for name in names}
+    return type(tensor).__tensor_unflatten__(parts, context, tensor.shape, tensor.stride())
+
+
+def _parts(tensor: Any, path: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the plain tensors that a tensor is made of, with their paths."""
+    if not is_traceable_wrapper_subclass(tensor):
+        yield path, tensor
+        return
+    for name in tensor.__tensor_flatten__()[0]:
+        yield from _parts(getattr(tensor, name), f"{path}.{name}")
+
+
+def _packed(tracer: Tracer, name: str, part: torch.Tensor, shape: torch.Size, role: str) -> Value | None:
+    """Return a view of integers of few bits as the words that they are packed in; None where nothing is packed."""
+    bits = 8 * part.element_size() * part.numel() / max(shape.numel(), 1)
+    if part.is_floating_point() or part.numel() >= shape.numel() or f"int{bits:g}" not in DTYPES:
+        return None
+    narrow = torch.empty(shape, dtype=part.dtype, device="meta")
+    leaf = tracer.writer.leaf(name, narrow, role, dtype=DTYPES[f"int{bits:g}"])  # type: ignore[arg-type]
+    return tracer.writer.window(leaf, part)
 
 
 def _restorer(modules: list[torch.nn.Module]) -> Callable[[], None]:

@@ -13,7 +13,7 @@ from weakref import ref
 
 import torch
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 
 from roofline.errors import InputError, UnknownOpError
 from roofline.frontends.torch import values as views
@@ -121,6 +121,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if isinstance(func, torch._ops.HigherOrderOperator):
             return self._run_higher(func, args, kwargs)
         tensors = _tensors(args, kwargs)
+        if any(is_traceable_wrapper_subclass(x) for x in tensors):
+            return NotImplemented  # it says itself what it launches
         meta = any(x.device.type == "meta" for x in tensors)
         away = kwargs.get("device") is not None and torch.device(kwargs["device"]).type != "cpu"
         if not (meta or away):

@@ -52,9 +52,13 @@ class Writer(GraphWriter):
 
     # tensors -------------------------------------------------------------------
 
-    def leaf(self, name: str, like: torch.Tensor, role: Role, *, tied: bool = False) -> Value:
+    def leaf(
+        self, name: str, like: torch.Tensor, role: Role, *, tied: bool = False, dtype: DType | None = None
+    ) -> Value:
         """Return a value that enters the graph; it gets its place there when it is first read."""
-        return views.whole(Node(shape=tuple(like.shape), dtype=dtype_of(like), name=name, role=role, tied=tied))
+        return views.whole(
+            Node(shape=tuple(like.shape), dtype=dtype or dtype_of(like), name=name, role=role, tied=tied)
+        )
 
     def tensor(self, v: Value, order: Iterable[int] | None = None) -> Tensor:
         """Return the graph's tensor of a value, its axes the torch dimensions in `order` (any order if None)."""

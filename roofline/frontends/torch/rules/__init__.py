@@ -12,6 +12,7 @@ from roofline.frontends.torch.rules import (  # noqa: F401
     linear,
     loss,
     move,
+    narrow,
     norm,
     pointwise,
     recurrent,
