@@ -21,6 +21,8 @@ from roofline.text import pairs
 
 _ACTIVATIONS = pairs("Relu=relu Sigmoid=sigmoid Tanh=tanh LeakyRelu=leaky_relu Clip=clamp HardSigmoid=hard_sigmoid")
 _ACTIVATIONS[""] = ""
+#: of a float that products leave as
+FEWEST_BITS = 16
 
 
 def integers_behind(*values: Value) -> tuple[Value, ...]:
@@ -66,7 +68,7 @@ def convolution(
         Conv,
         *tensors,
         *bias_of(w, bias),
-        dtype=dtype or _result(x),
+        dtype=dtype or result_of(x),
         kernel=window.kernel,
         stride=window.stride,
         padding=window.padding,
@@ -76,9 +78,9 @@ def convolution(
     return w.value(out, order)
 
 
-def _result(x: Value) -> DType:
-    """Integer products leave as the floats that the next operator quantizes again."""
-    return x.dtype if x.dtype.kind == "float" else DTYPES["fp32"]
+def result_of(x: Value) -> DType:
+    """Products of integers, and of floats as narrow, leave as the floats that the next operator quantizes again."""
+    return x.dtype if x.dtype.kind == "float" and x.dtype.bits >= FEWEST_BITS else DTYPES["fp32"]
 
 
 @lowering("Conv")
@@ -120,7 +122,7 @@ def conv_transpose(w: Writer, node: Node) -> Value:
         w.read(x, order),
         w.read(weight, (*range(2, weight.rank), 0, 1), role="parameter"),
         *bias_of(w, node.get(2)),
-        dtype=_result(x),
+        dtype=result_of(x),
         kernel=weight.shape[2:],
         shape=(x.shape[0], *size, channels),
         groups=groups,

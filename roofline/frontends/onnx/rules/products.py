@@ -7,7 +7,7 @@ import math
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import GraphError, ShapeError
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering
-from roofline.frontends.onnx.rules.convolutions import activated, bias_of, integers_behind
+from roofline.frontends.onnx.rules.convolutions import activated, bias_of, integers_behind, result_of
 from roofline.frontends.onnx.values import Value
 from roofline.frontends.onnx.views import broadcast, identity
 from roofline.frontends.onnx.writer import Writer
@@ -28,9 +28,8 @@ def product_of(w: Writer, a: Value, b: Value, bias: Value | None = None, dtype: 
         a = w.reshaped(a, (1,) * (len(lead) + 2 - a.rank) + a.shape)
     else:
         a, b = w.expanded(a, (*lead, *a.shape[-2:])), w.expanded(b, (*lead, *b.shape[-2:]))
-    wanted = dtype or (a.dtype if a.dtype.kind == "float" else DTYPES["fp32"])
     weight = w.read(b, role="parameter" if b.known else None)
-    out = w.add(ops.MatMul, w.read(a), weight, *bias_of(w, bias), dtype=wanted)
+    out = w.add(ops.MatMul, w.read(a), weight, *bias_of(w, bias), dtype=dtype or result_of(a))
     value = w.value(out)
     shape = [size for i, size in enumerate(value.shape, -value.rank) if i not in drop]
     return w.reshaped(value, tuple(shape))
