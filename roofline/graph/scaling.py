@@ -103,8 +103,10 @@ def attention(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], o
     for f in factors[:3]:
         fixed(f, (1, 2), "the batch is among tokens that attend to each other")
     agree(factors, shapes, range(1), (0, 1, 2))
-    for f in factors[3:]:
+    for i, f in enumerate(factors[3:], 3):
         fixed(f, range(1, len(f)), "the batch is inside a bias")
+        if len(f) == 4 and factors[0][0] == 1 and not f[0] and int(shapes[i][0]) == batch > 1:
+            raise Demand(i, 0, 1)  # a mask of each example, not one of each head or window
     return (factors[0][0], 0, 0)
 
 
@@ -124,7 +126,7 @@ def agree(factors: tuple[Factors, ...], shapes: tuple[Shape, ...], axes: range, 
 
 @rule(ops.Elementwise)
 def elementwise(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out: Shape, batch: int) -> Factors:
-    """Full operands grow alike; a broadcast one grows only along axes that the full ones have."""
+    """Full operands grow alike; a broadcast one grows where they do and it is as long, and nowhere else."""
     assert isinstance(op, ops.Elementwise)
     full = tuple(i for i, small in enumerate(op.broadcast) if not small)
     result = agree(factors, shapes, range(len(out)), full)
@@ -136,7 +138,18 @@ def elementwise(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...],
                     if lead >= 0:
                         raise Demand(full[0], lead + axis, factor)
                     raise Refusal("a broadcast operand grows where the result has no dimension")
+        if op.broadcast[i]:
+            _follow(i, f, shapes[i], result, batch)
     return tuple(result)
+
+
+def _follow(operand: int, factors: Factors, shape: Shape, result: list[int], batch: int) -> None:
+    """Demand that a broadcast operand with a row for each example grows as the result does."""
+    lead = len(result) - len(shape)
+    for axis, size in enumerate(shape):
+        wanted = result[lead + axis] if lead + axis >= 0 else 0
+        if batch > 1 and wanted and not factors[axis] and int(size) == wanted * batch:
+            raise Demand(operand, axis, wanted)
 
 
 @rule(ops.Cast, movement.Slice, movement.Part, indexing.Scan)

@@ -353,6 +353,16 @@ def test_old_operator_sets_say_where_an_operand_stands(load: Load) -> None:
     assert shape_of(graph) == (2, 12)
 
 
+@pytest.mark.parametrize("batch", [1, 2, 8])
+def test_a_token_for_each_example_is_stored_once(batch: int, load: Load) -> None:
+    nodes = [node("Expand", "token n", "t"), node("Concat", "t x", "u", axis=1), node("MatMul", "u w")]
+    stored = [ints("n", batch, 1, 1), weight("token", 1, 1, 6), weight("w", 6, 5)]
+    graph = load(nodes, {"x": (batch, 3, 6)}, stored)
+    assert graph.params == 6 + 6 * 5
+    if batch > 1:
+        assert graph.with_batch(5).macs == 5 * 4 * 6 * 5
+
+
 def test_a_tied_weight_counts_once(load: Load) -> None:
     nodes = [node("Gather", "t ids", "e"), node("Transpose", "t", "tt", perm=[1, 0]), node("MatMul", "e tt")]
     graph = load(nodes, {"ids": (2, 3)}, [weight("t", 50, 8)], kinds={"ids": INT64})

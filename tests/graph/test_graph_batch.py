@@ -116,6 +116,27 @@ def test_a_class_token_is_repeated_for_every_example_also_from_one() -> None:
     assert any(isinstance(op, Expand) for op in grown.ops.values())
 
 
+@pytest.mark.parametrize("old", [2, 3])
+def test_positions_with_a_row_for_each_example_grow_or_are_refused(old: int) -> None:
+    """Angles (N, 1, T, C) beside queries (N, heads, T, C): as many rows as examples, not one for all."""
+
+    def rotated(angles: Callable[[rf.GraphBuilder], Tensor]) -> rf.OpGraph:
+        def build(b: rf.GraphBuilder, x: Tensor) -> Tensor:
+            return b.add_op("rotate", Elementwise, x, angles(b), function="mul", broadcast=(False, True))
+
+        return graph_of(build, (old, 2, 5, 4))
+
+    def repeated(b: rf.GraphBuilder) -> Tensor:
+        table = b.add_op("cos", Elementwise, b.parameter("table", 1, 1, 5, 4), function="cos", broadcast=(False,))
+        return b.add_op("repeat", Expand, table, shape=(old, 1, 5, 4))
+
+    grown = rotated(repeated).with_batch(7)
+    assert [grown.tensors[t].shape for t in grown.op("rotate").inputs] == [(7, 2, 5, 4), (7, 1, 5, 4)]
+    assert rotated(lambda b: b.parameter("one", 1, 1, 5, 4)).with_batch(7).tensors["one"].shape == (1, 1, 5, 4)
+    with pytest.raises(InputError, match="'rows' does not grow with the batch"):
+        rotated(lambda b: b.parameter("rows", old, 1, 5, 4)).with_batch(7)
+
+
 def test_a_scores_matrix_between_examples_grows_with_the_square() -> None:
     def build(b: rf.GraphBuilder, x: Tensor) -> Tensor:
         from roofline.graph.ops import MatMul

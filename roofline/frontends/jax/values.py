@@ -17,7 +17,7 @@ from roofline.text import pairs
 #: names of numpy formats -> ours; unsigned ones occupy the bits of signed ones, random keys are two words
 _FORMATS = pairs(
     "float64=fp64 float32=fp32 bfloat16=bf16 float16=fp16 int64 uint64=int64 int32 uint32=int32 int8 uint8=int8 int4 "
-    "uint4=int4 bool key<fry>=int64 float0=bool"
+    "uint4=int4 bool key<fry>=int64 float0=bool complex64 complex128"
 )
 
 
@@ -27,7 +27,7 @@ def dtype_of(aval: object) -> DType:
     Raises
     ------
     InputError
-        A format that no accelerator of ours stores (complex numbers, 16-bit integers).
+        A format that no accelerator of ours stores (16-bit integers).
     """
     name = str(getattr(aval, "dtype", "float32"))
     if name.startswith("float8"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,8 +58,8 @@ def evaluate(node: Node) -> list[Value] | None:
     if found is None:
         return None
     listed = list(found) if isinstance(found, (list, tuple)) else [found]
-    grown = sum(map(np.size, listed)) > sum(v.elements for v in node.given)
-    if any(np.size(a) > MAX_COMPUTED for a in listed) or (grown and trains(node) and max(map(np.size, listed)) > 1024):
+    scalar = node.given[0].elements == 1 and max(map(np.size, listed)) <= 1024
+    if any(np.size(a) > MAX_COMPUTED for a in listed) or (not scalar and repeats_weights(node, map(np.size, listed))):
         return None
     dtype, trained = _dtype(node), trains(node)
     return [_value(np.asarray(a), dtype, trained, node.name) for a in listed]
@@ -67,8 +67,18 @@ def evaluate(node: Node) -> list[Value] | None:
 
 def trains(node: Node) -> bool:
     """Return whether a folded result is made of trained elements: shapes and formats of such tensors are not."""
-    values = node.given[:1] if node.op in ("CastLike", "Expand", "Gather", "Reshape") else node.given
-    return any(v.constant is not None and v.constant.trained for v in values) and node.op not in ("Shape", "Size")
+    trained = (v.constant is not None and v.constant.trained for v in _elements_of(node))
+    return any(trained) and node.op not in ("Shape", "Size")
+
+
+def repeats_weights(node: Node, sizes: Iterable[int]) -> bool:
+    """Return whether results of some `sizes` would hold weights more often than the file: a token for each example."""
+    return trains(node) and sum(sizes) > sum(v.elements for v in _elements_of(node))
+
+
+def _elements_of(node: Node) -> Sequence[Value]:
+    """Return the inputs whose elements a result is made of."""
+    return node.given[:1] if node.op in ("CastLike", "Expand", "Gather", "Reshape", "Tile") else node.given
 
 
 def _value(array: Data, dtype: DType, trained: bool, name: str) -> Value:

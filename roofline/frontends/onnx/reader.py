@@ -13,7 +13,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorPro
 
 from roofline.dtypes import DTYPES
 from roofline.errors import GraphError, InputError, RooflineError, UnknownOpError
-from roofline.frontends.onnx.constants import evaluate, trains
+from roofline.frontends.onnx.constants import evaluate, repeats_weights, trains
 from roofline.frontends.onnx.file import ModelFile
 from roofline.frontends.onnx.images import image_inputs
 from roofline.frontends.onnx.inputs import Inputs
@@ -207,7 +207,7 @@ class Reader(Writer):
             return _listed(RULES[node.domain, node.op](self, node))
         scratch = self.scratch()
         results = _listed(RULES[node.domain, node.op](scratch, node))
-        if trains(node) and sum(v.elements for v in results) > sum(v.elements for v in given):
+        if repeats_weights(node, (v.elements for v in results)):
             return _listed(RULES[node.domain, node.op](self, node))  # weights stay small where the file has them so
         return [self._folded(v, node, self._name(names, i)) for i, v in enumerate(results)]
 

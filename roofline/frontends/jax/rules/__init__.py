@@ -9,4 +9,5 @@ from roofline.frontends.jax.rules import (  # noqa: F401
     products,
     reductions,
     shapes,
+    spectral,
 )

@@ -10,7 +10,8 @@ from typing import Any
 from roofline.errors import InputError
 from roofline.frontends.jax.reader import Reader
 from roofline.frontends.jax.registry import lowering
-from roofline.frontends.jax.values import Constant, Operand, Value, literal
+from roofline.frontends.jax.rules.shapes import reshaped
+from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of, literal
 from roofline.graph.indexing import Update
 from roofline.graph.movement import Part
 
@@ -29,6 +30,31 @@ def call(w: Reader, equation: Any, *operands: Operand) -> list[Operand]:
 def body(w: Reader, jaxpr: Any, operands: Sequence[Operand]) -> list[Operand]:
     """Write a jaxpr, closed or open."""
     return w.closed(jaxpr, operands) if hasattr(jaxpr, "consts") else w.run(jaxpr, operands)
+
+
+@lowering("shard_map")
+def shard_map(w: Reader, equation: Any, *operands: Operand) -> list[Operand]:
+    """Write the program of the only device of a mesh in place of the call."""
+    mesh = equation.params["mesh"]
+    if int(mesh.size) != 1:
+        raise InputError(f"a program for {mesh.size} devices: lower what one of them runs, on arrays of its share")
+    return body(w, equation.params["jaxpr"], operands)
+
+
+@lowering(
+    "psum psum2 psum_invariant pmax pmin ppermute pbroadcast pcast all_gather all_gather_invariant reduce_scatter "
+    "all_to_all"
+)
+def among_one(w: Reader, equation: Any, *operands: Operand) -> list[Operand]:
+    """Return the operands: the only device of a mesh has nobody to exchange with."""
+    shapes = [tuple(int(d) for d in variable.aval.shape) for variable in equation.outvars]
+    return [reshaped(w, operand, shape) for operand, shape in zip(operands, shapes, strict=True)]
+
+
+@lowering("axis_index")
+def axis_index(w: Reader, equation: Any) -> Operand:
+    """Return the place of the only device."""
+    return Constant(shape=(), dtype=dtype_of(equation.outvars[0].aval), value=0)
 
 
 @lowering("scan")

@@ -20,9 +20,9 @@ FUNCTIONS = pairs(
     "add add_any=add sub mul div max min neg abs sign floor=round ceil=round round exp exp2=exp expm1=exp log "
     "log1p=log sqrt rsqrt cbrt pow sin cos tan tanh logistic=sigmoid erf erfc erf_inv lgamma digamma=lgamma square "
     "rem=remainder reciprocal asin=arc acos=arc atan=arc atan2=arc sinh=tan cosh=tan asinh=arc acosh=arc atanh=arc "
-    "eq=compare ne=compare lt=compare le=compare gt=compare ge=compare is_finite=compare and=logical or=logical "
-    "xor=logical not=logical shift_left=logical shift_right_logical=logical shift_right_arithmetic=logical "
-    "population_count=remainder clz=remainder nextafter=remainder clamp"
+    "eq=compare ne=compare lt=compare le=compare gt=compare ge=compare lt_to=compare le_to=compare is_finite=compare "
+    "and=logical or=logical xor=logical not=logical shift_left=logical shift_right_logical=logical "
+    "shift_right_arithmetic=logical population_count=remainder clz=remainder nextafter=remainder clamp"
 )
 #: what is known of numbers is computed, as far as trip counts and choices need it
 _ARITHMETIC: dict[str, Callable[..., Any]] = {
@@ -204,7 +204,7 @@ def convert(w: Writer, equation: Any, x: Operand) -> Operand:
     return Value(tensor=w.emit("cast", Cast, x.tensor, dtype=dtype), shape=x.shape, axes=x.axes)
 
 
-@lowering("stop_gradient copy reduce_precision sharding_constraint name pvary layout_constraint real")
+@lowering("stop_gradient copy reduce_precision sharding_constraint name pvary layout_constraint")
 def same(w: Writer, equation: Any, x: Operand) -> Operand:
     """Return the operand: nothing is computed."""
     return x

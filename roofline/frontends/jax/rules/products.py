@@ -88,17 +88,23 @@ def _result(
 
 @lowering("conv_general_dilated")
 def convolution(w: Writer, equation: Any, left: Operand, right: Operand) -> Operand:
-    """Write a convolution; one over a dilated input is a transposed one."""
+    """Write a convolution; one over a dilated input is a transposed one.
+
+    Groups of examples that each meet filters of their own (the gradient of a grouped convolution's weights) are read as
+    groups of channels.
+    """
     p, aval = equation.params, equation.outvars[0].aval
-    if p["batch_group_count"] != 1:
-        raise UnknownOpError("a convolution with batch groups is part of a gradient and has no rule")
     lhs_spec, rhs_spec, out_spec = p["dimension_numbers"]
     x = w.arranged(w.value(left), [lhs_spec[0], *lhs_spec[2:], lhs_spec[1]])
     out_shape = tuple(aval.shape[i] for i in (out_spec[0], *out_spec[2:], out_spec[1]))
     weight = w.value(right)
     kernel = tuple(weight.shape[i] for i in rhs_spec[2:])
     filters = w.arranged(weight, [*rhs_spec[2:], rhs_spec[1], rhs_spec[0]])
-    groups, channels = int(p["feature_group_count"]), int(x.shape[-1])
+    groups, apart = int(p["feature_group_count"]), int(p["batch_group_count"])
+    if apart != 1:
+        n, *sides, c = map(int, x.shape)
+        x, groups = w.reshape(x, (n // apart, *sides, c * apart)), apart
+    channels = int(x.shape[-1])
     form: ContractionForm = "dense" if groups == 1 else "depthwise" if groups == channels else "grouped"
     if any(d != 1 for d in p["lhs_dilation"]):
         filters = w.reshape(filters, (*kernel, channels, out_shape[-1] // groups))

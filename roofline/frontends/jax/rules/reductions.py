@@ -11,8 +11,10 @@ from roofline.frontends.jax.rules.elementwise import elementwise
 from roofline.frontends.jax.rules.products import centred
 from roofline.frontends.jax.values import Constant, Operand, Value, dtype_of, result_of
 from roofline.frontends.jax.writer import Writer
+from roofline.graph.gradients import PoolGrad
 from roofline.graph.indexing import Scan, Sort
 from roofline.graph.ops import Pool, Reduce
+from roofline.graph.tensor import Tensor
 from roofline.text import pairs
 
 _REDUCTIONS = pairs(
@@ -56,15 +58,10 @@ def window(w: Writer, equation: Any, x: Operand, *start: Operand) -> Operand:
     sizes, strides = p["window_dimensions"], p.get("window_strides") or (1,) * rank
     borders, dilations = p.get("padding") or ((0, 0),) * rank, p.get("window_dilation") or (1,) * rank
     order = list(x.memory)
-    moving = [n for n, i in enumerate(order) if sizes[i] != 1 or strides[i] != 1 or tuple(borders[i]) != (0, 0)]
-    if not moving:
+    spatial = _slid_over(p, order)
+    if not spatial:
         return x
-    spatial = order[moving[0] : moving[-1] + 1]
-    outer, inner = order[: moving[0]], order[moving[-1] + 1 :]
-    tensor = w.reshape(
-        w.ordered(x, order),
-        [prod(x.shape[i] for i in outer), *(x.shape[i] for i in spatial), prod(x.shape[i] for i in inner)],
-    )
+    tensor = _image(w, x, order, spatial)
     made = w.emit(
         "pool",
         Pool,
@@ -77,6 +74,38 @@ def window(w: Writer, equation: Any, x: Operand, *start: Operand) -> Operand:
     )
     seen = w.reshape(made, [shape[i] for i in order])
     return Value(tensor=seen, shape=shape, axes=tuple(order.index(i) for i in range(rank)))
+
+
+def _slid_over(p: Any, order: list[int]) -> list[int]:
+    """Return the axes between the first and the last one in memory that a window moves along, both included."""
+    rank = len(order)
+    sizes, strides = p["window_dimensions"], p.get("window_strides") or (1,) * rank
+    borders = p.get("padding") or ((0, 0),) * rank
+    moving = [n for n, i in enumerate(order) if sizes[i] != 1 or strides[i] != 1 or tuple(borders[i]) != (0, 0)]
+    return order[moving[0] : moving[-1] + 1] if moving else []
+
+
+def _image(w: Writer, x: Value, order: list[int], spatial: list[int]) -> Tensor:
+    """Return an array as (N, *spatial, C), with what lies before and behind the spatial axes in memory in N and C."""
+    first, last = order.index(spatial[0]), order.index(spatial[-1])
+    outer, inner = (prod(x.shape[i] for i in part) for part in (order[:first], order[last + 1 :]))
+    return w.reshape(w.ordered(x, order), [outer, *(x.shape[i] for i in spatial), inner])
+
+
+@lowering("select_and_scatter_add")
+def pool_gradient(w: Writer, equation: Any, source: Operand, x: Operand) -> Operand:
+    """Give what arrives at each window to the largest element of it: the gradient of a maximum's pooling."""
+    p, (shape, dtype) = equation.params, result_of(equation)
+    image = w.value(x)
+    order = list(image.memory)
+    spatial = _slid_over(p, order)
+    if not spatial:
+        return source
+    tensors = [_image(w, value, order, spatial) for value in (w.value(source), image)]
+    kernel = tuple(int(p["window_dimensions"][i]) for i in spatial)
+    made = w.emit("pool_grad", PoolGrad, *tensors, dtype=dtype, shape=tensors[1].shape, kernel=kernel)
+    seen = w.reshape(made, [shape[i] for i in order])
+    return Value(tensor=seen, shape=shape, axes=tuple(order.index(i) for i in range(len(shape))))
 
 
 @lowering("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
