@@ -22,27 +22,34 @@ def command(
     max_candidates: Annotated[int, typer.Option("--max-candidates", min=1, help="Genomes in a request.")] = 4_000_000,
     max_simulations: Annotated[int, typer.Option("--max-simulations", min=1, help="Networks in a request.")] = 256,
     max_seconds: Annotated[float, typer.Option("--max-seconds", help="Until a request is given up.")] = 60.0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes for what may take long.")] = 2,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="A name that requests may call it by, beside its own.")
+    ] = None,
 ) -> None:
     """Answer simulations and batches of candidates over HTTP; GET /openapi.json describes the requests.
 
     It reads no file for a request, and asks nobody who they are: keep it on this machine, or behind a proxy that does.
     """
     try:
-        import uvicorn
-
-        from roofline.serve.app import create_app
+        from roofline.serve.gate import LOOPBACK, Gate
+        from roofline.serve.server import Server
     except ImportError as error:
         raise InputError(f"the service needs {error.name}: pip install 'roofline[serve]'") from None
     from roofline.serve.limits import Limits
 
     limits = Limits(
-        body_bytes=max_body_mib * MIB, candidates=max_candidates, simulations=max_simulations, time_s=max_seconds
+        body_bytes=max_body_mib * MIB,
+        candidates=max_candidates,
+        simulations=max_simulations,
+        time_s=max_seconds,
+        workers=workers,
     )
     if not _is_loopback(host):
         output.warn(f"anybody who reaches {host} can use the service")
     with _listening(host, port) as listener:
-        config = uvicorn.Config(create_app(limits), log_level="warning", access_log=False, timeout_keep_alive=75)
-        server = uvicorn.Server(config)  # its logging replaces that of the process: not before there is an address
+        gate = Gate(limits, {*LOOPBACK, host, *(allow_host or [])} | (set() if _is_loopback(host) else _own_names()))
+        server = Server(gate)  # its logging replaces that of the process: not before there is an address
         output.show(f"serving on {_url(host, port)} until interrupted")
         sys.stdout.flush()
         server.run(sockets=[listener])
@@ -65,6 +72,16 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _own_names() -> set[str]:
+    """Return the names and addresses that this machine knows it has."""
+    name = socket.gethostname()
+    try:
+        found = socket.getaddrinfo(name, None)
+    except OSError:
+        found = []
+    return {name, socket.getfqdn(), *(str(address[4][0]) for address in found)}
 
 
 def _is_loopback(host: str) -> bool:

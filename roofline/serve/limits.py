@@ -1,55 +1,77 @@
-"""What one request may ask of the service, and the middleware that stops a body which is larger."""
+"""What one request may ask of the service, and how long the service waits for whom."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Any
 
 from roofline.errors import InputError
 from roofline.numeric import whole_number
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-
 MIB = 2**20
 #: a limit beyond it is none
 MOST = 1 << 40
-UNREADABLE, TOO_LARGE, UNPROCESSABLE, BUSY = 400, 413, 422, 503
+UNREADABLE, SLOW, TOO_LARGE, MISDIRECTED, UNPROCESSABLE, BUSY = 400, 408, 413, 421, 422, 503
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits of one request.
+    """Limits of one request, and of the service.
 
     Attributes
     ----------
     body_bytes
         Largest body.
+    values
+        Numbers, words and keys in a body of JSON, told by its commas.
+    answer_bytes
+        Largest answer.
     simulations
         Networks in one batch of simulations.
     candidates
         Genomes in one batch.
-    ops
-        Ops of a graph, or blocks of an architecture, that a request brings along.
+    ops, tensors
+        Ops of a graph, or blocks of an architecture, that a request brings along; tensors of a graph.
+    all_ops
+        Ops and blocks of all networks of a request together.
+    variants
+        Networks that one architecture describes.
     time_s
-        Seconds until a request is given up.
+        Seconds until a request is given up, waiting included; until its body has to be there; until its answer has to
+        be taken.
+    header_s, idle_s
+        Seconds until the head of a request has to be there, and until a connection without one is closed.
+    grace_s
+        Seconds that requests under way have to end once the service is to end.
+    memory_bytes
+        Memory of the process that answers a request, where the system limits it.
+    held_bytes
+        Bodies and answers of all requests together.
+    connections
+        Sockets; one that only waits is closed for one more.
     oracles
-        Tables of search spaces kept in memory; the one asked least recently goes.
-    threads
-        Requests computed side by side.
+        Tables of search spaces kept in memory by each process; the one asked least recently goes.
+    workers
+        Processes for requests that may take long; what is quick has threads of its own.
     """
 
     body_bytes: int = 128 * MIB
+    values: int = 8_000_000
+    answer_bytes: int = 128 * MIB
     simulations: int = 256
     candidates: int = 4_000_000
     ops: int = 20_000
+    tensors: int = 100_000
+    all_ops: int = 50_000
+    variants: int = 1_000
     time_s: float = 60.0
+    header_s: float = 10.0
+    idle_s: float = 75.0
+    grace_s: float = 10.0
+    memory_bytes: int = 4096 * MIB
+    held_bytes: int = 1024 * MIB
+    connections: int = 1_000
     oracles: int = 8
-    threads: int = 2
+    workers: int = 2
 
     def __post_init__(self) -> None:
         """Check that every limit is positive.
@@ -61,48 +83,8 @@ class Limits:
         """
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "time_s":
+            if field.name.endswith("_s"):
                 if not value > 0:
-                    raise InputError(f"time_s must be above 0, got {value!r}")
+                    raise InputError(f"{field.name} must be above 0, got {value!r}")
             else:
                 whole_number(value, field.name, most=MOST)
-
-
-class BodyLimit:
-    """ASGI middleware: a body beyond the limit is answered 413, without being read to its end."""
-
-    def __init__(self, app: App, *, limit_bytes: int, refusal: Callable[[str], App]) -> None:
-        self.app, self.limit_bytes, self.refusal = app, limit_bytes, refusal
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        refuse = self.refusal(f"the body is larger than {self.limit_bytes:,} bytes")
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self.limit_bytes:
-                await refuse(scope, receive, send)
-                return
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self.limit_bytes:
-                raise _TooLargeError
-            return message
-
-        async def unless_refused(message: Message) -> None:
-            if seen <= self.limit_bytes:
-                await send(message)
-
-        with suppress(_TooLargeError):
-            await self.app(scope, counted, unless_refused)
-        if seen > self.limit_bytes:
-            await refuse(scope, receive, send)
-
-
-class _TooLargeError(Exception):
-    """A streamed body has gone over the limit."""

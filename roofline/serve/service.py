@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +26,8 @@ from roofline.report.report import Report
 from roofline.report.run import Request, simulate_many
 from roofline.search.oracle.latency import Oracle
 from roofline.search.space.load import search_space, search_spaces
-from roofline.serve.limits import Limits
+from roofline.serve.limits import MIB, Limits
+from roofline.serve.memory import resident_bytes
 from roofline.serve.schemas import OracleOptions, Simulation
 from roofline.software.load import runtime as load_runtime
 from roofline.software.load import runtimes
@@ -39,8 +40,12 @@ class Service:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self._oracles: OrderedDict[OracleOptions, Oracle] = OrderedDict()
-        self._lock = threading.Lock()
+        self._oracles: OrderedDict[OracleOptions, tuple[Oracle, int]] = OrderedDict()
+
+    @property
+    def table_bytes(self) -> int:
+        """Memory that the remembered oracles took when they were built."""
+        return sum(size for _, size in self._oracles.values())
 
     def names(self) -> dict[str, list[str]]:
         """Return what requests may name."""
@@ -52,8 +57,8 @@ class Service:
         genes = [{"name": choice.name, "values": list(choice.values)} for choice in space.choices]
         return {"name": space.name, "genes": genes}
 
-    def simulate(self, wanted: list[Simulation]) -> list[dict[str, Any]]:
-        """Return the report of each simulation as JSON would hold it.
+    def simulate(self, wanted: Sequence[Simulation]) -> Iterator[dict[str, Any]]:
+        """Yield the report of each simulation as JSON would hold it.
 
         Raises
         ------
@@ -62,19 +67,30 @@ class Service:
         """
         if len(wanted) > self.limits.simulations:
             raise InputError(f"{len(wanted)} simulations; one request has at most {self.limits.simulations}")
-        reports = simulate_many([self._request(one) for one in wanted])
-        return [_answer(report, one.kernels) for report, one in zip(reports, wanted, strict=True)]
+        left, requests = self.limits.all_ops, []
+        for one in wanted:
+            request, count = self._request(one)
+            left -= count
+            if left < 0:
+                raise InputError(f"networks of more than {self.limits.all_ops:,} ops and blocks together")
+            requests.append(request)
+        for report, one in zip(simulate_many(requests), wanted, strict=True):
+            yield _answer(report, one.kernels)
 
-    def latency_s(self, options: OracleOptions, genomes: NDArray[np.integer[Any]]) -> tuple[list[str], Array]:
+    def latency_s(
+        self, options: OracleOptions, genomes: NDArray[np.integer[Any]], *, number_bytes: int
+    ) -> tuple[list[str], Array]:
         """Return the devices, and seconds per run of each candidate on each: (N, L) -> (N, D).
 
         Raises
         ------
         InputError
-            Too many candidates, or rows that are no genomes of the space.
+            Too many candidates, or rows that are no genomes of the space; or the answer would be too large, a number
+            of it taking `number_bytes`.
         """
         if len(genomes) > self.limits.candidates:
             raise InputError(f"{len(genomes):,} candidates; one request has at most {self.limits.candidates:,}")
+        self.check_answer(len(genomes) * len(options.devices) * number_bytes)
         oracle = self.oracle(options)
         return list(oracle.devices), oracle.latency_s(genomes)
 
@@ -108,45 +124,75 @@ class Service:
     def oracle(self, options: OracleOptions) -> Oracle:
         """Return the oracle of a space on some devices; its tables are built at most once while it is remembered."""
         key = OracleOptions(**{name: getattr(options, name) for name in OracleOptions.model_fields})
-        with self._lock:  # one build at a time: they fill the memory
-            if key not in self._oracles:
-                self._oracles[key] = self._build(key)
-                if len(self._oracles) > self.limits.oracles:
-                    self._oracles.popitem(last=False)
-            self._oracles.move_to_end(key)
-            return self._oracles[key]
+        if key not in self._oracles:
+            before = resident_bytes()
+            oracle = self._build(key)
+            self._oracles[key] = oracle, max(0, resident_bytes() - before)
+            if len(self._oracles) > self.limits.oracles:
+                self._oracles.popitem(last=False)
+        self._oracles.move_to_end(key)
+        return self._oracles[key][0]
+
+    def check_answer(self, size: int) -> None:
+        """Refuse an answer that is too large.
+
+        Raises
+        ------
+        InputError
+            It is.
+        """
+        if size > self.limits.answer_bytes:
+            raise InputError(
+                f"the answer has more than {self.limits.answer_bytes / MIB:,.0f} MiB; ask for less at once"
+            )
 
     def _build(self, options: OracleOptions) -> Oracle:
         return Oracle(
             _plain(options.space, "space"), [_device(name) for name in options.devices], **_given(options)
         ).build()
 
-    def _request(self, wanted: Simulation) -> Request:
+    def _request(self, wanted: Simulation) -> tuple[Request, int]:
+        """Return a request of the library, and how many ops and blocks it brings along."""
         device, options = _device(wanted.device), _given(wanted)
         options["runtime"] = _runtime(options.get("runtime", device.default_runtime), device.kind)
-        return Request(model=self._network(wanted), device=device, **options)
+        network, count = self._network(wanted)
+        return Request(model=network, device=device, **options), count
 
-    def _network(self, wanted: Simulation) -> Arch | OpGraph:
+    def _network(self, wanted: Simulation) -> tuple[Arch | OpGraph, int]:
         named = [name for name in ("model", "architecture", "graph") if getattr(wanted, name) is not None]
         if len(named) != 1:
             raise InputError(f"give one of 'model', 'architecture' and 'graph', got {named!r}")
         if wanted.model is not None:
-            return _model(wanted.model)
+            return _model(wanted.model), 0
         if wanted.graph is not None:
-            ops = wanted.graph.get("ops")
-            self._check_size(len(ops) if isinstance(ops, list) else 0, "ops")
-            return from_dict(wanted.graph)
-        family = parse_spec(wanted.architecture or {}, FamilyFile, "architecture")
-        variant = wanted.variant or (next(iter(family.variants)) if len(family.variants) == 1 else "")
+            self._check_size(wanted.graph, "tensors", self.limits.tensors)
+            count = self._check_size(wanted.graph, "ops", self.limits.ops)
+            return from_dict(wanted.graph), count
+        arch = self._arch(wanted.architecture or {}, wanted.variant)
+        return arch, _at_most(sum(stage.repeats for stage in arch.stages), "blocks", self.limits.ops)
+
+    def _arch(self, content: dict[str, Any], variant: str | None) -> Arch:
+        self._check_size(content, "variants", self.limits.variants)
+        variants = content.get("variants")
+        for part in (content, *(variants.values() if isinstance(variants, dict) else ())):
+            self._check_size(part, "stages", self.limits.ops)
+        family = parse_spec(content, FamilyFile, "architecture")
+        variant = variant or (next(iter(family.variants)) if len(family.variants) == 1 else "")
         if variant not in family.variants:
             raise InputError(f"'variant' names one of the networks, got {variant!r}{nearest(variant, family.variants)}")
-        arch = build_arch(family, variant)
-        self._check_size(sum(stage.repeats for stage in arch.stages), "blocks")
-        return arch
+        return build_arch(family, variant)
 
-    def _check_size(self, count: int, what: str) -> None:
-        if count > self.limits.ops:
-            raise InputError(f"a network of {count:,} {what}; one request brings at most {self.limits.ops:,}")
+    @staticmethod
+    def _check_size(content: Any, what: str, most: int) -> int:
+        """Return how many there are in a list of what a request brings along, before anything is made of it."""
+        found = content.get(what) if isinstance(content, dict) else None
+        return _at_most(len(found) if isinstance(found, (list, dict)) else 0, what, most)
+
+
+def _at_most(count: int, what: str, most: int) -> int:
+    if count > most:
+        raise InputError(f"{count:,} {what}; a network that a request brings has at most {most:,}")
+    return count
 
 
 def _plain(name: str, what: str) -> str:

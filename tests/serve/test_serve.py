@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,14 +29,18 @@ from starlette.testclient import TestClient
 
 from roofline.cli import main
 from roofline.serve.app import create_app
+from roofline.serve.gate import Gate
 from roofline.serve.limits import Limits
 
-TINY = Limits(body_bytes=200_000, simulations=3, candidates=50, ops=200)
+TINY = Limits(
+    body_bytes=200_000, answer_bytes=100_000, values=20_000, simulations=3, candidates=50, ops=200, tensors=300,
+    all_ops=250, variants=5,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    with TestClient(create_app(TINY), raise_server_exceptions=False) as made:
+    with TestClient(Gate(TINY, {"testserver"}), raise_server_exceptions=False) as made:
         yield made
 
 
@@ -150,15 +153,44 @@ def test_limits_hold(client: TestClient) -> None:
     refused(client.post("/latency", json=options | {"genomes": [[100] * 28]}), 422, "must be in 0..2, got 100")
     refused(client.post("/simulate", content=b"x" * 200_001), 413, "larger than 200,000 bytes")
     refused(client.post("/simulate", content=iter([b" " * 150_000] * 2)), 413, "larger than 200,000 bytes")
+    refused(client.post("/simulate", json=brought(10**15)), 422, "")
+
+
+def brought(blocks: int, **more: Any) -> dict[str, Any]:
+    """Return a request that brings an architecture along."""
+    stage = {"name": "s", "block": "mbconv", "repeats": blocks, "channels": 8, "expand": 1, "kernel": 3, "stride": 1}
     family = {"family": "x", "title": "x", "sources": {"a": "b"}, "variants": {"v": {"image_size": 32}}}
-    stage = {"name": "s", "block": "mbconv", "repeats": 10**15, "channels": 8, "expand": 1, "kernel": 3, "stride": 1}
-    refused(client.post("/simulate", json={"architecture": family | {"stages": [stage]}, "device": "v100"}), 422, "")
+    return {"architecture": family | {"stages": [stage]}, "device": "v100"} | more
 
 
-def test_a_request_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roofline.serve.service.simulate_many", lambda _: time.sleep(0.5))
-    with TestClient(create_app(Limits(time_s=0.05))) as slow:
-        refused(slow.post("/simulate", json={"model": "resnet-18", "device": "v100"}), 503, "longer than")
+def test_no_list_is_without_a_limit(client: TestClient) -> None:
+    network = brought(1)
+    several: dict[str, Any] = network["architecture"] | {"variants": {f"v{i}": {"image_size": 8} for i in range(6)}}
+    refused(client.post("/simulate", json=network | {"architecture": several}), 422, "6 variants; a network")
+    long = network["architecture"] | {"stages": [{}] * 201}
+    refused(client.post("/simulate", json=network | {"architecture": long}), 422, "201 stages; a network")
+    refused(client.post("/simulate", json={"graph": {"tensors": [{}] * 301}, "device": "v100"}), 422, "301 tensors")
+    refused(client.post("/simulate/batch", json={"simulations": [brought(150)] * 2}), 422, "more than 250 ops")
+    refused(client.post("/latency", content=b"[" + b"0," * 20_000), 413, "more than 20,000 values")
+    many: dict[str, Any] = {"space": "accel-nasbench", "devices": ["v100"] * 9, "batch": 1}
+    refused(client.post("/latency/binary", params=many, content=b"\0" * 28 * 50), 422, "the answer has more than")
+    one = brought(90, kernels=True)
+    assert client.post("/simulate", json=one).status_code == 200
+    refused(client.post("/simulate/batch", json={"simulations": [one] * 2}), 422, "the answer has more than")
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"device": "v100", "model": "resnet-50", "device": "a"}', b'{"graph": {"a": 1, "a": 1}}']
+)
+def test_a_key_that_is_given_twice(client: TestClient, body: bytes) -> None:
+    answer = client.post("/simulate", content=body, headers={"content-type": "application/json"})
+    refused(answer, 422, "is given twice")
+
+
+@pytest.mark.parametrize("host", ["", "example.org", "testserver.example.org", "[", "testserver@example.org"])
+def test_it_answers_for_its_own_names_only(client: TestClient, host: str) -> None:
+    refused(client.get("/health", headers={"host": host}), 421, "not one that this service answers for")
+    assert client.get("/health", headers={"host": "TestServer:8265"}).status_code == 200
 
 
 def test_oracles_are_remembered_up_to_a_number(client: TestClient) -> None:
@@ -172,7 +204,7 @@ def test_oracles_are_remembered_up_to_a_number(client: TestClient) -> None:
     assert service.oracle(asked[0]) is not first
 
 
-@pytest.mark.parametrize("bad", [{"body_bytes": 0}, {"time_s": 0.0}, {"time_s": float("nan")}, {"threads": -1}])
+@pytest.mark.parametrize("bad", [{"body_bytes": 0}, {"time_s": 0.0}, {"time_s": float("nan")}, {"workers": -1}])
 def test_limits_are_positive(bad: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         Limits(**bad)

@@ -1,0 +1,120 @@
+"""The processes that work for the service: as many as are allowed, each ended when its request is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import socket
+from typing import Any
+
+from roofline.serve import worker
+from roofline.serve.frames import Body, ask
+from roofline.serve.limits import MIB, Limits
+
+#: memory beyond tables that a process may keep after a request, and once nothing has been asked for a while
+SPARE_BYTES, RESTING_BYTES = 192 * MIB, 24 * MIB
+REST_S = 5.0
+
+
+class Worker:
+    """A process and the socket to it."""
+
+    def __init__(self, context: Any, limits: Limits) -> None:
+        self.link, theirs = socket.socketpair()
+        self.link.setblocking(False)
+        with theirs:
+            self.process = context.Process(target=worker.run, args=(theirs, limits), daemon=True)
+            self.process.start()
+        self.spare_bytes = 0
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.link.close()
+
+
+class Pool:
+    """Answers requests in processes, the first come first."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        methods = multiprocessing.get_all_start_methods()
+        self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        if "forkserver" in methods:  # what they import is imported once, so that an ended one is soon replaced
+            self._context.set_forkserver_preload([worker.__name__])
+        self._free = asyncio.Semaphore(limits.workers)
+        self._idle: list[Worker] = []
+        self._all: set[Worker] = set()
+        self._rest: asyncio.TimerHandle | None = None
+        self._ended = False
+
+    async def warm(self) -> None:
+        """Have a process ready, and what others are forked from."""
+        self._idle.append(await self._start())
+
+    async def answer(self, head: dict[str, Any], body: Body) -> tuple[dict[str, Any], memoryview]:
+        """Return the head and the content of the answer; a process whose request is given up is ended.
+
+        Raises
+        ------
+        EOFError
+            The process has ended by itself, or all of them have been ended.
+        """
+        async with self._free:
+            found = self._idle.pop() if self._idle else await self._start()
+            try:
+                answer = await ask(found.link, head, body)
+            except BaseException:
+                self._drop(found)
+                raise
+            found.spare_bytes += answer[0]["grown_bytes"]
+            if found.spare_bytes > SPARE_BYTES:
+                self._drop(found)
+            else:
+                self._idle.append(found)
+            self._rest_later()
+            return answer
+
+    async def _start(self) -> Worker:
+        """Return a new process; should it come when nobody waits any more, it is idle."""
+        if self._ended:
+            raise EOFError
+        starting = asyncio.ensure_future(asyncio.to_thread(Worker, self._context, self.limits))
+        starting.add_done_callback(self._started)
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(lambda task: None if task.cancelled() else self._idle.append(task.result()))
+            raise
+
+    def _started(self, task: asyncio.Task[Worker]) -> None:
+        if not task.cancelled():  # else the loop has ended, and the process does once its socket is closed
+            self._all.add(task.result())
+            if self._ended:
+                task.result().process.kill()
+
+    def _drop(self, found: Worker) -> None:
+        self._all.discard(found)
+        found.end()
+
+    def _rest_later(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+        self._rest = asyncio.get_running_loop().call_later(REST_S, self._give_back)
+
+    def _give_back(self) -> None:
+        """End idle processes that hold much: nothing has been asked for a while."""
+        for found in [w for w in self._idle if w.spare_bytes > RESTING_BYTES]:
+            self._idle.remove(found)
+            self._drop(found)
+
+    def end(self) -> None:
+        """End all processes; requests under way fail."""
+        self._ended = True
+        if self._rest is not None:
+            self._rest.cancel()
+        for found in list(self._all):
+            found.process.kill()  # who waits for it closes the socket
+        for found in self._idle:
+            self._drop(found)
+        self._idle.clear()
