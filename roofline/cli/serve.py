@@ -22,7 +22,7 @@ def command(
     max_candidates: Annotated[int, typer.Option("--max-candidates", min=1, help="Genomes in a request.")] = 4_000_000,
     max_simulations: Annotated[int, typer.Option("--max-simulations", min=1, help="Networks in a request.")] = 256,
     max_seconds: Annotated[float, typer.Option("--max-seconds", help="Until a request is given up.")] = 60.0,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes for what may take long.")] = 2,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of each of three kinds.")] = 1,
     allow_host: Annotated[
         list[str] | None, typer.Option("--allow-host", help="A name that requests may call it by, beside its own.")
     ] = None,

@@ -10,6 +10,11 @@ package ships. It is answered by a thread of the same process, as a hop to anoth
 Everything else is read, computed and rendered in processes of its own (`roofline.serve.worker`), one request at a time
 in each. A process can be ended whatever it does, which a thread cannot: that happens once the time of a request is up,
 its client is gone or the service ends; another is forked in its place from one that has imported everything.
+
+The processes are of three kinds, so that what is short waits for nothing that is long: one answers for candidates from
+the tables that it keeps, one for networks that come along, as long as these are small and take no time, and one for the
+rest. How large a network is, only its reader knows: the second kind has lower limits, and what they stop, or takes
+longer than `BRIEF_S`, begins anew with the third.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,8 +42,11 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-#: quick requests computed side by side
-THREADS = 2
+#: quick requests computed side by side: more would only take turns
+THREADS = 1
+#: what a small network is, and the seconds and bytes of a request that brings some
+BRIEF = {"ops": 1_000, "all_ops": 2_000, "tensors": 10_000, "variants": 100, "answer_bytes": 16 * MIB}
+BRIEF_S, BRIEF_BYTES = 5.0, MIB
 BINARY_PATH, SINGLE_PATH = "/latency/binary", "/simulate"
 #: seconds after which a client is looked after: whether it is still there
 PATIENCE_S = 1.0
@@ -62,7 +71,9 @@ class Gate:
     def __init__(self, limits: Limits | None = None, hosts: Collection[str] = LOOPBACK) -> None:
         self.limits = limits or Limits()
         self.hosts = frozenset(host.lower() for host in hosts)
-        self.pool = Pool(self.limits)
+        brief = {name: min(most, getattr(self.limits, name)) for name, most in BRIEF.items()}
+        self.tables, self.long = Pool(self.limits), Pool(self.limits)
+        self.brief = Pool(replace(self.limits, **brief))
         self._app = create_app(self.limits)
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="roofline")
         self._held_bytes = 0
@@ -78,13 +89,18 @@ class Gate:
         while True:
             kind = (await receive())["type"]
             if kind == "lifespan.startup":
-                await self.pool.warm()
+                await self.tables.warm()
             if kind == "lifespan.shutdown":
-                self.pool.end()
-                self._threads.shutdown(wait=False, cancel_futures=True)
+                self.end()
             await send({"type": f"{kind}.complete"})
             if kind == "lifespan.shutdown":
                 return
+
+    def end(self) -> None:
+        """End all work; requests under way are told so."""
+        for pool in (self.tables, self.brief, self.long):
+            pool.end()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = Body()
@@ -150,7 +166,7 @@ class Gate:
         if _is_quick(head["path"], body):
             loop, asked = asyncio.get_running_loop(), bytes(body.content)
             return _response(*await loop.run_in_executor(self._threads, answer, self._app, head, asked))
-        work = asyncio.ensure_future(self.pool.answer(head, body))
+        work = asyncio.ensure_future(self._answer_somewhere(head, body))
         gone: asyncio.Future[None] | None = None
         try:
             async with asyncio.timeout(self.limits.time_s):
@@ -171,6 +187,18 @@ class Gate:
                 gone.cancel()
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in found["headers"]]
         return _response(found["status"], headers, content)
+
+    async def _answer_somewhere(self, head: dict[str, Any], body: Body) -> tuple[dict[str, Any], memoryview]:
+        """Return the head and the content of the answer of the process that a request is for."""
+        large = body.size > BRIEF_BYTES
+        if head["path"].startswith("/latency") and (head["path"] == BINARY_PATH or not large):
+            return await self.tables.answer(head, body)
+        if not large:
+            with suppress(TimeoutError):
+                found = await self.brief.answer(head, body, limit_s=BRIEF_S)
+                if not found[0]["stopped"]:
+                    return found
+        return await self.long.answer(head, body)
 
     async def _give(self, response: Response, send: Send) -> None:
         """Send an answer in parts, each when the one before is taken: `roofline.serve.server` cuts who takes none."""

@@ -36,10 +36,10 @@ class Limits:
     variants
         Networks that one architecture describes.
     time_s
-        Seconds until a request is given up, waiting included; until its body has to be there; until its answer has to
-        be taken.
-    header_s, idle_s
-        Seconds until the head of a request has to be there, and until a connection without one is closed.
+        Seconds until the body of a request has to be there; from then on, until it is given up, waiting included.
+    header_s, take_s, idle_s
+        Seconds until the head of a request has to be there, until its answer has to be taken, and until a connection
+        without a request is closed.
     grace_s
         Seconds that requests under way have to end once the service is to end.
     memory_bytes
@@ -51,7 +51,7 @@ class Limits:
     oracles
         Tables of search spaces kept in memory by each process; the one asked least recently goes.
     workers
-        Processes for requests that may take long; what is quick has threads of its own.
+        Processes of each kind (`roofline.serve.gate`).
     """
 
     body_bytes: int = 128 * MIB
@@ -65,13 +65,14 @@ class Limits:
     variants: int = 1_000
     time_s: float = 60.0
     header_s: float = 10.0
+    take_s: float = 60.0
     idle_s: float = 75.0
     grace_s: float = 10.0
     memory_bytes: int = 4096 * MIB
     held_bytes: int = 1024 * MIB
     connections: int = 1_000
     oracles: int = 8
-    workers: int = 2
+    workers: int = 1
 
     def __post_init__(self) -> None:
         """Check that every limit is positive.

@@ -52,18 +52,23 @@ class Pool:
         """Have a process ready, and what others are forked from."""
         self._idle.append(await self._start())
 
-    async def answer(self, head: dict[str, Any], body: Body) -> tuple[dict[str, Any], memoryview]:
+    async def answer(
+        self, head: dict[str, Any], body: Body, *, limit_s: float | None = None
+    ) -> tuple[dict[str, Any], memoryview]:
         """Return the head and the content of the answer; a process whose request is given up is ended.
 
         Raises
         ------
         EOFError
             The process has ended by itself, or all of them have been ended.
+        TimeoutError
+            It has worked for longer than `limit_s`.
         """
         async with self._free:
             found = self._idle.pop() if self._idle else await self._start()
             try:
-                answer = await ask(found.link, head, body)
+                async with asyncio.timeout(limit_s):
+                    answer = await ask(found.link, head, body)
             except BaseException:
                 self._drop(found)
                 raise

@@ -30,7 +30,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
 
     #: most of them, and seconds for the head of a request and the taking of an answer
     most = Limits.connections
-    header_s, time_s = Limits.header_s, Limits.time_s
+    header_s, take_s = Limits.header_s, Limits.take_s
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection; one too many replaces the one that has been silent for longest."""
@@ -73,7 +73,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
             self._full = None
         elif self._full is None:
             self._full = now
-        late = self._full is not None and now - self._full > self.time_s
+        late = self._full is not None and now - self._full > self.take_s
         if late or (self._asked is not None and now - self._asked > self.header_s):
             self.transport.abort()
 
@@ -92,7 +92,7 @@ class Server(uvicorn.Server):
         own = {
             "most": min(limits.connections, _files() // REQUEST_FILES),
             "header_s": limits.header_s,
-            "time_s": limits.time_s,
+            "take_s": limits.take_s,
         }
         config = uvicorn.Config(
             gate,
@@ -123,7 +123,7 @@ class Server(uvicorn.Server):
 
     async def _cut(self) -> None:
         await asyncio.sleep(self._gate.limits.grace_s)
-        self._gate.pool.end()
+        self._gate.end()
         await asyncio.sleep(0.2)  # those that waited for a process are told
         for connection in list(self.server_state.connections):
             connection.transport.abort()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,8 @@ class Service:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
+        #: whether a limit was in the way of the last request
+        self.stopped = False
         self._oracles: OrderedDict[OracleOptions, tuple[Oracle, int]] = OrderedDict()
 
     @property
@@ -66,13 +68,13 @@ class Service:
             One cannot be simulated; a note says which.
         """
         if len(wanted) > self.limits.simulations:
-            raise InputError(f"{len(wanted)} simulations; one request has at most {self.limits.simulations}")
+            self._stop(f"{len(wanted)} simulations; one request has at most {self.limits.simulations}")
         left, requests = self.limits.all_ops, []
         for one in wanted:
             request, count = self._request(one)
             left -= count
             if left < 0:
-                raise InputError(f"networks of more than {self.limits.all_ops:,} ops and blocks together")
+                self._stop(f"networks of more than {self.limits.all_ops:,} ops and blocks together")
             requests.append(request)
         for report, one in zip(simulate_many(requests), wanted, strict=True):
             yield _answer(report, one.kernels)
@@ -169,7 +171,7 @@ class Service:
             count = self._check_size(wanted.graph, "ops", self.limits.ops)
             return from_dict(wanted.graph), count
         arch = self._arch(wanted.architecture or {}, wanted.variant)
-        return arch, _at_most(sum(stage.repeats for stage in arch.stages), "blocks", self.limits.ops)
+        return arch, self._at_most(sum(stage.repeats for stage in arch.stages), "blocks", self.limits.ops)
 
     def _arch(self, content: dict[str, Any], variant: str | None) -> Arch:
         self._check_size(content, "variants", self.limits.variants)
@@ -182,17 +184,19 @@ class Service:
             raise InputError(f"'variant' names one of the networks, got {variant!r}{nearest(variant, family.variants)}")
         return build_arch(family, variant)
 
-    @staticmethod
-    def _check_size(content: Any, what: str, most: int) -> int:
+    def _check_size(self, content: Any, what: str, most: int) -> int:
         """Return how many there are in a list of what a request brings along, before anything is made of it."""
         found = content.get(what) if isinstance(content, dict) else None
-        return _at_most(len(found) if isinstance(found, (list, dict)) else 0, what, most)
+        return self._at_most(len(found) if isinstance(found, (list, dict)) else 0, what, most)
 
+    def _at_most(self, count: int, what: str, most: int) -> int:
+        if count > most:
+            self._stop(f"{count:,} {what}; a network that a request brings has at most {most:,}")
+        return count
 
-def _at_most(count: int, what: str, most: int) -> int:
-    if count > most:
-        raise InputError(f"{count:,} {what}; a network that a request brings has at most {most:,}")
-    return count
+    def _stop(self, why: str) -> NoReturn:
+        self.stopped = True
+        raise InputError(why)
 
 
 def _plain(name: str, what: str) -> str:

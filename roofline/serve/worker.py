@@ -30,8 +30,10 @@ def run(link: socket.socket, limits: Limits) -> None:
             before = resident_bytes() - service.table_bytes
             status, headers, content = answer(app, head, body)
             del body, request
+            stopped, service.stopped = service.stopped, False
             told = {
                 "status": status,
+                "stopped": stopped,
                 "headers": [[part.decode("latin-1") for part in header] for header in headers],
                 "grown_bytes": resident_bytes() - service.table_bytes - before,
             }

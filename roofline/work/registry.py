@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
-from roofline.errors import UnknownOpError
+from roofline.errors import GraphError, RooflineError, UnknownOpError
 from roofline.graph.op import Op, show
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.tensor import Tensor
@@ -38,6 +38,8 @@ def work_of(op: Op, inputs: Tensors, outputs: Tensors) -> Work:
     ------
     UnknownOpError
         No rule: the message names the op, its place and its shapes.
+    GraphError
+        The op has tensors that its rule cannot read: too few, or of another rank.
     """
     found = RULES.get(type(op))
     if found is None:
@@ -46,7 +48,12 @@ def work_of(op: Op, inputs: Tensors, outputs: Tensors) -> Work:
         raise UnknownOpError(
             f"no work rule for op {kind!r} at {op.outputs[0]!r} ({shapes}): register one with @rule({kind})"
         )
-    return found(op, inputs, outputs)
+    try:
+        return found(op, inputs, outputs)
+    except RooflineError:
+        raise
+    except Exception as error:
+        raise GraphError(f"op {op.outputs[0]!r} of kind {op.kind!r} does not fit its tensors: {error}") from error
 
 
 def count(graph: OpGraph) -> Work:

@@ -33,8 +33,8 @@ from roofline.serve.gate import Gate
 from roofline.serve.limits import Limits
 
 TINY = Limits(
-    body_bytes=200_000, answer_bytes=100_000, values=20_000, simulations=3, candidates=50, ops=200, tensors=300,
-    all_ops=250, variants=5,
+    body_bytes=200_000, answer_bytes=80_000, values=20_000, simulations=3, candidates=50, ops=200, tensors=300,
+    all_ops=250, variants=30,
 )  # fmt: skip
 
 
@@ -165,16 +165,16 @@ def brought(blocks: int, **more: Any) -> dict[str, Any]:
 
 def test_no_list_is_without_a_limit(client: TestClient) -> None:
     network = brought(1)
-    several: dict[str, Any] = network["architecture"] | {"variants": {f"v{i}": {"image_size": 8} for i in range(6)}}
-    refused(client.post("/simulate", json=network | {"architecture": several}), 422, "6 variants; a network")
+    several: dict[str, Any] = network["architecture"] | {"variants": {f"v{i}": {"image_size": 8} for i in range(31)}}
+    refused(client.post("/simulate", json=network | {"architecture": several}), 422, "31 variants; a network")
     long = network["architecture"] | {"stages": [{}] * 201}
     refused(client.post("/simulate", json=network | {"architecture": long}), 422, "201 stages; a network")
     refused(client.post("/simulate", json={"graph": {"tensors": [{}] * 301}, "device": "v100"}), 422, "301 tensors")
     refused(client.post("/simulate/batch", json={"simulations": [brought(150)] * 2}), 422, "more than 250 ops")
     refused(client.post("/latency", content=b"[" + b"0," * 20_000), 413, "more than 20,000 values")
-    many: dict[str, Any] = {"space": "accel-nasbench", "devices": ["v100"] * 9, "batch": 1}
-    refused(client.post("/latency/binary", params=many, content=b"\0" * 28 * 50), 422, "the answer has more than")
-    one = brought(90, kernels=True)
+    many = {"space": "accel-nasbench", "devices": ["v100"] * 64, "genomes": [[0] * 28] * 50}
+    refused(client.post("/latency", json=many), 422, "the answer has more than")
+    one = brought(15, kernels=True)
     assert client.post("/simulate", json=one).status_code == 200
     refused(client.post("/simulate/batch", json={"simulations": [one] * 2}), 422, "the answer has more than")
 
