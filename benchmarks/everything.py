@@ -30,6 +30,8 @@ PARTS: dict[str, tuple[str, list[str]]] = {
     "onnx": ("The node tests of the onnx package: what lowers, multiply-adds by hand, what is refused and why",
              ["benchmarks/coverage_onnx.py"]),
     "kills": ("Twenty kills of a sweep and of a search: the same results", ["benchmarks/kills.py", "20"]),
+    "service": ("20,000 broken graphs and architectures at the service, and a minute of good and hostile clients",
+                ["benchmarks/attack_serve.py"]),
     "mutation": ("Mutants of the formulas and the counts that no test notices", ["benchmarks/mutate.py"]),
 }  # fmt: skip
 #: lines of its output that the page shows
