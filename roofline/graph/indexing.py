@@ -107,7 +107,7 @@ class Sort(Op):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scan(Op):
-    """A running sum, product or maximum (`function`) along `axis`."""
+    """A running sum, product or maximum (`function`) along `axis`; with a second output also the positions."""
 
     axis: int
     function: str = "sum"
@@ -119,8 +119,8 @@ class Scan(Op):
         return "reduction"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
-        """Return the input's shape."""
-        return (shapes[0],)
+        """Return the input's shape, for every output."""
+        return (shapes[0],) * len(self.outputs)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -60,6 +60,8 @@ FUNCTIONS: dict[str, tuple[float, float]] = {
     "lstm_cell": (2.0 + 0.75 * SIGMOID[0] + 0.5 * TANH[0], 0.75 * SIGMOID[1] + 0.5 * TANH[1]),  # per gate element:
     # three sigmoids and two tanh for four gates; f c + i g, o tanh(c), one addition of both matrix products each
     "gru_cell": ((7.0 + 2 * SIGMOID[0] + TANH[0]) / 3, (2 * SIGMOID[1] + TANH[1]) / 3),  # n + z (h - n), r y, additions
+    "xlogy": (3.0, 1.0),  # logarithm (2), product, 0 where x is 0
+    "cross": (3.0, 0.0),  # two products, their difference
     "mse_loss": (2.0, 0.0),
     "smooth_l1_loss": (6.0, 0.0),  # d = |x - y|; d d / 2 beta, d - beta / 2; select
     "huber_loss": (7.0, 0.0),  # the second times delta

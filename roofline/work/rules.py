@@ -27,6 +27,7 @@ PER_ELEMENT: dict[str, tuple[float, float]] = {
     "prod": (1.0, 0.0),
     "sum": (1.0, 0.0),
     "norm": (2.0, 0.0),  # square, sum
+    "distance": (3.0, 0.0),  # of two rows: difference, square, sum
     "max": (1.0, 0.0),
     "logsumexp": (3.0, 1.0),  # maximum, subtract, sum; exponential
 }

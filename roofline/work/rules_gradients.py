@@ -165,6 +165,8 @@ DERIVATIVES: dict[str, tuple[float, float]] = {
     "mish": (FUNCTIONS["softplus"][0] + TANH[0] + SIGMOID[0] + 6, FUNCTIONS["softplus"][1] + TANH[1] + SIGMOID[1]),
     "softplus": (SIGMOID[0] + 1, SIGMOID[1]),
     "log_sigmoid": (SIGMOID[0], SIGMOID[1]),  # of -x, whose sign goes into a constant; times dy
+    "xlogy": (3.0, 1.0),  # of the second: dy x / y, 0 where x is 0
+    "cross": (3.0, 0.0),
     "mse_loss": (3.0, 0.0),  # 2 d dy
     "smooth_l1_loss": (5.0, 0.0),  # d / beta, bounded, times dy
     "huber_loss": (4.0, 0.0),

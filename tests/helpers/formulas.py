@@ -64,6 +64,8 @@ FORMULAS = {
     "tan": "sin(x) * rcp(cos(x))",
     "arc": "polynomial(min(max(x, C), C), 6) * rcp(polynomial(x, 3))",
     "erf_inv": "x * polynomial(sqrt(log2(C - x * x)), 9)",
+    "xlogy": "select(x, x * log(y))",
+    "cross": "a * b - c * d",
     "mse_loss": "square(x - y)",
     "smooth_l1_loss": "select(t := abs(x - y), t * t * C, t - C)",
     "huber_loss": "select(t := abs(x - y), t * t * C, (t - C) * C)",

@@ -17,11 +17,13 @@ from roofline.work.rules_gradients import COMPLEX_DERIVATIVES, DERIVATIVES, OPTI
 
 #: g is dy, y the saved result; x, y, z the operands where the derivative is written in them; the dearest one's
 DERIVATIVE_FORMULAS = {
-    "mse_loss": "(x - y) * C * dy",
-    "smooth_l1_loss": "min(max((x - y) * C, C), C) * dy",
-    "huber_loss": "min(max(x - y, C), C) * dy",
-    "binary_cross_entropy": "dy * (x - y) * rcp(max((C - x) * x, C))",
-    "ctc_step": "so_far + exp(before + ctc_step(x)) * dy",
+    "xlogy": "select(x, g * x * rcp(y))",
+    "cross": "g * b - h * c",
+    "mse_loss": "(x - y) * C * g",
+    "smooth_l1_loss": "min(max((x - y) * C, C), C) * g",
+    "huber_loss": "min(max(x - y, C), C) * g",
+    "binary_cross_entropy": "g * (x - y) * rcp(max((C - x) * x, C))",
+    "ctc_step": "so_far + exp(before + ctc_step(x)) * g",
     "relu": "select(y, g)",
     "relu6": "select(x, select(x, g))",
     "leaky_relu": "select(x, g, g * C)",
@@ -103,6 +105,7 @@ STATISTIC_FORMULAS = {
     "sum": ["so_far + x"],
     "norm": ["so_far + x * x"],
     "max": ["max(so_far, x)"],
+    "distance": ["so_far + (d := x - y) * d"],
     "logsumexp": ["so_far + exp2(x - max(largest, x))"],  # as for softmax, the change of base is left out
 }
 

@@ -141,12 +141,24 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not isinstance(out, (torch.Tensor, tuple)):
                 return out
         else:
-            out = (found.shapes or func)(*args, **kwargs)
+            out = self._shapes(found, func, args, kwargs)
             known = None if found.random else self.known.compute(func, found.name, given, kwargs)
         self._learn(found, out, known, args, kwargs)
         if meta or not tensors:  # what the host has made goes to the device as a constant
             self._record(found, args, kwargs, out)
         return out
+
+    def _shapes(self, found: Found, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return what an op makes of tensors without data."""
+        try:
+            return (found.shapes or func)(*args, **kwargs)
+        except NotImplementedError:
+            if found.rule is not None:
+                raise
+            raise UnknownOpError(
+                f"no lowering rule for {found.name!r} at {self.place or 'the program'!r}, and without data torch does "
+                "not know the shape of its result"
+            ) from None
 
     def _run_higher(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an op that takes functions as its rule says."""

@@ -96,6 +96,8 @@ def _found(func: Any) -> Found:
     name = schema.name.replace("::", ".")
     full = f"{name}.{schema.overload_name or 'default'}"
     written = tuple(a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write)
+    if schema.returns and all(r.alias_info is None for r in schema.returns):
+        written = ()  # what it returns is new; the running statistics beside it are small
     tries = [full, name]
     if written and name.endswith("_") and not name.endswith("__"):
         tries += [name[:-1] + full[len(name) :], name[:-1]]

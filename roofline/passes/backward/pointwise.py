@@ -16,7 +16,7 @@ IN_OPERANDS = frozenset(
         *("relu6", "leaky_relu", "clamp", "abs", "hard_sigmoid", "hard_swish", "log", "square", "cube", "pow", "sin"),
         *("cos", "cbrt", "arc", "erf", "erfc", "erf_inv", "lgamma", "max", "min", "remainder", "lerp", "elu"),
         *("addcmul", "addcdiv", "hypot", "swish", "gelu", "gelu_tanh", "mish", "softplus", "log_sigmoid", "glu"),
-        *("mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "ctc_step"),
+        *("xlogy", "cross", "mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "ctc_step"),
     }
 )
 #: ... in the operands, but the first is a term of a sum, and dy passes on to it

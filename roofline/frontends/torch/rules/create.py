@@ -26,7 +26,8 @@ def empty(w: Writer, a: Any, out: Any) -> Value:
 @aten(
     "zeros ones full arange linspace eye scalar_tensor zeros_like ones_like full_like new_zeros new_ones new_full rand "
     "randn randint rand_like randn_like randint_like randperm fill zero bernoulli normal uniform logspace tril_indices "
-    "triu_indices hann_window exponential multinomial normal_functional bartlett_window hamming_window range random"
+    "triu_indices hann_window exponential multinomial normal_functional log_normal "
+    "geometric cauchy bartlett_window hamming_window range random"
 )
 def _fill(w: Writer, a: Any, out: Any) -> Value:
     return w.emit(indexing.Fill, [], out, function=w.op_name)

@@ -47,7 +47,7 @@ def picked(w: Writer, a: Any, out: Any) -> Value:
     return w.emit(indexing.Gather, inputs, out)
 
 
-@aten("index gather index_select take take_along_dim _unsafe_index")
+@aten("index gather index_select take take_along_dim _unsafe_index _unsafe_masked_index")
 def _gather(w: Writer, a: Any, out: Any) -> Value:
     picked = a.get("indices") if "indices" in a else a.get("index")
     picked = picked if isinstance(picked, list) else [picked]
@@ -57,7 +57,7 @@ def _gather(w: Writer, a: Any, out: Any) -> Value:
 
 def updated(w: Writer, target: Value, values: Any, out: Any, indices: list[Any], *, accumulate: bool) -> Value:
     """Write `values` into `target`; unless in place, into a copy of it."""
-    target = views.settled(target)
+    target = views.settled(views.expand(target, tuple(out.shape)))
     order = target.stored
     base = w.tensor(target)
     if not w.in_place:
@@ -90,11 +90,11 @@ def _index_put(w: Writer, a: Any, out: Any) -> Value:
     return updated(w, a.input, a["values"], out, a.indices, accumulate=bool(a.get("accumulate")))
 
 
-@aten("scatter scatter_add scatter_reduce index_add index_copy index_fill masked_scatter put")
+@aten("scatter scatter_add scatter_reduce index_add index_reduce index_copy index_fill masked_scatter put")
 def _scatter(w: Writer, a: Any, out: Any) -> Value:
     values = next((a[key] for key in ("src", "source") if key in a), None)
     index = [a[key] for key in ("index", "mask") if key in a]
-    adds = w.op_name in ("scatter_add", "scatter_reduce", "index_add")
+    adds = w.op_name in ("scatter_add", "scatter_reduce", "index_add", "index_reduce")
     return updated(w, a.input, values, out, index, accumulate=adds)
 
 

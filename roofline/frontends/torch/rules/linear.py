@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from roofline.errors import UnknownOpError
 from roofline.frontends.torch import values as views
 from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.reader import Tracer
@@ -108,6 +109,21 @@ def _dot(w: Writer, a: Any, out: Any) -> Value:
     row, column = views.reshape(a.input, (1, a.input.elements)), views.reshape(other, (other.elements, 1))
     made = w.emit(ops.MatMul, [w.tensor(row, (0, 1)), w.tensor(column, (0, 1))], out, torch_shape=(1, 1))
     return views.reshape(made, ())
+
+
+@aten("_trilinear")
+def trilinear(w: Writer, a: Any, out: Any) -> Any:
+    """`nn.Bilinear`: the first input by the weight (K, A, B), then each of the rows found by the second input."""
+    first, weight, second = a.i1, a.i2, a.i3
+    if (a.sumdim, a.expand1, a.expand2, a.expand3) != ([2, 3], [1, 3], [0], [1, 2]):
+        raise UnknownOpError("a product of three tensors that is no bilinear layer has no lowering rule")
+    (rows, left), (outs, _, right) = first.shape, weight.shape
+    matrix = views.reshape(views.permute(weight, (1, 0, 2)), (left, outs * right))
+    inputs = [w.tensor(first, (0, 1)), w.tensor(matrix, (0, 1))]
+    made = w.emit(ops.MatMul, inputs, out, torch_shape=(rows, outs * right), name="mm")
+    found = views.reshape(made, (rows, outs, right))
+    inputs = [w.tensor(found, range(3)), w.tensor(views.reshape(second, (rows, right, 1)), range(3))]
+    return views.reshape(w.emit(ops.MatMul, inputs, out, torch_shape=(rows, outs, 1), name="bmm"), (rows, outs))
 
 
 @aten("addbmm")

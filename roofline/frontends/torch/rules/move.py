@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from roofline.frontends.torch import values as views
-from roofline.frontends.torch.registry import aten
+from roofline.frontends.torch.registry import RULES, aten
 from roofline.frontends.torch.rules.index import accumulated
 from roofline.frontends.torch.values import Dims, Value
 from roofline.frontends.torch.writer import Writer, dtype_of
@@ -105,6 +105,30 @@ def _stack(w: Writer, a: Any, out: Any) -> Value:
     shape = (*out.shape[:dim], 1, *out.shape[dim + 1 :])
     parts = [views.reshape(v, shape) for v in a.tensors]
     return copy(w, parts[0], out) if len(parts) == 1 else _concat(w, parts, dim, out)
+
+
+@aten(
+    "alias_copy detach_copy diagonal_copy expand_copy narrow_copy permute_copy select_copy slice_copy squeeze_copy "
+    "t_copy transpose_copy unsqueeze_copy view_copy"
+)
+def viewed_copy(w: Writer, a: Any, out: Any) -> Value:
+    """A copy of a view."""
+    return copy(w, RULES[f"aten.{w.op_name.removesuffix('_copy')}"](w, a, out), out)
+
+
+@aten("diag_embed")
+def diagonal(w: Writer, a: Any, out: Any) -> Value:
+    """Zeros, and the elements put on the diagonal."""
+    return accumulated(w, a.input, out, [], adds=False)
+
+
+@aten("block_diag")
+def block_diagonal(w: Writer, a: Any, out: Any) -> Value:
+    """Zeros, and a copy of each block."""
+    made = w.emit(indexing.Fill, [], out, function="zeros", name="zeros")
+    for block in a.tensors:
+        made = w.emit(indexing.Update, [w.tensor(made), w.tensor(block)], out, name="block_diag")
+    return made
 
 
 @aten("split_copy split_with_sizes_copy unbind_copy")

@@ -9,6 +9,7 @@ from roofline.frontends.torch import values as views
 from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.reader import Tracer
 from roofline.frontends.torch.registry import aten
+from roofline.frontends.torch.rules.create import unwritten
 from roofline.frontends.torch.rules.move import in_rows
 from roofline.frontends.torch.values import Value
 from roofline.frontends.torch.writer import Writer
@@ -27,9 +28,14 @@ def _batch_norm(w: Writer, a: Any, out: Any) -> Any:
     affine = [w.tensor(v) for v in (a.weight, a.bias) if v is not None]
     x = w.tensor(a.input, order)
     if a.get("running_mean") is None or (a.get("training") and w.op_name != "batch_norm"):
-        return w.emit(ops.Norm, [x, *affine], first, order=order, form="group", name="norm")
+        return _with_statistics(w.emit(ops.Norm, [x, *affine], first, order=order, form="group", name="norm"), out)
     stats = [w.tensor(v) for v in (a.running_mean, a.running_var)]
-    return w.emit(ops.BatchNorm, [x, *affine, *stats], first, order=order, name="batch_norm")
+    return _with_statistics(w.emit(ops.BatchNorm, [x, *affine, *stats], first, order=order, name="batch_norm"), out)
+
+
+def _with_statistics(made: Value, out: Any) -> Any:
+    """Return a norm's results: the statistics that it keeps for training are written where somebody reads them."""
+    return (made, *map(unwritten, out[1:])) if isinstance(out, tuple) else made
 
 
 @aten("native_group_norm group_norm")
@@ -37,13 +43,14 @@ def _group_norm(w: Writer, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     order = channels_last(first.dim())
     affine = [w.tensor(v) for v in (a.weight, a.bias) if v is not None]
-    return w.emit(ops.Norm, [w.tensor(a.input, order), *affine], first, order=order, form="group", name="group_norm")
+    made = w.emit(ops.Norm, [w.tensor(a.input, order), *affine], first, order=order, form="group", name="group_norm")
+    return _with_statistics(made, out)
 
 
 @aten("native_layer_norm layer_norm")
 def _layer_norm(w: Writer, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
-    return normalised(w, a.input, first, len(a.normalized_shape), a.weight, a.bias)
+    return _with_statistics(normalised(w, a.input, first, len(a.normalized_shape), a.weight, a.bias), out)
 
 
 def normalised(w: Writer, x: Value, out: Any, over: int, *affine: Value | None, form: str = "layer") -> Value:
@@ -63,7 +70,7 @@ def normalised(w: Writer, x: Value, out: Any, over: int, *affine: Value | None, 
 @aten("_fused_rms_norm rms_norm")
 def _fused_rms_norm(w: Writer, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
-    return normalised(w, a.input, first, len(a.normalized_shape), a.weight, form="rms")
+    return _with_statistics(normalised(w, a.input, first, len(a.normalized_shape), a.weight, form="rms"), out)
 
 
 @caught("rms_norm")
