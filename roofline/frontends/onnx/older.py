@@ -18,6 +18,8 @@ from roofline.text import words
 NEWEST = 10
 #: that say where their second operand stands, instead of broadcasting as numpy does (before set 7)
 _ALIGNED = words("Add Sub Mul Div Pow And Or Xor Equal Less Greater")
+#: ... and the others whose older forms differ
+_CHANGED = frozenset({*_ALIGNED, *words("PRelu Cast Concat Pad Upsample Tile")})
 
 
 def modern(w: Writer, node: Node) -> Node:
@@ -28,7 +30,7 @@ def modern(w: Writer, node: Node) -> Node:
     GraphError
         Its attributes are not those of its operator set.
     """
-    if node.domain != STANDARD or node.version >= NEWEST:
+    if node.domain != STANDARD or node.version >= NEWEST or node.op not in _CHANGED:
         return node
     inputs, said = list(node.inputs), dict(node.attributes)
     if node.op in _ALIGNED and node.version < 7 and "axis" in said and len(inputs) == 2:

@@ -12,8 +12,8 @@ from roofline.errors import GraphError
 MAX_NESTING = 60
 
 
-def execution_order(nodes: list[NodeProto], outer: Callable[[str], object]) -> list[NodeProto]:
-    """Return `nodes` in execution order; the file's order is kept where dependencies leave a choice.
+def execution_order(nodes: list[NodeProto], outer: Callable[[str], object]) -> tuple[list[NodeProto], set[str]]:
+    """Return `nodes` in execution order, that of the file where dependencies leave a choice; and all names they read.
 
     Raises
     ------
@@ -28,8 +28,11 @@ def execution_order(nodes: list[NodeProto], outer: Callable[[str], object]) -> l
             producer[name] = index
     waits = [0] * len(nodes)
     readers: list[list[int]] = [[] for _ in nodes]
+    read: set[str] = set()
     for index, node in enumerate(nodes):
-        for name in dict.fromkeys((*node.input, *captured(node))):
+        names = dict.fromkeys((*node.input, *captured(node)))
+        read.update(names)
+        for name in names:
             if name in producer and name:
                 waits[index] += 1
                 readers[producer[name]].append(index)
@@ -52,7 +55,7 @@ def execution_order(nodes: list[NodeProto], outer: Callable[[str], object]) -> l
     if len(order) < len(nodes):
         stuck = [label(node) for node, count in zip(nodes, waits, strict=True) if count]
         raise GraphError(f"the graph has a cycle through {', '.join(stuck[:3])}{', ...' if stuck[3:] else ''}")
-    return order
+    return order, read
 
 
 def captured(node: NodeProto, depth: int = 0) -> Iterator[str]:

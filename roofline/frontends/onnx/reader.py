@@ -18,9 +18,9 @@ from roofline.frontends.onnx.file import ModelFile
 from roofline.frontends.onnx.images import image_inputs
 from roofline.frontends.onnx.inputs import Inputs
 from roofline.frontends.onnx.older import modern
-from roofline.frontends.onnx.order import captured, execution_order, label, sources
+from roofline.frontends.onnx.order import execution_order, label, sources
 from roofline.frontends.onnx.patterns import Patterns
-from roofline.frontends.onnx.registry import RULES, STANDARD, Node
+from roofline.frontends.onnx.registry import FIRST, RULES, STANDARD, Node
 from roofline.frontends.onnx.values import Constant, Scope, Sizes, UndecidedError, Value, dtype_of
 from roofline.frontends.onnx.views import identity, stored
 from roofline.frontends.onnx.writer import Writer
@@ -79,11 +79,11 @@ class Reader(Writer):
 
     def nodes(self, nodes: Iterable[NodeProto], scope: Scope, outputs: set[str]) -> None:
         """Lower nodes in an order in which each comes after what it reads."""
-        ordered = execution_order(list(nodes), scope.find)
+        ordered, read = execution_order(list(nodes), scope.find)
         axis = -1 if self.versions.get(STANDARD, 1) >= 13 else 1  # of a softmax that names none
         patterns = Patterns(ordered, outputs, scope, softmax_axis=axis) if self.recognise else None
         outer = self.names, self._read
-        self.names, self._read = scope, outputs.union(*((*node.input, *captured(node)) for node in ordered))
+        self.names, self._read = scope, outputs.union(read)
         inside = scope.parent is not None or bool(self._calls)
         try:
             for index, node in enumerate(ordered):
@@ -185,11 +185,17 @@ class Reader(Writer):
             outputs=len(proto.output),
             version=self.versions.get(domain, 1),
             attributes=self._read_attributes(proto),
-            read=frozenset(i for i, name in enumerate(proto.output) if name in self._read),
+            read=self._positions(proto),
         )
         if key not in RULES and function is not None:
             return self._call(function, node, proto)
         return self.lower(modern(self, node), proto.output)
+
+    def _positions(self, proto: NodeProto) -> frozenset[int]:
+        """Return which outputs of a node somebody reads; a node with one is there because somebody does."""
+        if len(proto.output) == 1:
+            return FIRST
+        return frozenset(i for i, name in enumerate(proto.output) if name in self._read)
 
     def lower(self, node: Node, names: Sequence[str] = ()) -> Sequence[Value]:
         """Return the outputs of a node: computed now where all inputs are known, else lowered."""

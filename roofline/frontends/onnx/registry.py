@@ -18,6 +18,8 @@ MICROSOFT = "com.microsoft"
 Lowering: TypeAlias = "Callable[[Writer, Node], Value | Sequence[Value]]"
 R = TypeVar("R", bound="Lowering")
 
+#: of the outputs of a node, the first
+FIRST = frozenset({0})
 RULES: dict[tuple[str, str], Lowering] = {}
 
 
@@ -44,7 +46,7 @@ class Node:
     outputs: int
     version: int
     attributes: dict[str, Any] = field(default_factory=dict)
-    read: frozenset[int] = frozenset({0})
+    read: frozenset[int] = FIRST
 
     def __getitem__(self, position: int) -> Value:
         """Return a required input.
