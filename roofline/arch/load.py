@@ -6,6 +6,7 @@ without reading every file.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,18 @@ def model(name: str | Path | Arch) -> Arch:
                 return _arch(path, lookup(text, {v: v for v in _family(path).variants}, "model"))
             except UnknownNameError:
                 continue
-    raise UnknownNameError(f"unknown model {text!r}{nearest(text, models())}")
+    near = nearest(text, models())
+    raise UnknownNameError(f"unknown model {text!r}{_brought(text, near)}{near}")
+
+
+def _brought(name: str, near: str) -> str:
+    """Return how to bring a network, where a name is that of a hub, ends in a size, or is like no other."""
+    sized = re.search(r"/|(^|[^a-z0-9])\d+(\.\d+)?[bm]($|[^a-z0-9])", name.lower())
+    if not sized and near.startswith("; nearest"):
+        return ""
+    return (
+        "; bring one of PyTorch by rf.from_torch(module, inputs) or --torch package.module:function, see --onnx, --jax"
+    )
 
 
 def multiples(name: str) -> tuple[float, float]:

@@ -67,8 +67,43 @@ def test_integer_inputs_with_values_answer_questions_about_data() -> None:
     ones = torch.ones(2, 3, dtype=torch.int64)
     assert "exp" not in rf.from_torch(program, (torch.empty(2, 3), ones)).ops
     assert "exp" in rf.from_torch(program, (torch.empty(2, 3), ones * 0)).ops
-    with pytest.raises(InputError, match="give integer and boolean inputs with their values"):
+    with pytest.raises(InputError, match="give 'mask' with values"):
         rf.from_torch(program, (torch.empty(2, 3), ones.to("meta")))
+
+
+class Asking(nn.Module):
+    """Asks for values in a layer of a layer."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        """Return a part of what is not masked."""
+        if (mask.cumsum(0) > 2).any():
+            x = x.exp()
+        return x[: int(steps)] if x.sum() > 0 else x
+
+
+def test_what_depends_on_data_names_module_line_and_argument() -> None:
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Asking()
+
+        def forward(self, x: torch.Tensor, *rest: torch.Tensor) -> Any:
+            """Run the inner one."""
+            return self.inner(x * 2, *rest)
+
+    mask, steps = torch.ones(3, dtype=torch.bool), torch.tensor(2)
+    line = r"'inner' depends on data \('aten.\w+' of a tensor\) at test_torch_errors.py:\d+ "
+    for inputs, message in (
+        (
+            (torch.empty(4), mask.to("meta"), steps),
+            r"\(if \(mask.cumsum\(0\) > 2\).any\(\):\).* give 'rest_0' with values",
+        ),
+        ((torch.empty(4), mask, steps), r"\(return x\[: .* it comes from 'x', so pin it"),
+    ):
+        with pytest.raises(InputError, match=line + message):
+            rf.from_torch(Outer(), inputs)
+    with pytest.raises(InputError, match=r"raises KeyError .* at test_torch_errors.py:\d+ \(raise KeyError"):
+        rf.from_torch(raises, (2, 3))
 
 
 def test_overwritten_values_are_not_taken_for_known() -> None:

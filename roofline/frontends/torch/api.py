@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from roofline.errors import InputError, RooflineError, ShapeError, UnknownOpError
 from roofline.frontends.torch import rules as _rules  # noqa: F401  (fills the registry)
+from roofline.frontends.torch.asked import raised_at
 from roofline.frontends.torch.catch import Catcher, attention_caught, eager, flex_attention_caught
 from roofline.frontends.torch.exported import open_program, own_inputs
 from roofline.frontends.torch.files import load_program
@@ -136,6 +137,7 @@ def _enter_inputs(
         if id(x) not in entered:
             label = "".join(str(getattr(k, "key", getattr(k, "idx", k))) + "." for k in path).rstrip(".") or "input"
             entered[id(x)] = meta_twin(x, f"{title}: input {label!r}")
+            tracer.inputs[label] = entered[id(x)]
             tracer.bind(entered[id(x)], tracer.writer.leaf(label, entered[id(x)], "input"))
             if not x.is_floating_point():
                 tracer.known.learn_copy(entered[id(x)], x)
@@ -169,13 +171,13 @@ def _run(tracer: Tracer, call: Callable[..., Any], args: tuple[Any, ...], named:
     except Exception as error:
         shapes = ", ".join(show(tuple(x.shape)) for x in pytree.tree_leaves((args, named)) if hasattr(x, "shape"))
         first = next(iter(str(error).strip().splitlines()), "")
+        line = raised_at(error.__traceback__)
         where = f" in {tracer.place!r}" if tracer.place else ""
         hint = ""
         if any(sign in first for sign in ("meta tensor", "data-dependent", "unallocated storage")):
             hint = "; the program depends on data, and there is none: pin what it reads"
-        raise InputError(
-            f"{title} raises {type(error).__name__}{where} with inputs ({shapes}): {first}{hint}"
-        ) from error
+        raised = f"{title} raises {type(error).__name__}{where} with inputs ({shapes}): {first}"
+        raise InputError(f"{raised}{line and f', at {line}'}{hint}") from error
 
 
 def _finish(tracer: Tracer, out: Any, title: str) -> OpGraph:

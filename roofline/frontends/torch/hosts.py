@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from roofline.errors import InputError
+from roofline.frontends.torch.asked import asked
 
 if TYPE_CHECKING:
     from roofline.frontends.torch.reader import Tracer
@@ -111,14 +112,14 @@ def _listed(part: Any) -> Any:
 def _values(tracer: Tracer, func: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
     """Ask for the values themselves."""
     if x.device.type == "meta" and func is torch.Tensor.numpy and tracer.known.of(x) is None:
-        return ShapeOnly(x, tracer.asks("aten.numpy"))
+        return ShapeOnly(x, asked(tracer, "aten.numpy", [x]))
     return func(_known(tracer, x, str(func.__name__)), *args, **kwargs)
 
 
-def _known(tracer: Tracer, x: torch.Tensor, asked: str) -> torch.Tensor:
+def _known(tracer: Tracer, x: torch.Tensor, function: str) -> torch.Tensor:
     value = x if x.device.type != "meta" else tracer.known.of(x)
     if value is None:
-        raise InputError(tracer.asks(f"aten.{asked}"))
+        raise InputError(asked(tracer, f"aten.{function}", [x]))
     return value
 
 

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper
 
 from roofline.errors import InputError, UnknownOpError
 from roofline.frontends.torch import values as views
+from roofline.frontends.torch.asked import asked
 from roofline.frontends.torch.kept import was_kept
 from roofline.frontends.torch.known import KnownValues, tensors_in
 from roofline.frontends.torch.registry import COMPOSITE, HIGHER, Arguments, Found, find
@@ -27,11 +28,6 @@ from roofline.graph.op import show
 
 #: ops that select from their first operand by the values of the others
 _PICKING = ("aten.index", "aten.masked_select")
-#: what is said of a program that asks for values which nobody knows
-_ASKS = (
-    "{place!r} depends on data ({op!r} of a tensor), and there are only shapes: pin it with an option of the model, or "
-    "give integer and boolean inputs with their values"
-)
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -44,6 +40,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.writer = writer
         self.unknown: dict[str, list[str]] = {}
         self.path: list[str] = [""]
+        self.inputs: dict[str, torch.Tensor] = {}
         self.known = KnownValues()
         self._known: dict[int, tuple[torch.Tensor, Value]] = {}
         self._shown: dict[int, tuple[torch.Tensor, str, Any]] = {}
@@ -184,11 +181,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         try:
             return func(*args, **kwargs), None
         except RuntimeError:
-            raise InputError(self.asks(found.name)) from None
-
-    def asks(self, op: str) -> str:
-        """Return what is said of a program that asks for values which nobody knows."""
-        return _ASKS.format(place=self.place or "the program", op=op)
+            raise InputError(asked(self, found.name, _tensors(args, kwargs))) from None
 
     def _learn(self, found: Found, out: Any, known: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if known is not None:
