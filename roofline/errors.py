@@ -41,6 +41,11 @@ class DoesNotFitError(RooflineError, MemoryError):
     """The model needs more memory than the device has."""
 
 
+def line_of(error: Exception) -> str:
+    """Return an error and the notes to it in one line."""
+    return "; ".join([str(error), *getattr(error, "__notes__", [])])
+
+
 #: similarity from which on a name is shown as near (difflib's own default)
 CLOSE = 0.6
 

@@ -32,7 +32,7 @@ from roofline.cli import (
     sweep,
     validate,
 )
-from roofline.errors import InputError, RooflineError
+from roofline.errors import InputError, RooflineError, line_of
 
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 1
 
@@ -126,7 +126,7 @@ def _run(words: list[str]) -> int:
         message = error.format_message().removesuffix(".")
         return _fail(message[:1].lower() + message[1:])
     except RooflineError as error:
-        return _fail("; ".join([str(error), *getattr(error, "__notes__", [])]))
+        return _fail(line_of(error))
     except MemoryError:
         return _fail("not enough memory")
     except (KeyboardInterrupt, typer.Abort):

@@ -7,7 +7,7 @@ from typing import Any
 from roofline.cluster.networks import Unit, network_of
 from roofline.cluster.plan import Plan
 from roofline.engine.options import PER_DEVICE
-from roofline.errors import InputError, RooflineError
+from roofline.errors import InputError, RooflineError, line_of
 from roofline.graph.opgraph import OpGraph
 from roofline.studies.compare import COLUMNS
 from roofline.studies.sweep import Point, points_of, rows_of
@@ -78,6 +78,6 @@ def _simulated(points: list[Point]) -> list[Row]:
 
 
 def _said(error: Exception) -> str:
-    text = "; ".join([str(error), *getattr(error, "__notes__", [])])
+    text = line_of(error)
     line = " ".join(text.split())[:400]
     return line if isinstance(error, RooflineError) else f"{type(error).__name__}: {line}"

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from roofline.errors import RooflineError
+from roofline.errors import RooflineError, line_of
 from roofline.serve import schemas
 from roofline.serve.answers import Json, mistake
 from roofline.serve.limits import BUSY, SLOW, TOO_LARGE, UNPROCESSABLE, UNREADABLE, Limits
@@ -127,12 +127,12 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.post("/simulate", responses=MISTAKES)
     async def simulate(wanted: schemas.Simulation) -> Response:
         """Simulate one network on one device; the answer is the report that the command line prints as JSON."""
-        return Response(rendered(service.simulate([wanted]))[0], media_type=JSON)
+        return Response(rendered([service.simulate(wanted)])[0], media_type=JSON)
 
     @app.post("/simulate/batch", responses=MISTAKES)
     async def simulate_batch(wanted: schemas.Simulations) -> Response:
-        """Simulate several networks together; the answer is the list of their reports."""
-        return Response(b"[" + b",".join(rendered(service.simulate(wanted.simulations))) + b"]", media_type=JSON)
+        """Simulate several networks together; the answer is the list of their reports, `error` in the place of one."""
+        return Response(b"[" + b",".join(rendered(service.simulate_each(wanted.simulations))) + b"]", media_type=JSON)
 
     @app.post("/latency", response_model=schemas.Latencies, responses=MISTAKES)
     async def latency(wanted: schemas.Candidates) -> Json:
@@ -168,7 +168,7 @@ def _refuse_clearly(app: FastAPI) -> None:
 
     @app.exception_handler(RooflineError)
     async def refused(_: Request, error: RooflineError) -> Json:
-        return mistake(UNPROCESSABLE, "; ".join([str(error), *getattr(error, "__notes__", [])]))
+        return mistake(UNPROCESSABLE, line_of(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Json:

@@ -15,7 +15,7 @@ from roofline.arch.load import build_arch, models
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch, FamilyFile
 from roofline.engine.options import OPTIONS
-from roofline.errors import InputError, nearest
+from roofline.errors import InputError, RooflineError, line_of, nearest
 from roofline.graph.load import from_dict
 from roofline.graph.opgraph import OpGraph
 from roofline.hardware.load import device as load_device
@@ -59,25 +59,41 @@ class Service:
         genes = [{"name": choice.name, "values": list(choice.values)} for choice in space.choices]
         return {"name": space.name, "genes": genes}
 
-    def simulate(self, wanted: Sequence[Simulation]) -> Iterator[dict[str, Any]]:
-        """Yield the report of each simulation as JSON would hold it.
+    def simulate(self, wanted: Simulation) -> dict[str, Any]:
+        """Return the report of a simulation as JSON would hold it.
 
         Raises
         ------
         RooflineError
-            One cannot be simulated; a note says which.
+            It cannot be simulated.
+        """
+        return _answer(simulate_many([self._request(wanted)[0]])[0], wanted.kernels)
+
+    def simulate_each(self, wanted: Sequence[Simulation]) -> Iterator[dict[str, Any]]:
+        """Yield the report of each simulation as JSON would hold it; `error` says why one has none.
+
+        Raises
+        ------
+        InputError
+            A limit is in the way: of all of them.
         """
         if len(wanted) > self.limits.simulations:
             self._stop(f"{len(wanted)} simulations; one request has at most {self.limits.simulations}")
-        left, requests = self.limits.all_ops, []
+        left, found = self.limits.all_ops, list[Request | RooflineError]()
         for one in wanted:
-            request, count = self._request(one)
+            try:
+                request, count = self._request(one)
+            except RooflineError as error:
+                if self.stopped:
+                    raise
+                found.append(error)
+                continue
             left -= count
             if left < 0:
                 self._stop(f"networks of more than {self.limits.all_ops:,} ops and blocks together")
-            requests.append(request)
-        for report, one in zip(simulate_many(requests), wanted, strict=True):
-            yield _answer(report, one.kernels)
+            found.append(request)
+        for report, one in zip(_reports(found), wanted, strict=True):
+            yield {"error": line_of(report)} if isinstance(report, RooflineError) else _answer(report, one.kernels)
 
     def latency_s(
         self, options: OracleOptions, genomes: NDArray[np.integer[Any]], *, number_bytes: int
@@ -197,6 +213,23 @@ class Service:
     def _stop(self, why: str) -> NoReturn:
         self.stopped = True
         raise InputError(why)
+
+
+def _reports(found: Sequence[Request | RooflineError]) -> Iterator[Report | RooflineError]:
+    """Yield the report of each request, costed together where all can be simulated, and the errors in their places."""
+    requests = [one for one in found if isinstance(one, Request)]
+    try:
+        reports: Iterator[Report | RooflineError] = iter(simulate_many(requests))
+    except RooflineError:  # one of them
+        reports = map(_alone, requests)
+    return (one if isinstance(one, RooflineError) else next(reports) for one in found)
+
+
+def _alone(request: Request) -> Report | RooflineError:
+    try:
+        return simulate_many([request])[0]
+    except RooflineError as error:
+        return error
 
 
 def _plain(name: str, what: str) -> str:

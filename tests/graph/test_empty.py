@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from op_examples import EXAMPLES
 
 import roofline as rf
 from roofline.cli.app import main
@@ -174,3 +175,18 @@ def test_the_doors_agree() -> None:
             else:
                 assert lower().macs == macs
                 assert rf.simulate(lower(), "tpu-v3").latency_s > 0
+
+
+def test_every_op_with_a_size_of_0_is_refused_or_costs_a_finite_time() -> None:
+    found = 0
+    for example in EXAMPLES.values():
+        for i in range(len(example.sizes)):
+            sizes = [0 if j == i else size for j, size in enumerate(example.sizes)]
+            for device in ("v100", "tpu-v3"):
+                try:
+                    report = rf.simulate(example.graph(*sizes), device)
+                except RooflineError:
+                    continue
+                assert report.kernels.select_dtypes("number").notna().all(axis=None)
+                found += 1
+    assert found, "a product over nothing is zeros"

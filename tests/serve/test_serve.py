@@ -143,6 +143,19 @@ def test_a_body_that_is_not_said_to_be_json(client: TestClient) -> None:
     refused(answer, 422, "the body must be a JSON object, sent with content-type: application/json")
 
 
+def test_one_that_cannot_be_simulated_does_not_fail_its_neighbours(client: TestClient) -> None:
+    b = rf.GraphBuilder("empty")
+    empty = as_dict(b.graph([b.linear(b.input("x", (0, 8)), 4)]))
+    good = {"model": "resnet-18", "device": "v100"}
+    for bad, why in (({"graph": empty}, "nothing to run"), ({"model": "resnet-19"}, "unknown model"),
+                     ({"model": "resnet-18", "dtype": "fp8"}, "fp8")):  # fmt: skip
+        wanted = [good, bad | {"device": "v100"}, good]
+        first, second, third = client.post("/simulate/batch", json={"simulations": wanted}).json()
+        assert first == third == rf.simulate("resnet-18", "v100").to_dict()
+        assert list(second) == ["error"] and why in second["error"]
+        refused(client.post("/simulate", json=wanted[1]), 422, why)
+
+
 def test_limits_hold(client: TestClient) -> None:
     one = {"model": "resnet-18", "device": "v100"}
     refused(client.post("/simulate/batch", json={"simulations": [one] * 4}), 422, "at most 3")
