@@ -107,6 +107,8 @@ class Gate:
         try:
             try:
                 response = await self._answer(scope, receive, body)
+            except OSError as error:
+                raise _Refused(BUSY, f"the system has no room for it: {error.strerror or error}") from None
             finally:
                 self._held_bytes -= body.size
                 body.close()

@@ -61,11 +61,13 @@ class Pool:
         ------
         EOFError
             The process has ended by itself, or all of them have been ended.
+        OSError
+            The system has no room for a process.
         TimeoutError
             It has worked for longer than `limit_s`.
         """
         async with self._free:
-            found = self._idle.pop() if self._idle else await self._start()
+            found = self._ready() or await self._start()
             try:
                 async with asyncio.timeout(limit_s):
                     answer = await ask(found.link, head, body)
@@ -80,6 +82,15 @@ class Pool:
             self._rest_later()
             return answer
 
+    def _ready(self) -> Worker | None:
+        """Return the process that worked last; one that the system has ended since is none."""
+        while self._idle:
+            found = self._idle.pop()
+            if found.process.is_alive():
+                return found
+            self._drop(found)
+        return None
+
     async def _start(self) -> Worker:
         """Return a new process; should it come when nobody waits any more, it is idle."""
         if self._ended:
@@ -89,11 +100,11 @@ class Pool:
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
-            starting.add_done_callback(lambda task: None if task.cancelled() else self._idle.append(task.result()))
+            starting.add_done_callback(lambda task: self._idle.append(task.result()) if _succeeded(task) else None)
             raise
 
     def _started(self, task: asyncio.Task[Worker]) -> None:
-        if not task.cancelled():  # else the loop has ended, and the process does once its socket is closed
+        if _succeeded(task):
             self._all.add(task.result())
             if self._ended:
                 task.result().process.kill()
@@ -123,3 +134,8 @@ class Pool:
         for found in self._idle:
             self._drop(found)
         self._idle.clear()
+
+
+def _succeeded(task: asyncio.Task[Worker]) -> bool:
+    """Return whether there is a process; where the loop has ended before, it ends once its socket is closed."""
+    return not task.cancelled() and task.exception() is None

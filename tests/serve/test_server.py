@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import http.client
 import json
 import os
@@ -265,8 +266,22 @@ def test_a_process_that_dies_is_one_failed_request() -> None:
             asyncio.get_running_loop().call_later(0.2, os.kill, first, signal.SIGKILL)
             assert (await asked(gate, body(long_one(20_000))))[0]["status"] == 503
             assert (await asked(gate, body(long_one(1_500))))[0]["status"] == 200
+            (second,) = alive(gate.long)
+            os.kill(second, signal.SIGKILL)
+            assert is_dead(second)
+            assert (await asked(gate, body(long_one(1_500))))[0]["status"] == 200  # nothing was under way
 
         asyncio.run(all_of_it())
+
+
+def test_a_system_without_room_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with gate_of() as gate:
+        monkeypatch.setattr(pools, "Worker", full)
+        sent = asyncio.run(asked(gate, body(long_one(5))))
+        assert sent[0]["status"] == 503 and b"no room" in sent[1]["body"]
 
 
 def test_memory_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
