@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -24,11 +25,13 @@ from roofline.graph.serial import as_dict
 from roofline.specfile import read_toml
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+from attack_serve import mutant, originals
 from places import ROOT
 from starlette.testclient import TestClient
 
 from roofline.cli import main
 from roofline.serve.app import create_app
+from roofline.serve.direct import answer
 from roofline.serve.gate import Gate
 from roofline.serve.limits import Limits
 
@@ -251,6 +254,19 @@ def test_odd_json_is_refused(client: TestClient, body: bytes) -> None:
     refused(client.post("/simulate", content=body, headers={"content-type": "application/json"}), 422, "")
 
 
+def test_broken_graphs_and_architectures_are_results_or_mistakes() -> None:
+    chance, bases, statuses = random.Random(11), originals(), set()
+    app = create_app()
+    for _ in range(200):
+        body = json.dumps(mutant(chance.choice(bases), chance)).encode()
+        head = {"method": "POST", "path": "/simulate", "query": "", "type": "application/json"}
+        status, _, content = answer(app, head, body)
+        assert status in (200, 422), (status, body)
+        assert (status == 422) == (list(json.loads(content)) == ["error"])
+        statuses.add(status)
+    assert statuses == {200, 422}
+
+
 def test_what_the_schema_allows_never_fails() -> None:
     """Requests made from the service's own description, and broken in every way: answers are those it describes."""
     schemathesis = pytest.importorskip("schemathesis")
@@ -299,7 +315,7 @@ def free_port() -> int:
 
 def test_the_verb_serves_and_says_where(tmp_path: Path) -> None:
     port = free_port()
-    words = [sys.executable, "-m", "roofline.cli", "serve", "--port", str(port)]
+    words = [sys.executable, "-m", "roofline.cli", "serve", "--port", str(port), "--allow-host", "example.org"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as it:
         try:
             assert it.stdout is not None
@@ -307,6 +323,10 @@ def test_the_verb_serves_and_says_where(tmp_path: Path) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
             connection.request("GET", "/health")  # at once: what it says is so
             assert json.load(connection.getresponse())["status"] == "ok"
+            for host, status in (("example.org", 200), ("example.com", 421), (f"localhost:{port}", 200)):
+                connection.request("GET", "/health", headers={"Host": host})
+                answered = connection.getresponse()
+                assert (answered.status, len(answered.read()) > 0) == (status, True)
             connection.close()
             again = subprocess.run(words, capture_output=True, text=True, timeout=60)
             taken = f"error: cannot listen on http://127.0.0.1:{port}: address already in use\n"
