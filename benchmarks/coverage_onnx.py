@@ -57,7 +57,7 @@ def kind_of(why: str) -> str:
     """Return a refusal without the names and numbers of its test."""
     if "no lowering for" in why:
         return "no rule: " + ", ".join(re.findall(r"'([\w.:]+)' x\d", why))
-    line = re.sub(r"^(m\.onnx: |[\w:.]+ '[^']*': )+", "", why)
+    line = re.sub(r"^(m(\.onnx)?: |[\w:.]+ '[^']*': )+|; or pin its value.*", "", why)
     return re.sub(r"'[^']*'", "...", re.sub(r"\d+(x\d+)*", "n", line))[:110]
 
 

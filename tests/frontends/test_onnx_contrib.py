@@ -129,9 +129,10 @@ def functions(graph: rf.OpGraph) -> list[str]:
 
 def test_an_activation_of_a_recurrence_is_the_one_that_is_named(tmp_path: Path) -> None:
     stored = [weight("w", 1, 3, 8), weight("r", 1, 3, 3)]
+    said: tuple[dict[str, Any], ...] = ({}, {"activations": ["Relu"]})
     plain, named = (
-        functions(lowered([node("RNN", "x w r", hidden_size=3, **said)], {"x": (5, 2, 8)}, stored, {}, tmp_path))
-        for said in ({}, {"activations": ["Relu"]})
+        functions(lowered([node("RNN", "x w r", hidden_size=3, **one)], {"x": (5, 2, 8)}, stored, {}, tmp_path))
+        for one in said
     )
     assert "tanh" in plain and "relu" in named and "tanh" not in named
     with pytest.raises(rf.RooflineError, match="unknown activation 'Snake'"):

@@ -112,6 +112,8 @@ def triangle(w: Writer, node: Node) -> Value:
 
 def channels_first(w: Writer, x: Value) -> Value:
     """View (N, *sides, C) as (N, C, *sides)."""
+    if x.rank < 3:
+        raise ShapeError(f"an image of shape {x.shape!r}; allowed: (N, *sides, C)")
     return w.transposed(x, (0, x.rank - 1, *range(1, x.rank - 1)))
 
 

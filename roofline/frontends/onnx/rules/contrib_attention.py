@@ -39,6 +39,8 @@ def packed_heads(w: Writer, node: Node) -> Value:
     """Attention of projected tokens within each example; one tensor (T, heads, 3, D) may hold q, k and v."""
     q, k, v = node[0], node.get(1), node.get(2)
     if k is None or v is None:
+        if q.rank != 4:
+            raise ShapeError(f"one tensor of shape {q.shape!r}; allowed: (T, heads, 3, D)")
         tokens, heads, _, width = q.shape
         q, k, v = (w.reshaped(part(w, q, 2, i, 1), (tokens, heads * width)) for i in range(3))
     q, k, v = biased(w, (q, k, v), node.get(3))

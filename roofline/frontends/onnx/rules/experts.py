@@ -25,6 +25,10 @@ _FUNCTIONS = {name: name for name in ("relu", "gelu", "identity")} | {"silu": "s
 def mixture(w: Writer, node: Node) -> Value:
     """Pick experts for each token, run all in one product a layer, weigh, add up."""
     x, router, kept = node[0], node[1], node.integer("k", 1)
+    if router.rank != 2 or x.rank not in (2, 3):
+        raise ShapeError(
+            f"tokens of shape {x.shape!r}, a router of {router.shape!r}; allowed: (..., C) and (T, experts)"
+        )
     width, (tokens, experts) = x.shape[-1], router.shape
     rows = w.reshaped(x, (x.elements // width, width))
     if rows.shape[0] != tokens or not 1 <= kept <= experts:

@@ -25,7 +25,7 @@ def recurrent(w: Writer, node: Node) -> list[Value]:
     """Lower every direction by itself; the backward one reads the sequence from its end."""
     x, weight, recurrence, bias = node[0], node[1], node[2], node.get(3)
     by_example = bool(node.integer("layout", 0))
-    x = w.transposed(x, (1, 0, 2)) if by_example else x
+    x = w.transposed(x, (1, 0, 2)) if by_example and x.rank == 3 else x
     if x.rank != 3 or weight.rank != 3 or recurrence.rank != 3:
         raise ShapeError(f"x of shape {x.shape!r} and weights of {weight.shape!r}, {recurrence.shape!r}")
     directions, size = weight.shape[0], recurrence.shape[2]
@@ -49,7 +49,7 @@ def recurrent(w: Writer, node: Node) -> list[Value]:
 @lowering("DynamicQuantizeLSTM", domain=MICROSOFT)
 def of_integers(w: Writer, node: Node) -> list[Value]:
     """LSTM with weights (directions, K, gates) of integers; what meets them is quantized at every step."""
-    weights = (w.transposed(node[i], (0, 2, 1)) for i in (1, 2))
+    weights = (w.transposed(v, (0, 2, 1)) if v.rank == 3 else v for v in (node[1], node[2]))
     return recurrent(w, replace(node, op="LSTM", inputs=(node[0], *weights, *node.inputs[3:8])))
 
 
