@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import roofline as rf
-from roofline.errors import InputError
+from roofline.errors import InputError, UnknownOpError
 
 BF16, FP8 = torch.bfloat16, torch.float8_e4m3fn
 
@@ -136,3 +136,82 @@ def test_weights_of_torchao_are_stored_as_it_stores_them() -> None:
         assert (graph.macs, graph.params) == (2 * 32 * 64 * 128, 2 * 64 * 128)
         products = [op for op in graph.ops.values() if op.kind == "matmul"]
         assert [graph.tensors[op.inputs[0]].dtype.name for op in products] == [product] * 2
+
+
+class Small(nn.Module):
+    """Convolutions, a sum, a mean and a layer, between the stubs of torch.ao."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torch.ao import quantization
+
+        self.enter, self.leave = quantization.QuantStub(), quantization.DeQuantStub()
+        self.first, self.relu = nn.Conv2d(3, 8, 3), nn.ReLU()
+        self.second, self.pool, self.head = nn.Conv2d(8, 8, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Linear(8, 4)
+        self.plus = torch.ao.nn.quantized.FloatFunctional()
+
+    def forward(self, image: torch.Tensor) -> Any:
+        """Return scores."""
+        h = self.relu(self.first(self.enter(image)))
+        h = self.plus.add(h, self.second(h))
+        return self.leave(self.head(self.pool(h).flatten(1)))
+
+
+@pytest.fixture
+def quantization() -> Any:
+    """Return torch.ao's module of that name, with an engine that this processor has."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ao = pytest.importorskip("torch.ao.quantization")
+        engines = [e for e in ("fbgemm", "onednn", "qnnpack") if e in torch.backends.quantized.supported_engines]
+        if not engines:
+            pytest.skip("torch has no engine for quantized layers here")
+        before, torch.backends.quantized.engine = torch.backends.quantized.engine, engines[0]
+        yield ao
+        torch.backends.quantized.engine = before
+
+
+def test_a_network_of_torch_ao_is_int8_from_stub_to_stub(quantization: Any) -> None:
+    net: Any = Small().eval()
+    net.qconfig = quantization.get_default_qconfig(torch.backends.quantized.engine)
+    net = quantization.prepare(quantization.fuse_modules(net, [["first", "relu"]]))
+    net(torch.rand(1, 3, 8, 8))
+    net = quantization.convert(net)
+    graph = rf.from_torch(net, (2, 3, 8, 8))
+    graph.check_shapes()
+    assert graph.macs == 2 * (36 * 8 * 27 + 36 * 8 * 72 + 8 * 4)
+    assert graph.params == 3 * 9 * 8 + 8 + 8 * 9 * 8 + 8 + 8 * 4 + 4
+    weights = {t.id: t.dtype.name for t in graph.tensors.values() if t.id.endswith("weight")}
+    assert weights == {"first.weight": "int8", "second.weight": "int8", "head.weight": "int8"}
+    kinds = [(op.kind, graph.tensors[op.outputs[0]].dtype.name) for op in graph.ops.values() if op.family != "free"]
+    assert kinds == [
+        ("elementwise", "int8"), ("conv", "int8"), ("conv", "int8"), ("elementwise", "int8"), ("reduce", "int8"),
+        ("matmul", "int8"), ("elementwise", "fp32"),
+    ]  # fmt: skip
+    assert rf.simulate(graph, "a100-80gb").latency_ms > 0
+
+
+def test_dynamic_quantization_multiplies_integers(quantization: Any) -> None:
+    net = quantization.quantize_dynamic(nn.Sequential(nn.Linear(64, 32), nn.ReLU()), {nn.Linear}, dtype=torch.qint8)
+    graph = rf.from_torch(net, (8, 64))
+    (product,) = [op for op in graph.ops.values() if op.kind == "matmul"]
+    assert [graph.tensors[t].dtype.name for t in (*product.inputs, *product.outputs)] == [
+        "int8",
+        "int8",
+        "fp32",
+        "fp32",
+    ]
+    assert (graph.macs, graph.params) == (8 * 64 * 32, 64 * 32 + 32)
+
+
+def test_an_op_of_a_library_is_not_taken_for_torchs_of_the_same_name() -> None:
+    @torch.library.custom_op("own_library::linear", mutates_args=())
+    def linear(x: torch.Tensor, weight: torch.Tensor, scale: float) -> torch.Tensor:
+        return x @ weight.t() * scale
+
+    @linear.register_fake
+    def _(x: torch.Tensor, weight: torch.Tensor, scale: float) -> torch.Tensor:
+        return x.new_empty((*x.shape[:-1], weight.shape[0]))
+
+    with pytest.raises(UnknownOpError, match=r"no lowering rule for 'own_library\.linear' x1"):
+        rf.from_torch(lambda a, b: torch.ops.own_library.linear(a, b, 2.0), (x(4, 8), x(3, 8)))

@@ -61,7 +61,7 @@ class Catcher(TorchFunctionMode):
             kwargs = {**kwargs, "device": hosts.stand_in(kwargs["device"])}
         elif name in hosts.ONE_DEVICE:
             args, kwargs = self.tracer.on_meta(args), self.tracer.on_meta(kwargs)
-        if name in CAUGHT and any(x.device.type == "meta" for x in tensors_in(args, kwargs)):
+        if name in CAUGHT and _of_torch(func) and any(x.device.type == "meta" for x in tensors_in(args, kwargs)):
             result = call_caught(self.tracer, name, *args, **kwargs)
             if result is not NotImplemented:
                 return result
@@ -103,6 +103,12 @@ def flex_attention_caught(tracer: Tracer) -> Iterator[None]:
 
 def _stand_in(*args: Any, **kwargs: Any) -> Any:
     return _caught(*args, **kwargs)  # type: ignore[name-defined]  # noqa: F821  (a name of the module it stands in)
+
+
+def _of_torch(func: Any) -> bool:
+    """Whether it is a function of torch rather than an op that a library calls by the same name."""
+    operator = str(getattr(func, "_qualified_op_name", "")) or str(getattr(func, "_name", "aten::"))
+    return operator.startswith("aten::")
 
 
 @contextmanager

@@ -46,6 +46,7 @@ class Writer(GraphWriter):
     def __init__(self) -> None:
         super().__init__()
         self.op_name = ""
+        self.packed: dict[int, tuple[Any, list[Value]]] = {}  # objects that hold weights, and these
         self.in_place = False  # the op that is being lowered writes to one of its arguments
         self.partial = False  # ... which shows a part of another tensor
         self._overwrites: list[tuple[Node, Node]] = []

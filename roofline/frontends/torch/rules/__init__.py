@@ -14,6 +14,7 @@ from roofline.frontends.torch.rules import (  # noqa: F401
     move,
     narrow,
     norm,
+    packed,
     pointwise,
     recurrent,
     reduce,
