@@ -176,6 +176,15 @@ def test_flexible_attention_is_attention() -> None:
     assert flex_attention.__code__ is code
 
 
+def test_the_kernels_of_attention_themselves_take_rows_first() -> None:
+    def program(q: torch.Tensor, k: torch.Tensor) -> Any:
+        return torch.ops.aten._flash_attention_forward(q, k, k, None, None, 5, 7, 0.0, True, False)[0]
+
+    graph = rf.from_torch(program, (x(2, 5, 4, 16), x(2, 7, 4, 16)))
+    assert graph.macs == 2 * 4 * 5 * 7 * 16 * 2  # scores and context of each head
+    assert [graph.tensors[t].shape for t in graph.outputs] == [(2, 5, 4, 16)]
+
+
 def test_a_padding_mask_changes_no_product() -> None:
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, device="meta")
     encoder = nn.TransformerEncoder(layer, 2).eval()

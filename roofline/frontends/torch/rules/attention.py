@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
+from roofline.errors import UnknownOpError
 from roofline.frontends.torch import values as views
 from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.reader import Tracer
 from roofline.frontends.torch.registry import aten
+from roofline.frontends.torch.rules.create import unwritten
 from roofline.frontends.torch.values import Value
 from roofline.frontends.torch.writer import Writer
 from roofline.graph import ops
@@ -94,3 +96,16 @@ def _fused_attention(w: Writer, a: Any, out: Any) -> Any:
     first = out[0] if isinstance(out, tuple) else out
     bias = a.get("attn_mask") or a.get("attn_bias")
     return attend(w, a.query, a.key, a.value, [bias] if bias else [], first, causal=bool(a.get("is_causal")))
+
+
+@aten("_flash_attention_forward _efficient_attention_forward")
+def rows_first(w: Writer, a: Any, out: Any) -> Any:
+    """The kernels themselves take (N, T, heads, D); sequences packed into one row are told apart by data."""
+    if any(isinstance(a.get(name), Value) for name in ("cum_seq_q", "cu_seqlens_q")):
+        raise UnknownOpError(f"{w.op_name} of packed sequences has no lowering rule: their lengths are data")
+    first, *rest = out
+    like = torch.empty(tuple(first.shape), dtype=first.dtype, device="meta").transpose(1, 2)
+    q, k, v = (views.transpose(x, 1, 2) for x in (a.query, a.key, a.value))
+    biases = [a.bias] if isinstance(a.get("bias"), Value) else []
+    made = attend(w, q, k, v, biases, like, causal=bool(a.get("is_causal") or a.get("custom_mask_type")))
+    return (views.transpose(made, 1, 2), *(unwritten(x) if isinstance(x, torch.Tensor) else None for x in rest))
