@@ -1,4 +1,4 @@
-"""Kill a sweep and a search at random moments, again and again: ``python benchmarks/kills.py [KILLS [SEED]]``.
+"""Kill a sweep and a search at random moments, again and again: ``python benchmarks/kills.py [KILLS [SEED [WHAT]]]``.
 
 Victims are the command, a worker of its local cluster, and a Dask scheduler that it was pointed at. After the last kill
 the same command runs to its end, and its results must equal those of an undisturbed run to the last bit.
@@ -77,7 +77,8 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """Return the worker processes of a command's local cluster."""
     try:
         children = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in children if any("dask worker" in word for word in child.cmdline())]
+        # they have a title of their own only where setproctitle is installed
+        return [c for c in children if any("dask worker" in word or "spawn_main" in word for word in c.cmdline())]
     except psutil.Error:
         return []
 
@@ -217,6 +218,8 @@ def main() -> None:
     dice = random.Random(seed)
     with tempfile.TemporaryDirectory() as home:
         for name, run in (("sweep", same_sweep), ("search", same_search)):
+            if sys.argv[3:] and name not in sys.argv[3:]:
+                continue
             counts = run(Path(home), kills, dice)
             said = ", ".join(f"{victim} {count}" for victim, count in counts.items())
             print(f"{name}: equal to an undisturbed run after {kills} kills ({said})")

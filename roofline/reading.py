@@ -31,14 +31,6 @@ GZIP = b"\x1f\x8b"
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def exists(path: str | Path) -> bool:
-    """Return whether something is there; a name that no file can have names nothing."""
-    try:
-        return os.path.exists(path)
-    except ValueError:
-        return False
-
-
 def check_regular(path: str | Path, error: type[RooflineError] = InputError) -> None:
     """Raise `error` unless a path leads to a regular file."""
     try:

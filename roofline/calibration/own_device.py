@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def next_measurements(found: Calibration) -> list[str]:
 def read_rows(folder: Path, file: str) -> list[dict[str, str]]:
     """Return the rows of a file of the folder; none where it is missing."""
     path = folder / file
-    if not path.is_file():
+    if not os.path.isfile(path):
         return []
     columns, rows = parse_csv(read_text(path), file)
     return [dict(row) for _, row in rows if len(row) == len(columns)]  # a last line may be cut short

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,7 +64,7 @@ def command(
         raise InputError("calibrate prints a table or json")
     check_limit(limit)
     chosen = words(constants) if constants else None
-    if any(path.is_dir() for path in files):
+    if any(os.path.isdir(path) for path in files):
         given = {"--runtime": runtime, "--device": device, "--limit": limit, "--cache": cache, "--output": file}
         given |= {"--intervals": intervals, "--own": own or None}
         for option in (name for name, value in given.items() if value is not None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def check_left_out(backend: Backend, folder: Path, dtypes: list[str], *, small: 
     from roofline.measure.store import LEFT_OUT
     from roofline.measure.timm_networks import SMALL_PIXELS, import_timm, left_out
 
-    if not (folder / RESULT).is_file():
+    if not os.path.isfile(folder / RESULT):
         raise InputError(f"{str(folder)!r} predicts nothing yet: run `roofline calibrate {folder}` first")
     import_timm()
     cases = [c for dtype in dtypes for c in (left_out(dtype, pixels=SMALL_PIXELS) if small else left_out(dtype))]

@@ -21,7 +21,6 @@ from rich.table import Table
 from roofline.cli.options import Format
 from roofline.errors import InputError
 from roofline.files import PICTURES, json_text, nameable, write_text
-from roofline.reading import exists
 from roofline.text import printable
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def check_suffix(path: Path | None, allowed: Sequence[str], *, force: bool = Fal
         raise InputError(f"cannot write {str(path)!r}: no folder {str(path.parent)!r}")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"cannot write {str(path)!r}: no permission to write in {str(path.parent)!r}")
-    if exists(path) and not force:
+    if os.path.exists(path) and not force:
         raise InputError(f"{str(path)!r} exists: give --force to overwrite it")
 
 

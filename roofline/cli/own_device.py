@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ def calibrate_own(
     """
     from roofline.calibration.own_device import RESULT, calibrate_folder, next_measurements
 
-    if (folder / RESULT).exists() and not force:
+    if os.path.exists(folder / RESULT) and not force:
         raise InputError(f"{str(folder)!r} is calibrated: give --force to fit it again")
     found = calibrate_folder(folder, names=names, folds=folds, report=output.note)
     _draw(folder, {name: fit for name, (_, fit) in found.runtimes.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,7 +90,7 @@ def command(
     given = [name for name, value in kinds.items() if value]
     if len(given) != 1:
         raise InputError(f"give one of {', '.join(kinds)}; got {' and '.join(given) or 'none'}")
-    if folder is not None and (folder / "family.csv").exists() and not force:
+    if folder is not None and os.path.exists(folder / "family.csv") and not force:
         raise InputError(f"{str(folder)!r} holds a family: give --force to overwrite it")
     wanted = _milliseconds(target) if target else None
     family = compound_scale(

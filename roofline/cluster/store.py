@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from roofline.cluster.plan import Plan, units_of
 from roofline.cluster.work import Row, columns_of
 from roofline.errors import InputError, RooflineError
 from roofline.files import atomic, write_text
-from roofline.reading import exists, parse_json, read_text
+from roofline.reading import parse_json, read_text
 from roofline.search.evolution.database import exclusive, transaction
 from roofline.text import printable
 
@@ -216,7 +217,7 @@ class ParquetStore:
 
     def _claim(self, plan: Plan) -> None:
         about = self.path / self.ABOUT
-        if exists(about):
+        if os.path.exists(about):
             known = parse_json(read_text(about), about.name)
             _check(known if isinstance(known, dict) else {}, plan, self.path)
         elif self._parts():
@@ -240,7 +241,7 @@ class ParquetStore:
     def _sound(self, part: Path, identity: str) -> bool:
         import pyarrow.parquet as pq
 
-        if not part.is_file():
+        if not os.path.isfile(part):
             return False
         try:
             table = pq.ParquetFile(part).read()

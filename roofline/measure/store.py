@@ -12,14 +12,14 @@ import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
 
 from roofline.errors import InputError
 from roofline.files import write_text
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.serial import save_graph
 from roofline.measure.facts import Facts
-from roofline.reading import exists, parse_csv, parse_json, read_text
+from roofline.reading import parse_csv, parse_json, read_text
 from roofline.specfile import one_line
 
 FACTS, GRAPHS = "facts.json", "graphs"
@@ -101,7 +101,7 @@ class Folder:
             It holds measurements of another one.
         """
         path = self.path / FACTS
-        if path.is_file():
+        if os.path.isfile(path):
             found = read_facts(self.path)
             differ = [name for name in ("name", "backend", "threads") if getattr(found, name) != getattr(facts, name)]
             if differ:
@@ -113,7 +113,7 @@ class Folder:
     def known(self, file: str) -> set[tuple[str, str]]:
         """Return (case, runtime) of the rows of a file; a last line that was cut short is dropped from it."""
         path = self.path / file
-        if not path.is_file():
+        if not os.path.isfile(path):
             return set()
         text = read_text(path)
         whole = text[: text.rfind("\n") + 1]
@@ -153,12 +153,14 @@ def read_facts(folder: Path) -> Facts:
         The folder has no facts, or they are not readable.
     """
     path = folder / FACTS
-    if not exists(path):
+    if not os.path.exists(path):
         raise InputError(f"{str(folder)!r} is no folder of measurements: it has no {FACTS}")
     content = parse_json(read_text(path), path.name)
     try:
         Facts(**content)  # it refuses names that it does not know, the other wrong types
-        return TypeAdapter(Facts).validate_python(content)
+        facts = TypeAdapter(Facts).validate_python(content)
+        TypeAdapter(list[tuple[str, PositiveFloat, PositiveInt]]).validate_python(facts.caches)
+        return facts
     except ValidationError as error:
         raise InputError(f"{str(path)!r} cannot be read: {one_line(error, BaseModel, path.name)}") from None
     except TypeError as error:

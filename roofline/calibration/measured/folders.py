@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from roofline.software.load import runtimes
 def measured_here(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measurement]:
     """Read a case: its graph lies in the folder, and so do the files of a device or runtime that no shipped one is."""
     graph = sheet.path.parent / cells.text("graph")
-    if not graph.is_file():
+    if not os.path.isfile(graph):
         raise InputError(f"the folder has no {cells.text('graph')!r}")
     whole = cells.text("whole") == "1"
     dispatched = cells.text("clock") == "dispatch" and not whole
@@ -42,7 +43,7 @@ def measured_here(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Meas
 def _runtime(path: Path, name: str) -> str:
     """Return the runtime that was fitted in the folder, or the shipped one."""
     own = path.parent / f"{own_name(name)}.toml"
-    return name if name in runtimes() and not own.is_file() else beside(path, own.name)
+    return name if name in runtimes() and not os.path.isfile(own) else beside(path, own.name)
 
 
 def own_name(runtime: str) -> str:
@@ -62,6 +63,6 @@ def beside(path: Path, name: str) -> str:
         There is none yet.
     """
     found = path.parent / name
-    if not found.is_file():
+    if not os.path.isfile(found):
         raise InputError(f"the folder has no {name!r} yet: `roofline calibrate` writes it")
     return str(found)

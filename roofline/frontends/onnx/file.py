@@ -15,7 +15,7 @@ from onnx import AttributeProto, FunctionProto, ModelProto, TensorProto, numpy_h
 from roofline.errors import GraphError, InputError
 from roofline.frontends.onnx.skeleton import MalformedError, without_weights
 from roofline.frontends.onnx.values import Constant, Data, Value, check_shape, dtype_of, numpy_dtype
-from roofline.reading import check_regular, exists
+from roofline.reading import check_regular
 
 #: elements of a stored tensor that are read because a shape may follow from them
 MAX_READ_ELEMENTS = 4096
@@ -141,7 +141,7 @@ class ModelFile:
 
 def _parse(path: Path) -> ModelProto:
     try:
-        if not exists(path) or path.is_dir():
+        if not os.path.exists(path) or os.path.isdir(path):
             raise InputError(f"no such file: {str(path)!r}")
         check_regular(path)
         with path.open("rb") as file:
@@ -174,7 +174,7 @@ def _read_external(place: Path, offset: int, length: int, model: str) -> bytes |
     except OSError as error:
         raise InputError(f"{model}: cannot read external data {place.name!r}: {error.strerror}") from None
     with os.fdopen(handle, "rb") as file:
-        if not place.is_file() or offset + length > os.fstat(handle).st_size:
+        if not os.path.isfile(place) or offset + length > os.fstat(handle).st_size:
             raise InputError(f"{model}: external data {place.name!r} is truncated")
         file.seek(offset)
         return file.read(length)

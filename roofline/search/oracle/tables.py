@@ -46,7 +46,7 @@ class StageTable:
     @cached_property
     def idle(self) -> frozenset[str]:
         """Names of the columns that are zero wherever there is a network."""
-        return frozenset(name for name, column in self.columns.items() if not np.nansum(np.abs(column)))
+        return frozenset(name for name, column in self.columns.items() if not (np.abs(column) > 0).any())
 
 
 def time_columns(device: int) -> tuple[str, str]:
