@@ -143,7 +143,7 @@ def furnish(folder: Path, dice: random.Random) -> list[str]:
         os.mkfifo(folder / "pipe")
     names = []
     for loader in LOADERS:
-        if loader.name == "pt2":  # seconds for each, and a loader of its own in attack.py
+        if loader.weight < 1 or loader.name == "tables":  # seconds for each, and loaders of their own in attack.py
             continue
         seeds = loader.seeds(folder)
         for name in sorted(seeds)[:8]:

@@ -128,7 +128,7 @@ def cluster() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     host, port = address.split(":")
     scheduler = tool("dask_scheduler", "--host", host, "--port", port)
     wait_for_port(host, int(port))
-    workers = [tool("dask_worker", f"tcp://{address}", "--nthreads", "1", "--death-timeout", "20") for _ in range(2)]
+    workers = [tool("dask_worker", f"tcp://{address}", "--nthreads", "1", "--death-timeout", "300") for _ in range(2)]
     try:
         yield scheduler, f"tcp://{address}"
     finally:

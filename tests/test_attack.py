@@ -25,7 +25,7 @@ def test_a_damaged_file_is_a_result_or_one_line(loader: Loader, tmp_path: Path) 
 def test_wild_words_are_a_result_or_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     attack_words.ENDED.clear()
-    assert list(attack_words.attack(40, 5, tmp_path, own_process=0)) == []
+    assert list(attack_words.attack(16, 5, tmp_path, own_process=0)) == []
     assert attack_words.ENDED[0] and attack_words.ENDED[2], "some lists are fine, and most are not"
 
 

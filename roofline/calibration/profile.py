@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,8 @@ from roofline.software.spec import Runtime
 
 #: what a trace may hold, plain, and the end of its time [us]: the clock of some counts from 1970
 MOST_BYTES, MOST_US = 2**30, 1e18
+#: of a tensor
+MOST_ELEMENTS = 2**53
 #: what a GPU does, in the words of the trace
 ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
 #: formats of the profiler -> of the project: what an op computes in
@@ -155,13 +158,27 @@ def _mistake(event: Mapping[str, Any]) -> str | None:
     args = event.get("args", {})
     if not isinstance(args, dict):
         return "'args' that are no table"
-    for name in ("Input Dims", "Input type", "Concrete Inputs"):
-        if not isinstance(args.get(name, []), list):
-            return f"{name!r} that are no list"
+    for name in ("Input type", "Concrete Inputs"):
+        if not isinstance(words := args.get(name, []), list) or not all(isinstance(word, str) for word in words):
+            return f"{name!r} that are no list of texts"
+    if not isinstance(shapes := args.get("Input Dims", []), list) or not all(map(_is_shape, shapes)):
+        return "'Input Dims' that are no list of shapes"
     for name, value in (("pid", event.get("pid")), ("tid", event.get("tid")), ("External id", args.get("External id"))):
         if isinstance(value, list | dict):
             return f"{name!r} that is no number or text"
     return None
+
+
+def _is_shape(shape: Any) -> bool:
+    """Return whether something is the shape of a tensor, or a list of such shapes."""
+    if not isinstance(shape, list):
+        return False
+    if any(isinstance(size, list) for size in shape):
+        return all(
+            isinstance(inner, list) and not any(isinstance(x, list) for x in inner) and _is_shape(inner)
+            for inner in shape
+        )
+    return all(type(size) is int and size >= 0 for size in shape) and math.prod(shape) <= MOST_ELEMENTS
 
 
 def _grouped(events: Iterable[Mapping[str, Any]], time_us: Sequence[float]) -> tuple[TracedOp, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from math import isclose
+from math import inf, isclose
 from pathlib import Path
 
 from roofline import names
@@ -176,7 +176,7 @@ def _peak_mistakes(spec: DeviceFile) -> Iterator[tuple[str, str]]:
 
 def _compare(table: str, published: float, derived: float, rate: str) -> Iterator[tuple[str, str]]:
     if not isclose(published, derived, rel_tol=PEAK_TOLERANCE):
-        off = 100 * (published / derived - 1)
+        off = 100 * (published / derived - 1) if derived else inf
         yield (
             table,
             f"peak {published / 1e12:.4g} TFLOP/s is {off:+.1f} % off cores x units x {rate} x clock = "

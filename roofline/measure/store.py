@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from pathlib import Path
 
 from pydantic import BaseModel, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
@@ -160,6 +162,9 @@ def read_facts(folder: Path) -> Facts:
         Facts(**content)  # it refuses names that it does not know, the other wrong types
         facts = TypeAdapter(Facts).validate_python(content)
         TypeAdapter(list[tuple[str, PositiveFloat, PositiveInt]]).validate_python(facts.caches)
+        numbers = chain(asdict(facts).values(), *facts.caches)
+        if not all(math.isfinite(number) for number in numbers if isinstance(number, float)):
+            raise TypeError("a number is not finite")
         return facts
     except ValidationError as error:
         raise InputError(f"{str(path)!r} cannot be read: {one_line(error, BaseModel, path.name)}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
@@ -23,6 +22,8 @@ DEVICES: dict[str, str] = {
 }
 #: two figures of one row that say the same thing may differ by this share, from rounding
 AGREEMENT = 0.05
+#: of a number that is neither a slip nor lost on the way to other units
+LEAST = 1e-30
 
 
 class Cells:
@@ -57,7 +58,7 @@ class Cells:
             value = float(text)
         except ValueError:
             raise InputError(f"{column} is no number: {text!r}") from None
-        if not (math.isfinite(value) and value > 0):
+        if not LEAST <= value <= 1 / LEAST:
             raise InputError(f"{column} must be positive and finite, got {text!r}")
         return value
 

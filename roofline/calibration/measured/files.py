@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from roofline.errors import InputError
 from roofline.reading import parse_csv, parse_json, read_text
-from roofline.specfile import read_toml
+from roofline.specfile import one_line, read_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +63,27 @@ def _from_json(path: Path, text: str) -> Sheet:
     return Sheet(path=path, columns=tuple(columns), rows=tuple(rows))
 
 
+class _Figures(BaseModel):
+    """The table [latency] of a file of published figures."""
+
+    batch: int
+    conditions: dict[str, dict[str, str | int | float]]
+    ms: dict[str, dict[str, float]]
+
+
 def _from_toml(path: Path) -> Sheet:
     """Return the latencies of a file of published figures as rows of a latency table."""
     latency = read_toml(path).get("latency")
-    if not isinstance(latency, dict) or not {"batch", "conditions", "ms"} <= set(latency):
+    if not isinstance(latency, dict) or not _Figures.model_fields.keys() <= latency.keys():
         raise InputError(f"{path.name}: no table [latency] with batch, conditions and ms")
+    try:
+        found = _Figures.model_validate(latency)
+    except ValidationError as error:
+        raise InputError(one_line(error, _Figures, path.name)) from None
     rows = [
-        {"model": model, "device": device, "batch": str(latency["batch"]), "latency_ms": str(ms)}
-        | latency["conditions"].get(device, {})
-        for model, figures in latency["ms"].items()
+        {"model": model, "device": device, "batch": str(found.batch), "latency_ms": str(ms)}
+        | {name: str(value) for name, value in found.conditions.get(device, {}).items()}
+        for model, figures in found.ms.items()
         for device, ms in figures.items()
     ]
     columns = dict.fromkeys(name for row in rows for name in row)
