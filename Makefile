@@ -6,7 +6,7 @@
 # make lock    requirements/test.lock: exact versions of everything that the tests install
 # make audit   known vulnerabilities of those versions
 # make test-pythons   the quick tests under every Python of PYTHONS that is found
-# make test-all   hours: all of timm, transformers, torch's operators, ONNX's node tests, kills, the service, mutants; docs/test-all.md
+# make test-all   hours: all of timm, transformers, torch's operators, ONNX's node tests, damaged files, wild words, kills, the service, mutants; docs/test-all.md
 # make bench   every benchmark beside its baselines; docs/benchmarks.md
 # make notebooks   run the notebooks and store their outputs
 # make accuracy MEASUREMENTS=FOLDER   docs/accuracy.md from published measurements (docs/calibration.md)
