@@ -202,3 +202,11 @@ def test_hooks_that_a_program_installs_while_it_runs_are_taken_back() -> None:
     assert ops[0] == ops[1] == ["layer/addmm", "add"]
     assert not module.installed
     assert not module.layer._forward_hooks
+
+
+def test_a_lowering_holds_none_of_its_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are left are looked for everywhere, which takes longer than the lowering of a large network."""
+    left: list[torch.Tensor] = []
+    monkeypatch.setattr("roofline.frontends.torch.api.take_back", left.extend)
+    from_torch(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True)), (2, 3, 8, 8))
+    assert not left

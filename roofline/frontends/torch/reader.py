@@ -94,7 +94,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         made = [ref(x) for x, value in self._known.values() if value.node.role in ("activation", "input")]
         made += [ref(meta) for _, meta in self._twins.values()]
         self.known = KnownValues()
-        for held in (self._known, self._shown, self._twins, self._lost):
+        for held in (self.inputs, self._known, self._shown, self._twins, self._lost):
             held.clear()
         return [x for one in made if (x := one()) is not None]
 
