@@ -158,3 +158,19 @@ def test_what_data_went_into_is_not_known(program: Callable[..., torch.Tensor]) 
 
 def test_of_an_array_without_values_the_shape_is_known() -> None:
     assert rf.from_torch(lambda x, w: (x * x.detach().cpu().numpy().shape[0]) @ w, (X, W)).macs == 6 * ROW
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_packed_sequences_of_known_lengths_run_the_steps_that_there_are(kind: Any, gates: int) -> None:
+    layer, rnn = kind(8, 16, batch_first=True, bias=False), nn.utils.rnn
+
+    def program(x: torch.Tensor, lengths: torch.Tensor) -> Any:
+        packed = rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return rnn.pad_packed_sequence(layer(packed)[0], batch_first=True)[0]
+
+    lengths = torch.tensor([3, 7, 1])
+    graph = rf.from_torch(program, (torch.empty(3, 7, 8), lengths))
+    assert graph.macs == (3 + 7 + 1) * gates * 16 * (8 + 16)
+    assert graph.params == gates * 16 * (8 + 16)
+    with pytest.raises(InputError, match="give 'lengths' with values"):
+        rf.from_torch(program, (torch.empty(3, 7, 8), lengths.to("meta")))

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
+from roofline.errors import InputError
 from roofline.frontends.torch import values as views
+from roofline.frontends.torch.asked import asked
 from roofline.frontends.torch.catch import caught
 from roofline.frontends.torch.reader import Tracer
 from roofline.frontends.torch.registry import aten
@@ -23,7 +25,7 @@ _GATES = {"lstm": (4, "lstm_cell"), "gru": (3, "gru_cell"), "rnn_tanh": (1, "tan
 @caught("lstm", "gru", "rnn_tanh", "rnn_relu")
 def recurrent(tracer: Tracer, input: Any, hidden: Any, *rest: Any, **_: Any) -> Any:
     """Lower a layer of cells; packed sequences are left to be taken apart."""
-    if not isinstance(rest[0], (list, tuple)):
+    if not isinstance(rest[0], (list, tuple)) or getattr(hidden, "dtype", None) == torch.int64:  # sizes of a packed one
         return NotImplemented
     weights, has_bias, layers, _dropout, _train, bidirectional, batch_first = rest
     kind = tracer.writer.op_name
@@ -103,3 +105,17 @@ def _fused_cell(w: Writer, a: Any, out: Any) -> Any:
     function = "lstm_cell" if "lstm" in w.op_name else "gru_cell"
     parts = (a.input_gates, a.hidden_gates, a.input_bias, a.hidden_bias)
     return views.part(w.pointwise(function, gates, *parts), 1, 0, first.shape[-1])
+
+
+@caught("_pack_padded_sequence")
+def packed_sequence(tracer: Tracer, input: Any, lengths: Any, batch_first: bool) -> Any:
+    """Pick the steps that there are, step by step; how many sequences each step has, where their lengths are known."""
+    known = tracer.known.of(lengths)
+    if known is None:
+        raise InputError(asked(tracer, "aten._pack_padded_sequence", [lengths]))
+    longest = int(known.max())
+    sizes = torch.stack([(known > step).sum() for step in range(longest)]).cpu()
+    made = torch.empty((int(known.sum()), *input.shape[2:]), dtype=input.dtype, device="meta")
+    rows = tracer.writer.tensor(views.settled(tracer.value(input)))
+    tracer.bind(made, tracer.writer.emit(indexing.Gather, [rows], made, name="pack"))
+    return made, sizes
