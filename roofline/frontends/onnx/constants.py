@@ -73,7 +73,7 @@ def trains(node: Node) -> bool:
 
 def repeats_weights(node: Node, sizes: Iterable[int]) -> bool:
     """Return whether results of some `sizes` would hold weights more often than the file: a token for each example."""
-    return trains(node) and sum(sizes) > sum(v.elements for v in _elements_of(node))
+    return sum(sizes) > sum([v.elements for v in _elements_of(node)]) and trains(node)
 
 
 def _elements_of(node: Node) -> Sequence[Value]:

@@ -213,7 +213,7 @@ class Reader(Writer):
             return _listed(RULES[node.domain, node.op](self, node))
         scratch = self.scratch()
         results = _listed(RULES[node.domain, node.op](scratch, node))
-        if repeats_weights(node, (v.elements for v in results)):
+        if repeats_weights(node, [v.elements for v in results]):
             return _listed(RULES[node.domain, node.op](self, node))  # weights stay small where the file has them so
         return [self._folded(v, node, self._name(names, i)) for i, v in enumerate(results)]
 

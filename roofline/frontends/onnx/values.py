@@ -184,7 +184,7 @@ def check_shape(shape: Dims, what: str = "tensor") -> Dims:
     if len(shape) > MAX_RANK:
         raise ShapeError(f"{what} has {len(shape)} dimensions; allowed: up to {MAX_RANK}")
     exact = tuple(int(d) for d in shape)
-    if any(d < 0 for d in exact):
+    if min(exact, default=0) < 0:
         raise ShapeError(f"{what} has shape {show(exact)}: every dimension must be at least 0")
     if math.prod(exact) > MAX_ELEMENTS:
         raise ShapeError(f"{what} has shape {show(exact)}: more than 2**50 elements")

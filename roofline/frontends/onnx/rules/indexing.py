@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roofline.dtypes import DTYPES
-from roofline.errors import ShapeError
+from roofline.errors import InputError, ShapeError
 from roofline.frontends.onnx.registry import MICROSOFT, Node, lowering, numbers
 from roofline.frontends.onnx.rules.shapes import part
 from roofline.frontends.onnx.values import Dims, UndecidedError, Value, check_shape
@@ -117,10 +117,11 @@ def decided_by_data(w: Writer, node: Node) -> Value:
 
     Raises
     ------
-    UndecidedError
+    InputError
         Always.
     """
-    raise UndecidedError("the size of its result depends on the data: cut the model before this node")
+    why = "the size of its result depends on the data: cut the model before this node"
+    raise UndecidedError(why) if node.op == "NonZero" else InputError(why)
 
 
 @lowering("RotaryEmbedding")
