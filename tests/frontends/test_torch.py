@@ -208,5 +208,5 @@ def test_a_lowering_holds_none_of_its_tensors(monkeypatch: pytest.MonkeyPatch) -
     """Those that are left are looked for everywhere, which takes longer than the lowering of a large network."""
     left: list[torch.Tensor] = []
     monkeypatch.setattr("roofline.frontends.torch.api.take_back", left.extend)
-    from_torch(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True)), (2, 3, 8, 8))
+    rf.from_torch(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True)), (2, 3, 8, 8))
     assert not left
