@@ -14,6 +14,7 @@ import torch
 
 from roofline.errors import InputError
 from roofline.frontends.torch.asked import asked
+from roofline.registry import filed
 
 if TYPE_CHECKING:
     from roofline.frontends.torch.reader import Tracer
@@ -26,13 +27,14 @@ ONE_DEVICE = ("stft", "istft")
 
 
 def answers(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """File what answers the functions of these names."""
+    """File what answers the functions of these names.
 
-    def file(answer: Callable[..., Any]) -> Callable[..., Any]:
-        ANSWERS.update(dict.fromkeys(names, answer))
-        return answer
-
-    return file
+    Raises
+    ------
+    GraphError
+        One of them has an answer already.
+    """
+    return filed(ANSWERS, names, lambda name: f"torch function {name!r} is answered by two functions")
 
 
 def stand_in(device: Any) -> Any:
