@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from torch import nn
 import roofline as rf
 from roofline.errors import GraphError, InputError, UnknownOpError
 from roofline.frontends.torch import lowering
+from roofline.frontends.torch.asked import line_of
 from roofline.frontends.torch.registry import RULES
 
 
@@ -102,6 +105,11 @@ def test_what_depends_on_data_names_module_line_and_argument() -> None:
     ):
         with pytest.raises(InputError, match=line + message):
             rf.from_torch(Outer(), inputs)
+    assert line_of([(sys._getframe(), 3)]).startswith("test_torch_errors.py:3")
+    beside = compile("import sys; frame = sys._getframe()", f"{os.path.dirname(torch.__file__)}vision/net.py", "exec")
+    found: dict[str, Any] = {}
+    exec(beside, found)
+    assert line_of([(found["frame"], 1)]) == "net.py:1"  # installed beside torch, not in it
     with pytest.raises(InputError, match=r"raises KeyError .* at test_torch_errors.py:\d+ \(raise KeyError"):
         rf.from_torch(raises, (2, 3))
 

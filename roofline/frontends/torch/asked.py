@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,7 @@ from roofline.frontends.torch.writer import Writer
 
 _HERE = str(Path(__file__).parent)
 #: files of torch, of this package and of Python's own library are not the user's program, what is installed may be
-_OTHERS = (str(Path(torch.__file__).parent), _HERE, "<frozen", "<string", "<eval")
+_OTHERS = (str(Path(torch.__file__).parent) + os.sep, _HERE + os.sep, "<frozen", "<string", "<eval")
 _LIBRARY, _INSTALLED = (sysconfig.get_paths()[name] for name in ("stdlib", "purelib"))
 #: so much of a line is shown
 CHARACTERS = 72
