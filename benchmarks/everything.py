@@ -27,6 +27,8 @@ PARTS: dict[str, tuple[str, list[str]]] = {
     "timm": ("Every network of timm lowers, and every parameter is read", ["benchmarks/coverage_timm.py"]),
     "transformers": ("One network of every kind of transformers that the tests know",
                      ["-m", "pytest", "-q", *(f"tests/frontends/test_{d}_networks.py" for d in ("torch", "jax"))]),
+    "types": ("Every model type of transformers that can be built small and that torch runs: lowers, multiply-adds",
+              ["benchmarks/coverage_transformers.py"]),
     "torch": ("The samples of torch's own operator tests: what lowers, multiply-adds as torch counts, what is refused",
               ["benchmarks/coverage_torch_ops.py"]),
     "onnx": ("The node tests of the onnx package: what lowers, multiply-adds by hand, what is refused and why",
