@@ -28,10 +28,12 @@ def take_back(tensors: Iterable[torch.Tensor]) -> None:
         setattr(x, _MARK, True)
     for _ in range(LEVELS):
         wanted, outer = {id(x) for x in kept}, []
-        for holder in gc.get_referrers(*kept[:LOOKED_FOR]) if kept else []:
+        holders = gc.get_referrers(*kept[:LOOKED_FOR]) if kept else []
+        names = _names([holder for holder in holders if isinstance(holder, dict)])
+        for holder in holders:
             if isinstance(holder, _CACHED_FUNCTION):
                 holder.cache_clear()
-            elif isinstance(holder, dict) and not _names(holder):
+            elif isinstance(holder, dict) and id(holder) not in names:
                 for key in [key for key, x in holder.items() if id(x) in wanted]:
                     del holder[key]
             elif isinstance(holder, (list, tuple)) and holder is not kept:
@@ -39,9 +41,10 @@ def take_back(tensors: Iterable[torch.Tensor]) -> None:
         kept = outer
 
 
-def _names(holder: dict[Any, Any]) -> bool:
-    """Whether a dictionary holds global names or attributes: without them the program would break."""
-    return "__builtins__" in holder or any(getattr(o, "__dict__", None) is holder for o in gc.get_referrers(holder))
+def _names(holders: list[dict[Any, Any]]) -> set[int]:
+    """Return which dictionaries hold global names or attributes, by id: without them the program would break."""
+    owned = {id(getattr(o, "__dict__", None)) for o in (gc.get_referrers(*holders) if holders else ())}
+    return {id(holder) for holder in holders if "__builtins__" in holder or id(holder) in owned}
 
 
 def was_kept(tensor: torch.Tensor) -> bool:
