@@ -169,6 +169,8 @@ class Dag:
     def check_op(self, op: Op) -> None:
         """Raise unless one op infers the shapes that its output tensors state; see `check_shapes`."""
         inputs, outputs = self.arguments(op)
+        if op.family == "free" and not inputs:
+            raise op.fail("a view of nothing")
         inferred = op.infer(*(t.shape for t in inputs))
         if len(inferred) != len(outputs):
             raise op.fail(f"{len(outputs)} outputs stated, {len(inferred)} inferred")

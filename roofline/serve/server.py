@@ -1,15 +1,16 @@
 """How long connections last: uvicorn's server with an eye on those that only wait, and an end that comes in time.
 
-uvicorn closes a connection that was idle between two requests. It waits for ever for the head of a request and for the
-taking of an answer, accepts as many connections as there are files, and ends only once the last body is there. Here
-heads and answers have their time, the connection that has been silent for longest makes room for one too many, and what
-is not done in time at the end is cut.
+uvicorn closes a connection that was idle between two requests. It waits for ever for the first one, for a head and for
+the taking of an answer, accepts as many connections as there are files, and ends only once the last body is there. Here
+all of these have their time, the connection that has been silent for longest makes room for one too many, and what is
+not done in time at the end is cut.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +22,8 @@ from roofline.serve.limits import Limits
 
 #: bytes of a head
 HEAD_BYTES = 64 * 2**10
+#: seconds that a thread keeps the interpreter from the loop
+TURN_S = 0.0005
 #: files beside connections, and files of a request: its socket, its body
 OTHER_FILES, REQUEST_FILES = 64, 2
 
@@ -30,13 +33,13 @@ class Connection(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
 
     #: most of them, and seconds for the head of a request and the taking of an answer
     most = Limits.connections
-    header_s, take_s = Limits.header_s, Limits.take_s
+    header_s, take_s, idle_s = Limits.header_s, Limits.take_s, Limits.idle_s
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection; one too many replaces the one that has been silent for longest."""
         super().connection_made(transport)
         self._heard = asyncio.get_running_loop().time()
-        self._asked: float | None = self._heard
+        self._asked: float | None = None
         self._full: float | None = None
         self._head_bytes = 0
         if len(self.connections) > self.most:
@@ -57,6 +60,11 @@ class Connection(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
             if self._head_bytes > HEAD_BYTES:
                 self.transport.abort()
 
+    def on_response_complete(self) -> None:
+        """Go on to the next request: from now on it is the client's turn."""
+        self._heard = asyncio.get_running_loop().time()
+        super().on_response_complete()
+
     @property
     def is_between(self) -> bool:
         """Whether no request is under way."""
@@ -68,14 +76,18 @@ class Connection(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
         return self.is_between or bool(self.cycle.more_body)
 
     def close_if_late(self, now: float) -> None:
-        """Cut the connection if the head of a request, or the taking of an answer, has taken too long."""
+        """Cut the connection if a request, its head or the taking of its answer has taken too long."""
         if not self.transport.get_write_buffer_size():
             self._full = None
         elif self._full is None:
             self._full = now
-        late = self._full is not None and now - self._full > self.take_s
-        if late or (self._asked is not None and now - self._asked > self.header_s):
+        waits = ((self._full, self.take_s), (self._asked, self.header_s), (self._idle, self.idle_s))
+        if any(since is not None and now - since > most for since, most in waits):
             self.transport.abort()
+
+    @property
+    def _idle(self) -> float | None:
+        return self._heard if self.is_between and self._full is None else None
 
 
 class Server(uvicorn.Server):
@@ -93,6 +105,7 @@ class Server(uvicorn.Server):
             "most": min(limits.connections, _files() // REQUEST_FILES),
             "header_s": limits.header_s,
             "take_s": limits.take_s,
+            "idle_s": limits.idle_s,
         }
         config = uvicorn.Config(
             gate,
@@ -102,11 +115,16 @@ class Server(uvicorn.Server):
             log_level="warning",
             access_log=False,
             server_header=False,
-            timeout_keep_alive=limits.idle_s,  # type: ignore[arg-type]
+            timeout_keep_alive=int(limits.idle_s) + 1,
             timeout_graceful_shutdown=int(limits.grace_s) + 2,
         )
         super().__init__(config)
         self._gate = gate
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to end; the loop takes its turn from the threads beside it at once."""
+        sys.setswitchinterval(TURN_S)
+        await super().serve(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Look after the connections, ten times a second."""

@@ -6,6 +6,7 @@ process that holds the connections looks at nothing inside it.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from contextlib import suppress
@@ -16,11 +17,16 @@ from roofline.serve.frames import packed, receive
 from roofline.serve.limits import Limits
 from roofline.serve.memory import cap_memory, resident_bytes
 
+#: how far a process that works stands back
+NICE = 5
+
 
 def run(link: socket.socket, limits: Limits) -> None:
     """Answer requests until the other side closes the socket, or ends this process."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the service ends it: others that share its terminal do not
         signal.signal(number, signal.SIG_IGN)
+    if hasattr(os, "nice"):  # who holds the connections goes first
+        os.nice(NICE)
     cap_memory(limits.memory_bytes)
     app = create_app(limits)
     service = app.state.service

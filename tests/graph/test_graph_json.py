@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from example import Example
 from hypothesis import given
 from hypothesis import strategies as st
+from op_examples import EXAMPLES
 
 import roofline as rf
 from roofline.errors import GraphError, InputError, RooflineError
@@ -181,3 +184,12 @@ def test_whatever_bytes_change_only_our_errors_escape(start: int, data: bytes) -
             load_graph(path)
         except RooflineError:
             return
+
+
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
+def test_an_op_without_inputs_is_refused_or_runs(example: Example) -> None:
+    content = as_dict(example.graph(*example.sizes))
+    for op in content["ops"]:
+        op["inputs"] = []
+    with suppress(RooflineError):
+        assert 0 <= rf.simulate(from_dict(content), "v100").latency_s < float("inf")

@@ -95,7 +95,7 @@ def test_it_ends_in_its_time_whatever_is_under_way(number: int) -> None:
 
 
 def test_sockets_that_say_nothing_shut_nobody_out() -> None:
-    with running(connections=8, header_s=0.5, time_s=1.0) as service, ExitStack() as stack:
+    with running(connections=8, header_s=0.5, idle_s=0.5, time_s=1.0) as service, ExitStack() as stack:
         idle = [stack.enter_context(service.socket(sent)) for sent in [b"", b"GET /health HT", HALF] * 8]
         for _ in range(5):
             began = time.monotonic()
