@@ -27,6 +27,15 @@ class Worker:
             self.process.start()
         self.spare_bytes = 0
 
+    def is_there(self) -> bool:
+        """Return whether the process of an idle worker still listens."""
+        try:
+            return bool(self.link.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
     def end(self) -> None:
         """End the process, whatever it does."""
         self.process.kill()
@@ -86,7 +95,7 @@ class Pool:
         """Return the process that worked last; one that the system has ended since is none."""
         while self._idle:
             found = self._idle.pop()
-            if found.process.is_alive():
+            if found.is_there():
                 return found
             self._drop(found)
         return None
