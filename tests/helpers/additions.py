@@ -112,7 +112,7 @@ def option() -> None:
     for verb in ("simulate", "compare", "gap", "migrate", "sensitivity", "advise"):
         assert "--unfused" in CliRunner().invoke(app, [verb, "--help"], terminal_width=200, color=False).output, verb
     more: Any = {"runtime": "xla_gpu", "unfused": True}
-    (answer,) = Service().simulate([Simulation(device="b200", model="resnet-18", **more)])
+    answer = Service().simulate(Simulation(device="b200", model="resnet-18", **more))
     assert answer["traffic_bytes"] == apart.traffic_bytes
     assert list(rf.compare(["resnet-18"], ["b200"], **more)["traffic_bytes"]) == [apart.traffic_bytes]
     assert rf.Request(model="resnet-18", device="b200", **more) != rf.Request(model="resnet-18", device="b200")
