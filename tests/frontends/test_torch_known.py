@@ -174,3 +174,9 @@ def test_packed_sequences_of_known_lengths_run_the_steps_that_there_are(kind: An
     assert graph.params == gates * 16 * (8 + 16)
     with pytest.raises(InputError, match="give 'lengths' with values"):
         rf.from_torch(program, (torch.empty(3, 7, 8), lengths.to("meta")))
+
+
+def test_a_check_of_all_numbers_is_a_kernel() -> None:
+    """As `torch._check_tensor_all` launches it."""
+    program: Any = lambda x: x if torch._is_all_true(torch.ones(3, dtype=torch.bool, device=x.device)) else -x  # noqa: E731
+    assert list(rf.from_torch(program, X).ops) == ["ones", "is_all_true"]

@@ -82,7 +82,8 @@ def _statistic(w: Writer, a: Any, out: Any) -> Value:
 
 
 _FUNCTION = by_name(
-    "var std=var prod argmax=max argmin=max any=max all=max logsumexp linalg_vector_norm=norm norm count_nonzero=sum"
+    "var std=var prod argmax=max argmin=max any=max all=max is_all_true=max is_any_true=max logsumexp "
+    "linalg_vector_norm=norm norm count_nonzero=sum"
 )
 
 
