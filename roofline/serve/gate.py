@@ -152,7 +152,8 @@ class Gate:
             part, more = message.get("body", b""), message.get("more_body", False)
             if body.size + len(part) > self.limits.body_bytes:
                 raise self._too_large()
-            if self._held_bytes + len(part) > self.limits.held_bytes:
+            full = self._held_bytes + len(part) > self.limits.held_bytes
+            if full and body.size + len(part) > BRIEF_BYTES:  # large bodies keep no small one out
                 raise _Refused(BUSY, "the service holds as much as it may for others; ask again")
             if not binary:
                 values += part.count(b",")

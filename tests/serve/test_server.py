@@ -303,7 +303,8 @@ def test_memory_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
         asyncio.run(all_of_it())
 
 
-def test_bodies_together_have_a_limit() -> None:
+def test_large_bodies_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "BRIEF_BYTES", 700)
     with gate_of(held_bytes=1_000) as gate:
 
         async def both() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -314,6 +315,9 @@ def test_bodies_together_have_a_limit() -> None:
 
         second, first = asyncio.run(both())
         assert second[0]["status"] == 503 and b"ask again" in second[1]["body"]
+        gate._held_bytes = 1_000
+        assert asyncio.run(asked(gate, body({})))[0]["status"] == 422  # a small one is read
+        gate._held_bytes -= 1_000
         assert first == [] and gate._held_bytes == 0
 
 
