@@ -85,7 +85,10 @@ def onnx_files(_: Path) -> dict[str, bytes]:
     def weight(name: str, *dims: int) -> Any:
         return numpy_helper.from_array(np.zeros(dims, dtype=np.float32), name)
 
-    node, ints = helper.make_node, lambda name, *values: numpy_helper.from_array(np.array(values), name)
+    def ints(name: str, *values: int) -> Any:
+        return numpy_helper.from_array(np.array(values), name)
+
+    node = helper.make_node
     cnn = [
         node("Conv", ["x", "w"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
         node("BatchNormalization", ["a", "s", "s", "s", "s"], ["b"]),
