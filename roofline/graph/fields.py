@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import types
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -77,7 +76,7 @@ def _match_tuple(value: Any, inner: tuple[Any, ...]) -> tuple[bool, Any]:
 
 
 def _sound(value: float) -> bool:
-    return math.isfinite(value) and abs(value) <= MAX_NUMBER
+    return abs(value) <= MAX_NUMBER  # false of NaN and infinity; whole numbers may be too large for a float
 
 
 def _spell(annotation: Any) -> str:

@@ -75,9 +75,10 @@ def build(name: str, pixels: int) -> Any:
     """
     timm = import_timm()
     try:
-        return timm.create_model(name, img_size=pixels)
-    except TypeError:  # a network that does not care how large its images are
-        return timm.create_model(name)
+        try:
+            return timm.create_model(name, img_size=pixels)
+        except TypeError:  # a network that does not care how large its images are
+            return timm.create_model(name)
     except Exception as error:  # any reason a third party's constructor has
         line = " ".join(str(error).split())[:120]
         raise InputError(f"timm does not build {name!r} at {pixels}: {type(error).__name__}: {line}") from None

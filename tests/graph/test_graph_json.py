@@ -89,6 +89,7 @@ def test_every_kind_is_unique_and_known() -> None:
         (lambda c: c["tensors"][0].update(dtype="fp33"), "nearest: 'fp32'"),
         (lambda c: c["tensors"][0].update(role="weight"), "unknown role"),
         (lambda c: c["tensors"][0].update(shape=[1 << 50, 1 << 50]), "out of range"),
+        (lambda c: c["tensors"][0].update(shape=[10**400]), "shape of tensor"),
         (lambda c: c["tensors"][0].update(shape=[1, 9, 8, 3]), "inferred"),
         (lambda c: c["tensors"].append(c["tensors"][0]), "there twice"),
         (lambda c: c["ops"].append(c["ops"][0]), "there twice"),
