@@ -2,8 +2,8 @@
 
 Every group has at most one *anchor* (a contraction, a reduction, a pool ...); point-wise ops join the group before
 them (*epilogue*) or after them (*prologue*) where the runtime's policy names that group's family. Two groups merge only
-if the kernels stay free of cycles. What turns integers back into floats waits for its readers: a kernel that reads the
-integers moves fewer bytes than one that is handed the floats.
+if the kernels stay free of cycles. What turns integers back into floats, or weights into a wider format, waits for its
+readers: a kernel that reads the narrow ones moves fewer bytes than one that is handed the wide ones.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class _Fuser:
         if family == POINTWISE:
             group = self._join_producer(group, op_id, full)
         for producer in full | partial:
-            if producer is not group and self._widens(producer) and self._absorbs(group, producer):
+            wanted = family in (POINTWISE, "reduction") or self._is_stored(producer)
+            if producer is not group and self._widens(producer) and wanted and self._absorbs(group, producer):
                 group = self._merge(producer, group)
         if group.family in self.policy.prologue:
             for producer in sorted(full | partial, key=lambda g: -g.last):
@@ -107,9 +108,21 @@ class _Fuser:
         return applies and stored and self._only_reader(producer, group)
 
     def _widens(self, group: _Group) -> bool:
-        """Whether a group does nothing but make floats of integers."""
+        """Whether a group does nothing but make floats of integers, or a wider format of a stored tensor."""
         ops = [self.graph.op(op_id) for _, op_id in group.ops]
-        return all(isinstance(op, Elementwise) and op.function == WIDENING for op in ops)
+        if all(isinstance(op, Elementwise) and op.function == WIDENING for op in ops):
+            return True
+        return self._is_stored(group) and all(isinstance(op, Cast) and self._bits(op) > 0 for op in ops)
+
+    def _is_stored(self, group: _Group) -> bool:
+        """Whether a group reads nothing but parameters and buffers: products convert these as they load them."""
+        tensors = {t for _, op_id in group.ops for t in self.graph.op(op_id).inputs}
+        return bool(tensors) and all(self.graph.tensors[self.graph.root(t)].stored for t in tensors)
+
+    def _bits(self, op: Op) -> int:
+        """By how many bits the elements of the result are wider than those of the operand."""
+        before, after = (self.graph.tensors[t].dtype.bits for t in (op.inputs[0], op.outputs[0]))
+        return after - before
 
     def _in_epilogue(self, op: Op) -> bool:
         """Whether kernels of products can apply the op to their results."""

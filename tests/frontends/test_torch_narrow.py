@@ -14,6 +14,7 @@ import roofline as rf
 from roofline.errors import InputError, UnknownOpError
 
 BF16, FP8 = torch.bfloat16, torch.float8_e4m3fn
+RUNTIMES = ("pytorch_eager", "pytorch_compile", "tensorrt", "xla")
 
 
 def x(*shape: int, dtype: torch.dtype = BF16) -> torch.Tensor:
@@ -215,3 +216,30 @@ def test_an_op_of_a_library_is_not_taken_for_torchs_of_the_same_name() -> None:
 
     with pytest.raises(UnknownOpError, match=r"no lowering rule for 'own_library\.linear' x1"):
         rf.from_torch(lambda a, b: torch.ops.own_library.linear(a, b, 2.0), (x(4, 8), x(3, 8)))
+
+
+class Converted(nn.Module):
+    """A product with int8 weights that the program itself converts, row scales applied behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("numbers", torch.empty(4096, 4096, dtype=torch.int8, device="meta"))
+        self.scale = nn.Parameter(x(4096))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return (rows, 4096)."""
+        numbers: Any = self.numbers
+        return rows @ numbers.to(rows.dtype).t() * self.scale
+
+
+def test_a_compiled_product_loads_narrow_weights_and_an_eager_one_their_copy() -> None:
+    """One row: a byte of each weight against the two of bf16, and eagerly a copy that is written and read again."""
+    graph = rf.from_torch(Converted(), (x(1, 4096),))
+    plain = rf.from_torch(nn.Linear(4096, 4096, bias=False, device="meta", dtype=BF16), (x(1, 4096),))
+    kernels = rf.simulate(graph, "a100-80gb", runtime="pytorch_compile", dtype="bf16").kernels
+    assert list(kernels.ops) == ["cast + matmul", "mul"]
+    assert kernels.traffic_bytes.iloc[0] == 4096 * 4096 + 2 * (4096 + 4096)
+    whole = {r: [rf.simulate(g, "a100-80gb", runtime=r, dtype="bf16") for g in (graph, plain)] for r in RUNTIMES}
+    for runtime, (narrow, wide) in whole.items():
+        assert (narrow.latency_s < wide.latency_s) == (runtime != "pytorch_eager")
+    assert list(whole["pytorch_eager"][0].kernels.ops) == ["cast", "matmul", "mul"]
