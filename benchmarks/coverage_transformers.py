@@ -78,15 +78,15 @@ def results_of(names: list[str], jobs: int, limit_s: float) -> Iterator[Result]:
     while working:
         ready = wait([w.pipe for w in working], timeout=1.0)
         for i, worker in reversed(list(enumerate(working))):
-            late = time.monotonic() - worker.began > limit_s
-            if worker.pipe not in ready and not late:
+            ended = time.monotonic() - worker.began > limit_s
+            if worker.pipe not in ready and not ended:
                 continue
             try:
                 status, detail = worker.pipe.recv() if worker.pipe in ready else ("too long", f"over {limit_s:.0f} s")
             except EOFError:
-                status, detail = "raises", "its process ended"
+                status, detail, ended = "raises", "its process ended", True
             yield Result(name=worker.name, status=status, detail=detail)
-            if late or not worker.process.is_alive():
+            if ended:
                 worker.end()
                 worker = working[i] = _Worker()
             if left:
