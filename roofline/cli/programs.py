@@ -97,8 +97,8 @@ def parse_shape(text: str) -> tuple[tuple[int, ...], DType]:
     if not re.fullmatch(r"\d{1,9}([x,]\d{1,9})*", sizes):
         raise InputError(f"--input-shape takes sizes such as 8x3x224x224 or 8x128:int32, got {text!r}")
     shape = tuple(int(d) for d in re.split("[x,]", sizes))
-    if 0 in shape or math.prod(shape) > MAX_ELEMENTS:
-        raise InputError(f"--input-shape {text!r} has no elements, or more than 2**40")
+    if math.prod(shape) > MAX_ELEMENTS:
+        raise InputError(f"--input-shape {text!r} has more than 2**40 elements")
     found = named_dtype(name or "fp32")
     if found.name not in FORMATS:
         raise InputError(f"--input-shape {text!r}: dtype is one of {', '.join(FORMATS)}")

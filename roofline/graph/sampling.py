@@ -9,6 +9,7 @@ import numpy as np
 
 from roofline.families import Family
 from roofline.graph.op import Op
+from roofline.graph.resampling import TAPS
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, positive
 
@@ -96,7 +97,7 @@ class Sample(Op):
     @property
     def neighbours(self) -> int:
         """Elements of the image that each sample is made of."""
-        return int({"nearest": 1, "linear": 2, "cubic": 4}[self.function] ** self.sides)
+        return int(TAPS[self.function] ** self.sides)
 
     def touched(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> dict[str, Numeric]:
         """Only the neighbours, and no element of the image twice."""

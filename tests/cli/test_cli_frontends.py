@@ -193,6 +193,7 @@ def test_a_mistake_is_one_line_and_status_2(
 
 def test_shapes_and_dimensions_are_read() -> None:
     assert parse_shape("8,128:int32")[0] == (8, 128)
+    assert parse_shape("1x8x0x64")[0] == (1, 8, 0, 64), "an empty past"
     assert parse_dims(["N=8", "a=b=2"]) == {"N": 8, "a=b": 2}
     for text in ("N", "N=", "=3", "N=-1", "N=x"):
         with pytest.raises(InputError, match="NAME=SIZE"):

@@ -41,12 +41,12 @@ def from_torch(
     Parameters
     ----------
     module
-        A module (weights on any device, the meta device included), a function of tensors, an exported program, or the
-        path of a saved one (``.pt2``).
+        A module (weights on any device, the meta device included), a function of tensors, TorchScript, an exported
+        program, or the path of a saved one (``.pt2``, ``.pt``).
     example_inputs
         A tensor, a tuple or list of positional inputs, a dictionary of inputs by name, or one shape
-        (``(8, 3, 224, 224)``, a float32 image). Only shapes and dtypes matter.
-        An exported program has its own.
+        (``(8, 3, 224, 224)``, a float32 image). Shapes and dtypes matter, and the values of small integer and boolean
+        tensors that have data. An exported program has its own.
     name
         What the graph is called; the class name by default.
     kwargs

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from roofline.frontends.torch.archive import Archive, refuse_foreign, speaking
+from roofline.frontends.torch.archive import LIMIT_TEXT, Archive, refuse_foreign, speaking
 from roofline.text import words
 
 #: what pickles in TorchScript name
@@ -47,7 +47,7 @@ def read_script(archive: Archive) -> torch.jit.ScriptModule:
             if name.endswith(".debug_pkl"):
                 continue
             tensor = name.startswith(("data/", "constants/"))
-            data = archive.bytes(name, 2**40 if tensor else 2**28)
+            data = archive.bytes(name, 2**40 if tensor else LIMIT_TEXT)
             if name.endswith(".py"):
                 _look_through_source(archive, name, data)
             elif name.endswith(".pkl"):
