@@ -30,19 +30,19 @@ def batch_of(graph: Dag) -> int:
     Raises
     ------
     InputError
-        Stated or found, it is no size of a batch.
+        What was stated is no size of a batch.
     """
     if graph.stated_examples is not None:
-        return _checked(graph.stated_examples)
+        return _checked(graph.stated_examples, "examples")
     shapes = [shape for t in graph.inputs if (shape := graph.tensors[t].shape) and isinstance(shape[0], (int, float))]
     returned = {graph.tensors[t].shape[0] for t in graph.outputs if graph.tensors[t].shape}
     shapes.sort(key=lambda shape: (shape[0] not in returned, len(shape) < 2))  # a stable sort: first read, first taken
     return max(int(shapes[0][0]), 1) if shapes else 1
 
 
-def _checked(batch: int) -> int:
+def _checked(batch: int, what: str) -> int:
     if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
-        raise InputError(f"batch must be a whole number in 1..{MAX_BATCH}, got {batch!r}")
+        raise InputError(f"{what} must be a whole number in 1..{MAX_BATCH}, got {batch!r}")
     return batch
 
 
@@ -70,7 +70,7 @@ def with_batch(graph: G, batch: int) -> G:
     """
     graph = without_empty(graph)
     old = batch_of(graph)
-    if _checked(batch) == old:
+    if _checked(batch, "batch") == old:
         return graph
     if not any(graph.tensors[t].shape[:1] == (old,) for t in graph.inputs):
         raise InputError(

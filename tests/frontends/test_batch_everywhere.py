@@ -98,7 +98,7 @@ def test_a_stated_number_of_examples_counts_and_is_saved(tmp_path: Path) -> None
     assert rf.load_graph(tmp_path / "g.json").examples == 2
     with pytest.raises(InputError, match="no input has the batch of 2"):
         rf.simulate(graph, "a100-80gb", batch=4)
-    with pytest.raises(InputError, match="whole number"):
+    with pytest.raises(InputError, match="examples must be a whole number"):
         graph.with_examples(0)
     text = (tmp_path / "g.json").read_text().replace('"examples":2', '"examples":"2"')
     (tmp_path / "g.json").write_text(text)
