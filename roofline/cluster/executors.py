@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
@@ -15,6 +16,10 @@ from roofline.errors import InputError
 
 #: a task whose workers died this often is given up: it kills them
 DEATHS = 3
+#: seconds after which a task is given up whose scheduler is gone; that it is gone shows at once where its process died,
+#: and after half a minute where its machine or the network did
+LOST_S = 5.0
+GONE = "the scheduler does not answer any more"
 
 
 class Serial(Executor):
@@ -28,6 +33,39 @@ class Serial(Executor):
         except Exception as error:
             future.set_exception(error)
         return future
+
+
+class OnDask(Executor):
+    """Runs tasks on a Dask cluster; each ends, with a `ConnectionError` where its scheduler is gone.
+
+    The executor of a Dask client leaves a task pending for ever when the scheduler dies while its result is fetched.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run a task on any worker, and return the future of its result; it cannot be cancelled."""
+        if self._client.status == "closed":
+            raise ConnectionError(GONE)
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self._client.loop.add_callback(self._pass_on, self._client.submit(fn, *args, **kwargs), future)
+        return future
+
+    async def _pass_on(self, theirs: Any, ours: Future[Any]) -> None:
+        asked = asyncio.ensure_future(theirs.result())
+        while not (await asyncio.wait([asked], timeout=LOST_S))[0]:
+            if self._client.status != "running":
+                asked.cancel()
+                break
+        try:
+            ours.set_result(await asked)
+        except (asyncio.CancelledError, CancelledError):
+            ours.set_exception(ConnectionError(GONE))
+        except Exception as error:  # the task's own, or why its result could not be fetched
+            fetching = isinstance(error, OSError) and theirs.status != "error"
+            ours.set_exception(ConnectionError(GONE) if fetching else error)
 
 
 @contextmanager
@@ -61,11 +99,12 @@ def executor(workers: int | None = None, scheduler: str | None = None) -> Iterat
     settings = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.comm.timeouts.connect": "10s"}
     with dask.config.set(settings):
         if scheduler is not None:
-            client = _connected(Client, scheduler)
-            try:
-                yield client.get_executor(), max(1, sum(client.nthreads().values()))
-            finally:
-                client.close(timeout=5)
+            with _silent("distributed.client"):
+                client = _connected(Client, scheduler)
+                try:
+                    yield OnDask(client), max(1, sum(client.nthreads().values()))
+                finally:
+                    client.close(timeout=5)
             return
         count = workers or os.cpu_count() or 1
         quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
@@ -75,7 +114,19 @@ def executor(workers: int | None = None, scheduler: str | None = None) -> Iterat
                     LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **quiet)  # type: ignore[no-untyped-call]
                 )
                 client = stack.enter_context(Client(local))  # type: ignore[no-untyped-call]
-            yield client.get_executor(), count
+            yield OnDask(client), count
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Keep what a library logs about its connection to itself: a lost one is told in a line."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager

@@ -209,6 +209,18 @@ def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes) -> None:
         Oracle("accel-nasbench", "tpu-v3").load(tmp_path / "missing.npz")
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300, -1.0])
+def test_columns_that_are_no_times_are_refused(tmp_path: Path, value: float) -> None:
+    path = Oracle("accel-nasbench", "tpu-v3").save(tmp_path / "t.npz")
+    with np.load(path) as file:
+        arrays = dict(file)
+    column = next(array for name, array in arrays.items() if name != "head")
+    column[0] = value
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=r"cannot read tables from .* numbers outside 0 to 1e"):
+        Oracle("accel-nasbench", "tpu-v3").load(path)
+
+
 # look-up tables -----------------------------------------------------------------------
 
 

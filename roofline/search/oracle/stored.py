@@ -20,6 +20,8 @@ from roofline.reading import MOST_BYTES, read_bytes
 from roofline.search.oracle.tables import StageTable
 
 FORMAT = 1
+#: more than any time, count or size; sums and products of what is less stay finite
+MOST = 1e100
 
 
 def digest(content: Any) -> str:
@@ -93,6 +95,8 @@ def load(path: Path, wanted: Mapping[str, str]) -> list[tuple[StageTable, ...]]:
 def _column(column: Array, shape: tuple[int, ...]) -> Array:
     if column.dtype != np.float64 or column.shape != (math.prod(shape),):
         raise ValueError(f"a column of {column.shape} {column.dtype} for a table of {shape}")
+    if np.any((column < 0) | (column > MOST)):  # NaN is neither: what is no network
+        raise ValueError(f"a column with numbers outside 0 to {MOST:g}")
     return column
 
 
