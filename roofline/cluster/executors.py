@@ -107,7 +107,7 @@ def executor(workers: int | None = None, scheduler: str | None = None) -> Iterat
                     client.close(timeout=5)
             return
         count = workers or os.cpu_count() or 1
-        quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+        quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}  # any port: several may run
         with ExitStack() as stack:
             with _uninterrupted():
                 local = stack.enter_context(

@@ -311,7 +311,11 @@ class Runtime:
         "device time per kernel at least",
         unit="us",
         fitted=Range(
-            0.5, 4.0, "kernels in a row are 1 to 3 us apart on GPUs; TPU ops take at least 0.85 us", logarithmic=True
+            0.5,
+            16.0,
+            "kernels in a row are 1 to 3 us apart on GPUs, several times that where each is started by the one before; "
+            "TPU ops take at least 0.85 us",
+            logarithmic=True,
         ),
         on_host=Range(
             0.3, 100.0, "from an addition of a few numbers to an op that starts threads and plans", logarithmic=True

@@ -146,4 +146,5 @@ def test_an_interrupt_while_the_cluster_starts_is_one_line(tmp_path: Path) -> No
     time.sleep(1.2)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and error.startswith("warning: interrupted") and error.count("\n") == 1, error
+    assert process.returncode in (130, -signal.SIGINT)  # a shell says 130 of either
+    assert error.startswith("warning: interrupted") and error.count("\n") == 1, error

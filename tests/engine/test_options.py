@@ -55,7 +55,7 @@ SIZED: dict[str, Callable[..., object]] = {
 }
 #: doors for JSON, whose types say whether there is a whole number at all
 JSON: dict[str, Callable[..., object]] = {
-    "service": lambda **options: Service().simulate([Simulation(device=DEVICE, model=MODEL, **options)]),
+    "service": lambda **options: Service().simulate(Simulation(device=DEVICE, model=MODEL, **options)),
     "service's oracle": lambda **options: Service().oracle(OracleOptions(space=SPACE, devices=(DEVICE,), **options)),
 }
 BAD: list[tuple[dict[str, Callable[..., object]], list[dict[str, Any]]]] = [
