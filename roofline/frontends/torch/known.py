@@ -47,6 +47,10 @@ class KnownValues:
         known = self._values.get(id(tensor))
         return None if known is None else known[1]
 
+    def may_tell(self, name: str, tensors: list[torch.Tensor]) -> bool:
+        """Whether an op of these tensors may have known values; most have not, which is soon seen."""
+        return name in _FACTORIES or (bool(tensors) and all(self.of(x) is not None for x in tensors))
+
     def compute(self, func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
         """Return what `func` gives on known values, or None where not all are known or the host has no such op."""
         if name in _FACTORIES:

@@ -28,6 +28,8 @@ from roofline.graph.op import show
 
 #: ops that select from their first operand by the values of the others
 _PICKING = ("aten.index", "aten.masked_select")
+#: tensors that hold no others
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -118,7 +120,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if isinstance(func, torch._ops.HigherOrderOperator):
             return self._run_higher(func, args, kwargs)
         tensors = _tensors(args, kwargs)
-        if any(is_traceable_wrapper_subclass(x) for x in tensors):
+        if any(type(x) not in _PLAIN and is_traceable_wrapper_subclass(x) for x in tensors):
             return NotImplemented  # it says itself what it launches
         meta = any(x.device.type == "meta" for x in tensors)
         away = kwargs.get("device") is not None and torch.device(kwargs["device"]).type != "cpu"
@@ -139,7 +141,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return out
         else:
             out = self._shapes(found, func, args, kwargs)
-            known = None if found.random else self.known.compute(func, found.name, given, kwargs)
+            told = not found.random and self.known.may_tell(found.name, tensors)
+            known = self.known.compute(func, found.name, given, kwargs) if told else None
         self._learn(found, out, known, args, kwargs)
         if meta or not tensors:  # what the host has made goes to the device as a constant
             self._record(found, args, kwargs, out)
