@@ -99,7 +99,7 @@ def executor(workers: int | None = None, scheduler: str | None = None) -> Iterat
     settings = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.comm.timeouts.connect": "10s"}
     with dask.config.set(settings):
         if scheduler is not None:
-            with _silent("distributed.client"):
+            with _silent("distributed", "distributed.client"):
                 client = _connected(Client, scheduler)
                 try:
                     yield OnDask(client), max(1, sum(client.nthreads().values()))
@@ -118,15 +118,16 @@ def executor(workers: int | None = None, scheduler: str | None = None) -> Iterat
 
 
 @contextmanager
-def _silent(name: str) -> Iterator[None]:
+def _silent(*names: str) -> Iterator[None]:
     """Keep what a library logs about its connection to itself: a lost one is told in a line."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    before = [(logger, logger.level) for logger in map(logging.getLogger, names)]
+    for logger, _ in before:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in before:
+            logger.setLevel(level)
 
 
 @contextmanager

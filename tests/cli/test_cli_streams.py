@@ -136,7 +136,8 @@ def test_names_that_no_file_has(name: str, capsys: pytest.CaptureFixture[str]) -
 @POSIX
 @pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="the extra 'dask' is not installed")
 def test_an_interrupt_while_the_cluster_starts_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "plan.toml").write_text('models = ["*"]\ndevices = ["v100"]\nbatch = [1, 8]\n')
+    batches = ", ".join(map(str, range(1, 400)))  # more than is done before it is interrupted
+    (tmp_path / "plan.toml").write_text(f'models = ["*"]\ndevices = ["v100"]\nbatch = [{batches}]\n')
     words = ["sweep", str(tmp_path / "plan.toml"), "-o", str(tmp_path / "a.sqlite"), "--workers", "2"]
     process = subprocess.Popen(
         [*CLI, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -212,7 +212,7 @@ def is_dead(pid: int) -> bool:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             return True
-        if state == "Z":
+        if state == "Z" and len(os.listdir(f"/proc/{pid}/task")) == 1:  # its other threads hold its sockets
             return True
         time.sleep(0.05)
     return False
