@@ -14,7 +14,6 @@ import math
 import random
 import re
 import resource
-import signal
 import sys
 import tempfile
 import time
@@ -24,12 +23,12 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loaders import LOADERS, Loader
+from patience import patience
 
 from roofline.errors import RooflineError
 
@@ -180,22 +179,6 @@ CHANGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
     *(_values,) * 6,
     *(_packed,) * 4,
 )
-
-
-@contextmanager
-def patience(seconds: int) -> Iterator[None]:
-    """Raise TimeoutError in a block that takes longer."""
-
-    def late(*_: object) -> None:
-        raise TimeoutError(f"longer than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def outcome(loader: Loader, path: Path) -> str | None:

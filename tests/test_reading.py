@@ -5,14 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import signal
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import patience
 
 import roofline as rf
 from roofline.calibration.measured.files import read_sheet
@@ -43,22 +42,6 @@ DOORS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@contextmanager
-def within(seconds: int) -> Iterator[None]:
-    """Fail what waits for ever."""
-
-    def late(*_: object) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def refused(door: Callable[[Path], object], path: Path) -> str:
     with pytest.raises(RooflineError) as caught:
         door(path)
@@ -71,7 +54,7 @@ def refused(door: Callable[[Path], object], path: Path) -> str:
 @pytest.mark.parametrize("name", DOORS)
 def test_devices_pipes_and_folders_are_no_files(name: str, tmp_path: Path) -> None:
     door = DOORS[name]
-    with within(30):
+    with patience(30):
         os.mkfifo(tmp_path / name)
         assert "a device or pipe" in refused(door, tmp_path / name)
         (tmp_path / name).unlink()

@@ -66,7 +66,7 @@ class _Fuser:
             return
         if family == POINTWISE:
             group = self._join_producer(group, op_id, full)
-        for producer in full | partial:
+        for producer in full | partial if self.policy.epilogue else ():
             wanted = family in (POINTWISE, "reduction") or self._is_stored(producer)
             if producer is not group and self._widens(producer) and wanted and self._absorbs(group, producer):
                 group = self._merge(producer, group)
@@ -112,17 +112,17 @@ class _Fuser:
         ops = [self.graph.op(op_id) for _, op_id in group.ops]
         if all(isinstance(op, Elementwise) and op.function == WIDENING for op in ops):
             return True
-        return self._is_stored(group) and all(isinstance(op, Cast) and self._bits(op) > 0 for op in ops)
+        return self._is_stored(group) and all(isinstance(op, Cast) and self._is_wider(op) for op in ops)
 
     def _is_stored(self, group: _Group) -> bool:
         """Whether a group reads nothing but parameters and buffers: products convert these as they load them."""
         tensors = {t for _, op_id in group.ops for t in self.graph.op(op_id).inputs}
         return bool(tensors) and all(self.graph.tensors[self.graph.root(t)].stored for t in tensors)
 
-    def _bits(self, op: Op) -> int:
-        """By how many bits the elements of the result are wider than those of the operand."""
+    def _is_wider(self, op: Op) -> bool:
+        """Whether the elements of the result are wider than those of the operand."""
         before, after = (self.graph.tensors[t].dtype.bits for t in (op.inputs[0], op.outputs[0]))
-        return after - before
+        return after > before
 
     def _in_epilogue(self, op: Op) -> bool:
         """Whether kernels of products can apply the op to their results."""

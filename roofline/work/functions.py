@@ -7,6 +7,8 @@ Counted from the arithmetic that compilers emit: a division is a reciprocal (tra
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from roofline.errors import UnknownOpError, nearest
 
 SIGMOID = (3.0, 2.0)  # negate, scale, + 1; exp2, reciprocal
@@ -129,9 +131,7 @@ def complex_ops(name: str) -> tuple[float, float]:
     >>> complex_ops("mul"), complex_ops("exp")
     ((6.0, 0.0), (7.0, 3.0))
     """
-    if name not in COMPLEX:
-        raise UnknownOpError(f"no work rule for function {name!r} of complex numbers{nearest(name, COMPLEX)}")
-    return COMPLEX[name]
+    return _looked_up(COMPLEX, f"function {name!r} of complex numbers", name)
 
 
 def function_ops(name: str) -> tuple[float, float]:
@@ -147,6 +147,10 @@ def function_ops(name: str) -> tuple[float, float]:
     >>> function_ops("relu"), function_ops("swish")
     ((1.0, 0.0), (4.0, 2.0))
     """
-    if name not in FUNCTIONS:
-        raise UnknownOpError(f"no work rule for element-wise function {name!r}{nearest(name, FUNCTIONS)}")
-    return FUNCTIONS[name]
+    return _looked_up(FUNCTIONS, f"element-wise function {name!r}", name)
+
+
+def _looked_up(table: Mapping[str, tuple[float, float]], what: str, name: str) -> tuple[float, float]:
+    if name not in table:
+        raise UnknownOpError(f"no work rule for {what}{nearest(name, table)}")
+    return table[name]

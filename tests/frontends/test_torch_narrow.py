@@ -243,3 +243,5 @@ def test_a_compiled_product_loads_narrow_weights_and_an_eager_one_their_copy() -
     for runtime, (narrow, wide) in whole.items():
         assert (narrow.latency_s < wide.latency_s) == (runtime != "pytorch_eager")
     assert list(whole["pytorch_eager"][0].kernels.ops) == ["cast", "matmul", "mul"]
+    executor = rf.simulate(graph, "a100-80gb", runtime="tensorflow", dtype="bf16")  # joins batch norms and ReLUs only
+    assert list(executor.kernels.ops) == ["cast", "matmul", "mul"]
