@@ -52,15 +52,15 @@ def command(
     ] = "auto",
     target: Annotated[
         str | None,
-        typer.Option("--target-latency-ms", "-t", help=f"Of the reward accuracy x (latency / target)^w: {EACH}"),
+        typer.Option("--target-latency-ms", "-t", help=f"Soft: reward accuracy x (latency / target)^w. {EACH}"),
     ] = None,
-    limit: Annotated[str | None, typer.Option("--max-latency-ms", help=f"Constraint: {EACH}")] = None,
-    max_gmacs: Annotated[float | None, typer.Option("--max-gmacs", help="Constraint: 1e9 MACs of one example.")] = None,
-    max_mparams: Annotated[float | None, typer.Option("--max-mparams", help="Constraint: 1e6 parameters.")] = None,
-    max_memory: Annotated[float | None, typer.Option("--max-memory-gib", help="Constraint: peak memory.")] = None,
-    min_accuracy: Annotated[float | None, typer.Option("--min-accuracy", help="Constraint.")] = None,
-    exponent: Annotated[float, typer.Option("--exponent", help="w of the reward.")] = -0.07,
-    hard: Annotated[bool, typer.Option("--hard", help="Punish latencies over the target only, with w = -1.")] = False,
+    limit: Annotated[str | None, typer.Option("--max-latency-ms", help=f"Hard limit: {EACH}")] = None,
+    max_gmacs: Annotated[float | None, typer.Option("--max-gmacs", help="Hard limit: 1e9 MACs of one example.")] = None,
+    max_mparams: Annotated[float | None, typer.Option("--max-mparams", help="Hard limit: 1e6 parameters.")] = None,
+    max_memory: Annotated[float | None, typer.Option("--max-memory-gib", help="Hard limit: peak memory.")] = None,
+    min_accuracy: Annotated[float | None, typer.Option("--min-accuracy", help="Hard limit.")] = None,
+    exponent: Annotated[float, typer.Option("--exponent", help="w of soft targets.")] = -0.07,
+    hard: Annotated[bool, typer.Option("--hard", help="Targets are limits that no winner exceeds.")] = False,
     any_domain: Annotated[
         bool, typer.Option("--any-domain", help="Allow what the accuracy oracle knows nothing of.")
     ] = False,
@@ -90,9 +90,10 @@ def command(
 ) -> None:
     """Search SPACE for networks that are accurate and fast on the devices.
 
-    Prints the best candidate with the error of its accuracy, and beside it what random search and a search by parameter
-    count find. --output keeps a history, from which a search that was killed goes on when it is started again; the
-    Pareto table, architecture files of the winners, and plots.
+    Prints the best candidate with the error of its accuracy, each target with its kind (soft, of the reward; or hard, a
+    limit that no winner exceeds), and beside it what random search and a search by parameter count find. --output keeps
+    a history, from which a search that was killed goes on when it is started again; the Pareto table, architecture
+    files of the winners, and plots.
     """
     from roofline.search.accuracy.choose import accuracy_oracle
     from roofline.search.evolution.evolve import evolve
@@ -141,9 +142,7 @@ def command(
         output.warn(f"interrupted after {result.evaluations:,} evaluations: results so far are kept")
         raise typer.Exit(INTERRUPTED)
     if not result.feasible:
-        raise InputError(
-            f"no candidate of {result.evaluations:,} meets the constraints; {objective.closest(result.best)}"
-        )
+        raise InputError(result.empty)
 
 
 def _together(states: Any) -> Any:
@@ -217,7 +216,8 @@ def _print(result: SearchResult, form: Format) -> None:
         output.write(json_text(finite(summary(result))))
         return
     if form is Format.csv:
-        output.write(output.as_csv(rows(result.objective, winners(result))))
+        if result.feasible:
+            output.write(output.as_csv(rows(result.objective, winners(result))))
         return
     objective = result.objective
     devices = [f"{name} ms" for name in objective.oracle.devices]
@@ -226,7 +226,8 @@ def _print(result: SearchResult, form: Format) -> None:
         ("", "accuracy", *devices, "GMACs", "M params", "reward", "genome"),
         (*devices, "GMACs", "M params", "reward"),
     )
-    for name, found in {"best": result.best, **result.baselines}.items():
+    named = {"best" if result.feasible else "closest": result.best, **result.baselines}
+    for name, found in named.items():
         one = rows(objective, found)[0]
         times = [significant(float(x) * 1e3, 4) for x in found.latency_s[0]]
         counts = (significant(one["macs"] / 1e9), significant(one["params"] / 1e6))
@@ -237,5 +238,6 @@ def _print(result: SearchResult, form: Format) -> None:
         f"{objective.space.name}: {result.evaluations:,} evaluations, {result.rate_per_s:,.0f}/s, seed {result.seed},"
         f" accuracy by {objective.accuracy.name}",
         table,
+        *(f"{goal}" for goal in result.goals),
         f"{kept} candidates that nobody beats in latency and accuracy",
     )

@@ -119,10 +119,58 @@ def test_rewards_are_those_of_the_papers() -> None:
     latency, accuracy = ORACLE.latency_s(genomes)[:, 0], RIDGE.predict(genomes).mean
     soft = Objective(oracle=ORACLE, accuracy=RIDGE, target_latency_s=6e-3, in_domain=False).evaluate(genomes)
     np.testing.assert_allclose(soft.fitness, accuracy * (latency / 6e-3) ** -0.07)
-    hard = Objective(oracle=ORACLE, accuracy=RIDGE, target_latency_s=6e-3, hard=True, in_domain=False).evaluate(genomes)
-    np.testing.assert_allclose(
-        hard.fitness, [a if t <= 6e-3 else a * 6e-3 / t for a, t in zip(accuracy, latency, strict=True)]
-    )
+    latency_of = {"tpu-v3": 6e-3}
+    two = Oracle(SPACE, ["tpu-v3", "v100"], batch=128)
+    one_aimed = Objective(oracle=two, accuracy=RIDGE, target_latency_s=latency_of, in_domain=False)
+    np.testing.assert_allclose(one_aimed.evaluate(genomes).fitness, soft.fitness)  # the other device has no target
+
+
+def test_a_hard_target_is_a_limit_and_a_soft_one_is_not() -> None:
+    genomes = SPACE.sample(50)
+    latency, accuracy = ORACLE.latency_s(genomes)[:, 0], RIDGE.predict(genomes).mean
+    target = float(np.sort(latency)[25])  # of one of them: equal keeps the limit
+    about: dict[str, Any] = {"oracle": ORACLE, "accuracy": RIDGE, "in_domain": False}
+    hard = Objective(target_latency_s=target, hard=True, **about).evaluate(genomes)
+    np.testing.assert_array_equal(hard.violation <= 0, latency <= target)
+    np.testing.assert_array_equal(hard.fitness[latency <= target], accuracy[latency <= target])
+    just_below = Objective(target_latency_s=float(np.nextafter(target, 0)), hard=True, **about).evaluate(genomes)
+    np.testing.assert_array_equal(just_below.violation > 0, latency >= target)
+    both = Objective(target_latency_s=target, hard=True, max_latency_s=float(latency.min()), **about).evaluate(genomes)
+    assert (both.violation <= 0).sum() == 1
+    soft = Objective(target_latency_s=target, exponent=-1e-6, **about)  # next to no pull: accuracy alone
+    found = evolve(SPACE, soft, evaluations=600, **SMALL)
+    assert found.best.latency_s[0, 0] > target
+    assert [(goal.kind, goal.met) for goal in found.goals] == [("soft", False)]
+
+
+@pytest.mark.parametrize("method", ["aging", "pareto", "random"])
+def test_no_winner_exceeds_a_hard_limit(method: Any, tmp_path: Path) -> None:
+    if method == "pareto":
+        pytest.importorskip("pymoo")
+    limit = float(np.quantile(ORACLE.latency_s(SPACE.sample(500)), 0.2))
+    objective = Objective(oracle=ORACLE, accuracy=RIDGE, target_latency_s=limit, hard=True, max_params=6e6)
+    found = evolve(SPACE, objective, evaluations=1500, method=method, seed=3, baselines=False)
+    save(found, tmp_path, plots=False)
+    files = sorted((tmp_path / "architectures").iterdir())
+    assert len(files) == len(winners(found)) > 1
+    for file in files:
+        report = rf.simulate(file, "tpu-v3", batch=128)
+        assert report.latency_s <= limit and report.params <= 6e6
+        assert "hard limit, latency on tpu-v3" in file.read_text() and "6 M: " in file.read_text()
+    table = pd.read_csv(tmp_path / "pareto.csv")
+    assert (table["latency_ms_tpu-v3"] <= table["hard_limit_ms_tpu-v3"]).all()
+    assert "soft_target_ms_tpu-v3" not in table
+    kinds = {(g["what"], g["kind"], g["met"]) for g in json.loads((tmp_path / "summary.json").read_text())["targets"]}
+    assert kinds == {("latency", "hard", True), ("params", "hard", True)}
+
+
+def test_an_empty_front_has_no_winner(tmp_path: Path) -> None:
+    impossible = Objective(oracle=ORACLE, accuracy=RIDGE, target_latency_s=1e-9, hard=True)
+    found = evolve(SPACE, impossible, evaluations=500, strict=False, **SMALL)
+    save(found, tmp_path)
+    assert not len(winners(found)) and not list((tmp_path / "architectures").iterdir())
+    assert len((tmp_path / "pareto.csv").read_text().splitlines()) == 1  # the names of the columns
+    assert not json.loads((tmp_path / "summary.json").read_text())["feasible"]
 
 
 def test_constraints_hold_on_every_device() -> None:
@@ -153,7 +201,8 @@ def test_constraints_hold_on_every_device() -> None:
 def test_infeasible_constraints_name_the_closest() -> None:
     impossible = Objective(oracle=ORACLE, accuracy=RIDGE, max_latency_s=1e-9)
     with pytest.raises(
-        InputError, match=r"no candidate of 500 meets .* closest is [0-9a-z]{28}: latency \[s\] .* where 1e-09"
+        InputError,
+        match=r"front is empty: no candidate of 500 .* closest is [0-9a-z]{28}: latency on tpu-v3 .* where 0.000001",
     ):
         evolve(SPACE, impossible, evaluations=500, **SMALL)
     assert not evolve(SPACE, impossible, evaluations=500, strict=False, **SMALL).feasible
@@ -182,6 +231,8 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
         ({"max_latency_s": {"v100": 1.0}}, "which the oracle lacks"),
         ({"max_macs": 0.0}, "must be positive"),
         ({"minimise": "time"}, "cannot minimise"),
+        ({"hard": True}, "there is no target"),
+        ({"hard": True, "target_latency_s": 1.0, "exponent": -1.0}, "no reward to raise to exponent -1.0"),
     ],
 )
 def test_bad_objectives_are_refused(options: dict[str, Any], message: str) -> None:

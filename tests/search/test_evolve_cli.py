@@ -37,6 +37,16 @@ def test_search_prints_the_best_beside_the_baselines(capsys: pytest.CaptureFixtu
     assert main(["simulate", str(tmp_path / "out" / "architectures" / "winner-01.toml"), "--device", "tpu-v3"]) == 0
 
 
+def test_the_result_says_which_targets_are_soft_and_which_limits_hard(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SEARCH, "--target-latency-ms", "6", "--max-mparams", "7", "--no-baselines"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("soft target, latency on tpu-v3 6 ms: ") for line in lines)
+    assert any(line.startswith("hard limit, parameters 7 M: ") and line.endswith(", met") for line in lines)
+    assert main([*SEARCH, "--target-latency-ms", "6", "--hard", "--no-baselines", "--format", "json"]) == 0
+    (target,) = json.loads(capsys.readouterr().out)["targets"]
+    assert (target["kind"], target["wanted"], target["met"]) == ("hard", 6.0, True) and target["reached"] <= 6.0
+
+
 def test_search_as_json_on_two_devices(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["search", "accel-nasbench", "-d", "TPUv3,v100", "--max-latency-ms", "TPUv3=9,v100=60", "-b", "128"]
     assert (
@@ -51,7 +61,12 @@ def test_search_as_json_on_two_devices(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([*SEARCH, "--max-latency-ms", "0.000001"], "no candidate of 600 meets the constraints; closest is"),
+        (
+            [*SEARCH, "--max-latency-ms", "0.000001"],
+            "front is empty: no candidate of 600 keeps the hard limits; closest",
+        ),
+        ([*SEARCH, "--target-latency-ms", "0.000001", "--hard"], "closest is"),
+        ([*SEARCH, "--hard"], "there is no target"),
         ([*SEARCH, "--target-latency-ms", "fast"], "number of milliseconds, got 'fast'"),
         ([*SEARCH, "--accuracy", "pairwis"], "nearest: 'pairwise'"),
         (["search", "resnet", "--device", "v100"], "knows MBConv networks"),

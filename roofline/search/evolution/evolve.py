@@ -68,7 +68,7 @@ def evolve(
     progress
         Called after every generation with the state and the seconds so far.
     strict
-        Raise where no candidate meets the constraints, instead of returning the closest.
+        Raise where no candidate keeps the hard limits, instead of returning the closest.
     **knobs
         population, batch, sample of `Aging`; population, crossover of `Nsga2`.
 
@@ -113,8 +113,7 @@ def finished(result: SearchResult, engine: Method, evaluations: int, *, baseline
         except KeyboardInterrupt:
             result = replace(result, interrupted=True)
     if strict and not result.feasible and not result.interrupted:
-        text = objective.closest(result.best)
-        raise InputError(f"no candidate of {result.evaluations:,} meets the constraints; {text}")
+        raise InputError(result.empty)
     return result
 
 

@@ -1,4 +1,4 @@
-"""What a search wants: a reward, constraints, and how a population is judged by them."""
+"""What a search wants: a reward with soft targets, hard limits, and how a population is judged by them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from roofline.errors import InputError, nearest
 from roofline.numeric import Array
 from roofline.search.accuracy.protocol import AccuracyOracle, checked
+from roofline.search.evolution.goals import Goal, goals
 from roofline.search.oracle.latency import Oracle
 from roofline.search.space.genomes import Genomes
 from roofline.search.space.spec import Space
@@ -19,8 +20,6 @@ from roofline.text import words
 
 #: exponent of MnasNet's soft reward (Tan et al., arXiv 1807.11626; EfficientNet-X uses -0.07 to -0.09)
 EXPONENT = -0.07
-#: of its hard reward: nothing below the target, this above it
-HARD_EXPONENT = -1.0
 #: an infeasible candidate is worth less than any feasible one, and the less the farther off it is
 INFEASIBLE = -1e30
 
@@ -36,7 +35,7 @@ class Evaluation:
     accuracy, half_width, in_domain
         See `Prediction`.
     violation
-        0 where every constraint is met, else the sum of relative excesses.
+        0 where every hard limit is kept, else the sum of relative excesses.
     fitness
         The reward, or what orders infeasible candidates below it.
     """
@@ -65,7 +64,7 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Objective:
-    """MnasNet's reward accuracy x (latency / target)^w over all devices, under constraints.
+    """MnasNet's reward accuracy x (latency / target)^w over all devices, under limits that no winner exceeds.
 
     Parameters
     ----------
@@ -73,10 +72,13 @@ class Objective:
         What answers; both of one space.
     target_latency_s
         One for all devices, or device -> target. Without it the reward is the accuracy.
-    exponent, hard
-        w of the soft reward; `hard` instead punishes latencies over the target only, with w = -1.
+    hard
+        Targets are limits, as `max_latency_s`, and the reward is the accuracy. By default they are soft: the reward
+        falls with the latency, and the best candidate may be slower than its target.
+    exponent
+        w of the reward of soft targets.
     max_latency_s, max_macs, max_params, max_memory_bytes, min_accuracy
-        Constraints; latency and memory may be mappings device -> limit. Multiply-accumulates are of one example.
+        Hard limits; latency and memory may be mappings device -> limit. Multiply-accumulates are of one example.
     in_domain
         Refuse candidates that the accuracy oracle knows nothing about (only where it predicts accuracies).
     minimise
@@ -96,7 +98,9 @@ class Objective:
     min_accuracy: float | None = None
     in_domain: bool = True
     minimise: Literal["latency", "macs", "params"] | None = None
-    _targets: Array | None = field(init=False, default=None)
+    #: latencies (D,) [s] of each kind, infinite where a device has none; None without any
+    soft_targets_s: Array | None = field(init=False, default=None)
+    hard_limits_s: Array | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -104,7 +108,8 @@ class Objective:
         Raises
         ------
         InputError
-            A limit is not positive, or names a device that the oracle lacks.
+            A limit is not positive, or names a device that the oracle lacks; hard targets without a target, or with an
+            exponent.
         """
         space = getattr(self.accuracy, "space", self.space)
         if space.hash != self.space.hash:
@@ -113,9 +118,18 @@ class Objective:
             raise InputError(
                 f"cannot minimise {self.minimise!r}{nearest(str(self.minimise), ['latency', 'macs', 'params'])}"
             )
-        object.__setattr__(self, "_targets", self._per_device("target_latency_s"))
-        for name in ("max_latency_s", "max_memory_bytes"):
-            self._per_device(name)
+        limits = self._per_device("max_latency_s")
+        targets: Array | None = self._per_device("target_latency_s")
+        if self.hard and targets is None:
+            raise InputError("hard says that targets are limits, and there is no target: give target_latency_s")
+        if self.hard and self.exponent != EXPONENT:
+            raise InputError(f"a hard target has no reward to raise to exponent {self.exponent!r}: leave one out")
+        if self.hard and targets is not None:
+            limits = targets if limits is None else np.minimum(targets, limits)
+            targets = None
+        object.__setattr__(self, "soft_targets_s", targets)
+        object.__setattr__(self, "hard_limits_s", limits)
+        self._per_device("max_memory_bytes")
         for name in ("max_macs", "max_params"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -137,8 +151,8 @@ class Objective:
         latency = self.oracle.latency_s(genomes)
         prediction = checked(self.accuracy, genomes)
         violation = np.zeros(len(genomes))
-        for _, values, limit in self.excesses(genomes, latency, prediction.mean):
-            violation += np.maximum(values / limit - 1.0, 0.0).reshape(len(genomes), -1).sum(axis=1)
+        for _, values, limit in self.limits(genomes, latency, prediction.mean):
+            violation += _excess(values, limit).reshape(len(genomes), -1).sum(axis=1)
         if self.in_domain and self.accuracy.kind == "accuracy":
             violation += ~prediction.in_domain
         reward = self._reward(genomes, latency, prediction.mean)
@@ -152,35 +166,34 @@ class Objective:
             fitness=np.where(violation > 0, INFEASIBLE * (1.0 + violation), reward),
         )
 
-    def excesses(self, genomes: Genomes, latency: Array, accuracy: Array) -> list[tuple[str, Array, Any]]:
-        """Return (constraint, values, limit) of each constraint; a value over its limit violates it."""
-        excesses: list[tuple[str, Array, Any]] = []
-        if self.max_latency_s is not None:
-            excesses.append(("latency [s]", latency, self._per_device("max_latency_s")))
+    def limits(self, genomes: Genomes, latency: Array, accuracy: Array) -> list[tuple[str, Array, Any]]:
+        """Return (what, values, largest allowed) of each hard limit; of the accuracy both are negated."""
+        found: list[tuple[str, Array, Any]] = []
+        if self.hard_limits_s is not None:
+            found.append(("latency", latency, self.hard_limits_s))
         if self.max_memory_bytes is not None:
             memory = self.oracle.peak_memory_bytes(genomes)
-            excesses.append(("peak memory [bytes]", memory, self._per_device("max_memory_bytes")))
+            found.append(("peak memory", memory, self._per_device("max_memory_bytes")))
         wanted = [
             (n, limit) for n, limit in (("macs", self.max_macs), ("params", self.max_params)) if limit is not None
         ]
         if wanted:
             counts = self.oracle.counts(genomes, [name for name, _ in wanted])
-            excesses += [(name, counts[name], limit) for name, limit in wanted]
+            found += [(name, counts[name], limit) for name, limit in wanted]
         if self.min_accuracy is not None:
-            lack = np.maximum(self.min_accuracy - accuracy, 0.0) / max(abs(self.min_accuracy), 1e-12)
-            excesses.append(("lack of accuracy", 1.0 + lack, 1.0))
-        return excesses
+            found.append(("accuracy", -accuracy, -self.min_accuracy))
+        return found
 
     def _reward(self, genomes: Genomes, latency: Array, accuracy: Array) -> Array:
         if self.minimise == "latency":
             return np.asarray(np.exp(-np.log(latency).mean(axis=1)))
         if self.minimise is not None:
             return 1.0 / self.oracle.counts(genomes, (self.minimise,))[self.minimise]
-        if self._targets is None:
+        if self.soft_targets_s is None:
             return accuracy
-        ratio = latency / self._targets
-        factor = np.where(ratio > 1.0, ratio**HARD_EXPONENT, 1.0) if self.hard else ratio**self.exponent
-        return np.asarray(accuracy * np.prod(factor, axis=1))
+        aimed = np.isfinite(self.soft_targets_s)
+        ratio = latency[:, aimed] / self.soft_targets_s[aimed]
+        return np.asarray(accuracy * np.prod(ratio**self.exponent, axis=1))
 
     def _per_device(self, name: str) -> Array | None:
         value = getattr(self, name)
@@ -211,17 +224,26 @@ class Objective:
         content = getattr(self.accuracy, "hash", None)  # of a table or a program, which have names of files
         return found if content is None else found | {"accuracy_content": content}
 
+    def goals(self, one: Evaluation) -> list[Goal]:
+        """Return the soft targets and hard limits beside what one candidate (one row) reaches."""
+        found, devices = [], self.oracle.devices
+        if self.soft_targets_s is not None:
+            found += goals("soft", "latency", one.latency_s[0], self.soft_targets_s, devices)
+        for what, values, limit in self.limits(one.genomes, one.latency_s, one.accuracy):
+            found += goals("hard", what, np.ravel(values), np.ravel(limit), devices)
+        return found
+
     def closest(self, evaluation: Evaluation) -> str:
-        """Return, of candidates that all violate a constraint, which comes closest and what it violates."""
-        row = int(np.argmin(evaluation.violation))
-        one = evaluation.take([row])
-        parts = []
-        for what, values, limit in self.excesses(one.genomes, one.latency_s, one.accuracy):
-            over = np.ravel(values / limit)
-            if (over > 1.0).any():
-                worst = int(np.argmax(over))
-                bound = np.ravel(np.broadcast_to(limit, np.shape(values)))[worst]
-                parts.append(f"{what} {np.ravel(values)[worst]:.4g} where {bound:.4g} is allowed")
+        """Return, of candidates that all exceed a hard limit, which comes closest and what it exceeds."""
+        one = evaluation.take([int(np.argmin(evaluation.violation))])
+        parts = [goal.missed for goal in self.goals(one) if goal.kind == "hard" and not goal.met]
         if not one.in_domain[0] and self.in_domain and self.accuracy.kind == "accuracy":
             parts.append("it is out of the accuracy oracle's domain")
         return f"closest is {self.space.text(one.genomes[0])}: " + "; ".join(parts)
+
+
+def _excess(values: Array, limit: Any) -> Array:
+    """Return how far values lie over a limit, relative to it: 0 for those that keep it and for no others."""
+    found = np.zeros(np.shape(values))
+    np.divide(values - limit, np.maximum(np.abs(limit), 1e-12), out=found, where=values > limit)
+    return found

@@ -29,7 +29,8 @@ def plot_convergence(result: SearchResult, *, ax: Axes | None = None, path: str 
     ax.set_xlabel("evaluations")
     ax.set_ylabel("best reward")
     clean(ax)
-    ax.legend(fontsize=8, frameon=False)
+    if ax.get_legend_handles_labels()[0]:  # none where every candidate exceeds a hard limit
+        ax.legend(fontsize=8, frameon=False)
     save(figure, path)
     return figure
 
@@ -44,10 +45,15 @@ def plot_pareto(result: SearchResult, *, device: int = 0, ax: Axes | None = None
     if accuracy.kind == "accuracy" and np.isfinite(width).all():
         ax.fill_between(x, y - width, y + width, color=SKY, alpha=0.25, linewidth=0, label="half-width (90 %)")
     inside = archive.in_domain[order]
-    ax.plot(x, y, ".", color=BLUE, markersize=4, label="nobody beats these")
+    if result.feasible:
+        ax.plot(x, y, ".", color=BLUE, markersize=4, label="nobody beats these")
+    lines = {"soft target": (result.objective.soft_targets_s, ":"), "hard limit": (result.objective.hard_limits_s, "-")}
+    for what, (wanted, style) in lines.items():
+        if wanted is not None and np.isfinite(wanted[device]):
+            ax.axvline(wanted[device] * 1e3, color=GREY, linestyle=style, linewidth=1, label=what)
     if accuracy.kind == "accuracy" and not inside.all():
         ax.plot(x[~inside], y[~inside], "x", color=GREY, markersize=5, label="out of domain")
-    marks = {"best": result.best, **result.baselines}
+    marks = {"best" if result.feasible else "closest, over a hard limit": result.best, **result.baselines}
     for (name, candidate), colour in zip(marks.items(), (BLACK, VERMILION, *SERIES[2:]), strict=False):
         ax.plot(
             candidate.latency_s[0, device] * 1e3, candidate.accuracy[0], "*", color=colour, markersize=10, label=name

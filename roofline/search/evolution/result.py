@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roofline.search.accuracy.protocol import written
+from roofline.search.evolution.goals import Goal, as_rows
 from roofline.search.evolution.objective import Evaluation, Objective
 from roofline.search.evolution.pareto import tie_groups
 from roofline.text import words
@@ -27,7 +28,7 @@ class SearchResult:
     Attributes
     ----------
     best
-        The candidate of the highest reward (one row); check `feasible`.
+        The candidate of the highest reward (one row); where not `feasible`, the one closest to the hard limits.
     archive
         Feasible candidates that nobody beats in latency and accuracy, fastest first.
     curve
@@ -55,8 +56,19 @@ class SearchResult:
 
     @property
     def feasible(self) -> bool:
-        """Whether the best candidate meets every constraint."""
+        """Whether the best candidate keeps every hard limit."""
         return bool(self.best.violation[0] <= 0)
+
+    @property
+    def goals(self) -> list[Goal]:
+        """Soft targets and hard limits beside what the best candidate reaches."""
+        return self.objective.goals(self.best)
+
+    @property
+    def empty(self) -> str:
+        """What to say of a front that is empty: how many were judged, and the closest."""
+        closest = self.objective.closest(self.best)
+        return f"the front is empty: no candidate of {self.evaluations:,} keeps the hard limits; {closest}"
 
     def table(self) -> pd.DataFrame:
         """Return the best candidate and those of the baselines: accuracy with its error, latencies, counts, genome."""
@@ -73,11 +85,21 @@ class SearchResult:
 
 
 def rows(objective: Objective, candidates: Evaluation) -> list[dict[str, Any]]:
-    """Return one flat row per candidate: genome, accuracy with all that belongs to it, latencies, counts, choices."""
+    """Return one flat row per candidate: genome, accuracy with all that belongs to it, latencies, counts, choices.
+
+    Soft targets and hard limits of latencies stand beside these, under names that say which they are.
+    """
     space, oracle = objective.space, objective.oracle
     if not len(candidates):
         return []
     counts = oracle.counts(candidates.genomes, ("macs", "params"))
+    asked = {"soft_target": objective.soft_targets_s, "hard_limit": objective.hard_limits_s}
+    wanted = {
+        f"{kind}_ms_{device}": float(values[d] * 1e3)
+        for kind, values in asked.items()
+        for d, device in enumerate(oracle.devices)
+        if values is not None and np.isfinite(values[d])
+    }
     groups = tie_groups(candidates.accuracy, candidates.half_width)
     result = []
     for i, genome in enumerate(candidates.genomes):
@@ -88,7 +110,7 @@ def rows(objective: Objective, candidates: Evaluation) -> list[dict[str, Any]]:
         row |= {
             f"latency_ms_{device}": float(candidates.latency_s[i, d] * 1e3) for d, device in enumerate(oracle.devices)
         }
-        result.append(row | space.mapping(genome))
+        result.append(row | wanted | space.mapping(genome))
     return result
 
 
@@ -101,7 +123,12 @@ def figure(objective: Objective, candidates: Evaluation, row: int = 0) -> str:
 
 
 def winners(result: SearchResult, number: int = WINNERS) -> Evaluation:
-    """Return the best candidate, and after it those of the archive with the highest reward, each once."""
+    """Return the best candidate, and after it those of the archive with the highest reward, each once.
+
+    None exceeds a hard limit: where all candidates do, there is no winner.
+    """
+    if not result.feasible:
+        return result.best.take([])
     if result.archive is None:
         return result.best
     joined = Evaluation.join([result.best, result.archive.take(np.argsort(-result.archive.fitness, kind="stable"))])
@@ -123,6 +150,7 @@ def summary(result: SearchResult) -> dict[str, Any]:
         **{name: getattr(result, name) for name in told},
         "best": one | {"fitness": float(result.best.fitness[0]), "figure": figure(objective, result.best)},
         "archive": 0 if result.archive is None else len(result.archive),
+        "targets": as_rows(result.goals),
         "baselines": beside,
         "objective": objective.describe(),
     }

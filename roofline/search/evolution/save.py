@@ -11,6 +11,8 @@ from roofline.search.space.folder import write_arch, write_tables
 def save(result: SearchResult, folder: str | Path, *, plots: bool = True) -> list[Path]:
     """Write ``pareto.csv``, ``summary.json``, ``architectures/winner-NN.toml``, ``convergence.png`` and ``pareto.png``.
 
+    Of candidates that exceed a hard limit there is no row and no architecture.
+
     Raises
     ------
     InputError
@@ -18,13 +20,15 @@ def save(result: SearchResult, folder: str | Path, *, plots: bool = True) -> lis
     """
     folder = Path(folder)
     objective, made = result.objective, []
-    archive = result.best if result.archive is None else result.archive
-    made += write_tables(folder, "pareto.csv", rows(objective, archive), summary(result))
+    front = [] if result.archive is None else rows(objective, result.archive)
+    columns = list(rows(objective, result.best)[0])
+    made += write_tables(folder, "pareto.csv", front, summary(result), columns)
     best = winners(result)
     for i in range(len(best)):
         name = f"winner-{i + 1:02d}"
         arch = objective.space.decode(best.genomes[i], name=name)
         note = f"roofline search, space {objective.space.name}, seed {result.seed}: {figure(objective, best, i)}"
+        note = "; ".join([note, *map(str, objective.goals(best.take([i])))])
         made.append(write_arch(arch, folder / "architectures" / f"{name}.toml", note))
     if plots:
         from roofline.search.evolution.plots import plot_convergence, plot_pareto

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,16 @@ from roofline.errors import InputError
 from roofline.files import atomic, finite, write_text
 
 
-def write_tables(folder: Path, name: str, table: list[dict[str, Any]], about: Mapping[str, Any]) -> list[Path]:
+def write_tables(
+    folder: Path,
+    name: str,
+    table: Sequence[Mapping[str, Any]],
+    about: Mapping[str, Any],
+    columns: Sequence[str] | None = None,
+) -> list[Path]:
     """Write rows as CSV and a summary as ``summary.json`` into a folder with room for architectures.
+
+    `columns` are by default those of the first row.
 
     Raises
     ------
@@ -28,7 +36,7 @@ def write_tables(folder: Path, name: str, table: list[dict[str, Any]], about: Ma
         raise InputError(f"cannot write {str(folder)!r}: {error.strerror or error}") from None
     made = [folder / name, folder / "summary.json"]
     with atomic(made[0]) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, list(table[0]) if columns is None else columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)
     write_text(made[1], json.dumps(finite(about), indent=1) + "\n")
