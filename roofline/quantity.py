@@ -68,11 +68,26 @@ def check(
         raise ValueError(f"a fraction may not exceed 1, got {value!r}")
 
 
+def check_range(value: float, low: float | None, high: float | None, why: str | None) -> None:
+    """Raise ValueError unless a number without a range has none, or its range has both ends, holds it and says why."""
+    if low is None and high is None:
+        if why is not None:
+            raise ValueError("why belongs to a range: give low and high")
+        return
+    if low is None or high is None:
+        raise ValueError(f"a range has two ends: give {'low' if low is None else 'high'} too")
+    if why is None or not why.strip():
+        raise ValueError("a range needs why: who says what, or what bounds it")
+    if not 0 < low <= value <= high < float("inf") or low == high:
+        raise ValueError(f"a range goes from low over the value to high, got {low:g}, {value:g}, {high:g}")
+
+
 class Quantity(BaseModel):
     """One sourced number as it stands in a file; `si` is the number the program computes with.
 
     Exactly one of `source` (a key of the file's ``[sources]``) and `estimate` (the reasoning of a guess) is given;
-    `recalled` marks a source that was remembered, not read.
+    `recalled` marks a source that was remembered, not read. A fact of a device that nobody has verified may say between
+    which ends it lies, in its unit, and why.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -83,10 +98,14 @@ class Quantity(BaseModel):
     estimate: str | None = None
     recalled: bool = False
     note: str | None = None
+    low: float | None = None
+    high: float | None = None
+    why: str | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Quantity:
         check(self.value, self.unit, self.source, self.estimate, self.recalled, self.note)
+        check_range(self.value, self.low, self.high, self.why)
         return self
 
     @property
@@ -110,23 +129,26 @@ def check_dimension(unit: str | None, *allowed: str) -> None:
 
 @dataclass(frozen=True)
 class _Dimension:
-    """A pydantic annotation that refuses a quantity of another dimension."""
+    """A pydantic annotation that refuses a quantity of another dimension, and a range where none has a meaning."""
 
     names: tuple[str, ...]
+    ranged: bool = True
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
 
         def checked(quantity: Quantity) -> Quantity:
             check_dimension(quantity.unit, *self.names)
+            if quantity.low is not None and not self.ranged:
+                raise ValueError("a range belongs to a fact of a device, not to a fitted constant")
             return quantity
 
         return core_schema.no_info_after_validator_function(checked, handler(source))
 
 
 def quantity_in(unit: str | None) -> Any:
-    """Return the type of a quantity of the dimension that `unit` has; None: a count."""
-    return Annotated[Quantity, _Dimension(("count" if unit is None else UNITS[unit][0],))]
+    """Return the type of a fitted constant of the dimension that `unit` has; None: a count."""
+    return Annotated[Quantity, _Dimension(("count" if unit is None else UNITS[unit][0],), ranged=False)]
 
 
 Count = Annotated[Quantity, _Dimension(("count",))]

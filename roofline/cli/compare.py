@@ -76,10 +76,9 @@ def command(
 
 def row(report: Report) -> dict[str, Any]:
     """Return the run as one flat row: what `rf.compare` says of it, and how its time divides."""
-    from roofline.studies.compare import COLUMNS
+    from roofline.studies.compare import row_of
 
-    shares = {f"{name}_share": share for name, share in report.bound_shares.items()}
-    return {name: getattr(report, name) for name in COLUMNS} | shares
+    return row_of(report) | {f"{name}_share": share for name, share in report.bound_shares.items()}
 
 
 def _table(reports: Sequence[Report]) -> Table:

@@ -36,6 +36,18 @@ class Fact(Protocol):
     def note(self) -> str | None:
         """What else there is to say."""
 
+    @property
+    def low(self) -> float | None:
+        """Lower end of its range; None where it has none."""
+
+    @property
+    def high(self) -> float | None:
+        """Upper end."""
+
+    @property
+    def why(self) -> str | None:
+        """Why it may lie anywhere between."""
+
 
 def facts(quantities: Iterable[tuple[str, Fact]]) -> list[dict[str, Any]]:
     """Return one row per (dotted path of tables and key, number)."""
@@ -48,6 +60,9 @@ def facts(quantities: Iterable[tuple[str, Fact]]) -> list[dict[str, Any]]:
             "recalled": fact.recalled,
             "estimate": fact.estimate,
             "note": fact.note,
+            "low": fact.low,
+            "high": fact.high,
+            "why": fact.why,
         }
         for path, fact in quantities
     ]
@@ -64,7 +79,8 @@ def show_facts(head: str, rows: list[dict[str, Any]], sources: Mapping[str, str]
     table = output.table(None, ("quantity", "value", "unit", "source", "remark"), ("value",), ("remark",))
     for row in rows:
         mark = "recalled" if row["recalled"] else ""
-        remark = "; ".join(filter(None, [mark, row["estimate"], row["note"]]))
+        between = "" if row["low"] is None else f"between {row['low']:,.12g} and {row['high']:,.12g}: {row['why']}"
+        remark = "; ".join(filter(None, [mark, row["estimate"], row["note"], between]))
         table.add_row(row["path"], f"{row['value']:,.12g}", row["unit"] or "", row["source"] or "ESTIMATE", remark)
     cited = {row["source"] for row in rows}
     citations = output.table(None, ("source", "citation"), folding=("citation",))

@@ -10,6 +10,7 @@ from pathlib import Path
 from roofline import names
 from roofline.errors import InputError, SpecError, nearest
 from roofline.hardware.order import memory_mistakes
+from roofline.hardware.ranges import open_facts
 from roofline.hardware.schema import DeviceFile, MemoryTable
 from roofline.hardware.silicon import MatrixRate, MatrixUnit, MemoryLevel, QuantityRecord, VectorUnit
 from roofline.hardware.spec import Device
@@ -86,6 +87,10 @@ def _cached(path: Path, version: Stamp) -> Device:
     device = _device(spec)
     for table, text in memory_mistakes(device):
         raise SpecError(f"{path.name}: [{table}]: {text}")
+    try:
+        open_facts(device)
+    except InputError as error:
+        raise SpecError(f"{path.name}: {error}") from None
     return device
 
 
@@ -270,6 +275,9 @@ def _device(spec: DeviceFile) -> Device:
                 recalled=quantity.recalled,
                 estimate=quantity.estimate,
                 note=quantity.note,
+                low=quantity.low,
+                high=quantity.high,
+                why=quantity.why,
             )
             for path, quantity in quantities(spec)
         ),

@@ -39,7 +39,7 @@ class ChipTable(_Table):
 
 
 class RateTable(_Table):
-    """One dtype of ``[matrix.rates]``, written flat: source, estimate, recalled and note belong to `peak`."""
+    """One dtype of ``[matrix.rates]``, written flat: source, estimate, recalled, note and a range belong to `peak`."""
 
     macs_per_clock: Annotated[float, Field(gt=0)] | None = None
     macs_source: str | None = None
@@ -50,6 +50,9 @@ class RateTable(_Table):
     estimate: str | None = None
     recalled: bool = False
     note: str | None = None
+    low: float | None = None
+    high: float | None = None
+    why: str | None = None
     peak_reason: str | None = None
     runs_on: Engine = "matrix"
     stored_only: bool = False
@@ -57,6 +60,7 @@ class RateTable(_Table):
     @model_validator(mode="after")
     def _check(self) -> RateTable:
         quantity.check(self.peak, self.unit, self.source, self.estimate, self.recalled, self.note)
+        quantity.check_range(self.peak, self.low, self.high, self.why)
         quantity.check_dimension(self.unit, "rate")
         if self.macs_source is not None and self.macs_per_clock is None:
             raise ValueError("macs_source without macs_per_clock")
@@ -74,6 +78,9 @@ class RateTable(_Table):
                 estimate=self.estimate,
                 recalled=self.recalled,
                 note=self.note,
+                low=self.low,
+                high=self.high,
+                why=self.why,
             )
         }
         if self.macs_per_clock is not None and self.macs_source is not None:

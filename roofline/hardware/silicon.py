@@ -90,7 +90,10 @@ class MemoryLevel:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantityRecord:
-    """A number as the file states it: dotted path, value in `unit`; `source` is a key of ``Device.sources``."""
+    """A number as the file states it: dotted path, value in `unit`; `source` is a key of ``Device.sources``.
+
+    A number that nobody has verified has a range, from `low` to `high`, and `why`; None where it has none.
+    """
 
     path: str
     value: float
@@ -99,6 +102,9 @@ class QuantityRecord:
     recalled: bool
     estimate: str | None
     note: str | None
+    low: float | None = None
+    high: float | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

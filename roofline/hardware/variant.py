@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from roofline.errors import InputError
 from roofline.hardware.derive import label_of, set_field
@@ -183,7 +183,7 @@ def _checked(name: str, value: float) -> float:
 
 def _provenance(old: Silicon, new: Silicon) -> tuple[QuantityRecord, ...]:
     """Return the records of a variant, as its file would state them: what changed says what it was, and why."""
-    before, after, chosen = _stated(old), _stated(new), {_path(new, name) for name, _ in new.changes}
+    before, after, chosen = _stated(old), _stated(new), {stated_path(new, name) for name, _ in new.changes}
     records = []
     for record in old.quantities:
         ratio = after.get(record.path, 0.0) / before.get(record.path, 1.0) if record.path in before else 1.0
@@ -193,14 +193,22 @@ def _provenance(old: Silicon, new: Silicon) -> tuple[QuantityRecord, ...]:
             reason = "chosen" if record.path in chosen else "follows from what is chosen"
             text = f"hypothetical: {reason}; {old.name} has {record.value:g} {record.unit or ''}".rstrip()
             record = replace(record, value=record.value * ratio, source=None, recalled=False, note=None, estimate=text)
+            record = replace(record, **_scaled_range(record, 0.0 if record.path in chosen else ratio))
         if ratio:  # 0: its memory was taken away
             records.append(record)
     return tuple(records)
 
 
+def _scaled_range(record: QuantityRecord, ratio: float) -> dict[str, Any]:
+    """Return the range of a number that follows from another; what is chosen (0) has none any more."""
+    if record.low is None or record.high is None or not ratio:
+        return {"low": None, "high": None, "why": None}
+    return {"low": record.low * ratio, "high": record.high * ratio}
+
+
 def _stated(device: Silicon) -> dict[str, float]:
     """Return the numbers of a device by their path in a file; those of a memory are of a single one."""
-    found = {_path(device, name): value for name, value in device_fields(device).items()}
+    found = {stated_path(device, name): value for name, value in device_fields(device).items()}
     found["vector.peak"] = device.vector.peak_flops_per_s
     for level in device.memory:
         for kind in ("capacity", "bandwidth"):
@@ -208,8 +216,8 @@ def _stated(device: Silicon) -> dict[str, float]:
     return found
 
 
-def _path(device: Silicon, name: str) -> str:
-    """Return where a file states a field."""
+def stated_path(device: Silicon, name: str) -> str:
+    """Return the dotted path at which a file states a field of `device_fields`."""
     part, _, attribute = name.rpartition(".")
     levels = {label_of(level): f"memory.{level.name}" for level in device.memory}
     stem = next(

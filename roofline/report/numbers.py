@@ -19,6 +19,7 @@ from roofline.engine.table import STATE, WEIGHT
 from roofline.errors import InputError
 from roofline.hardware.spec import Device
 from roofline.numeric import Array
+from roofline.report.ranges import FactEffects, FactRange, effects_of_facts, fact_range
 from roofline.software.spec import Runtime
 
 if TYPE_CHECKING:
@@ -250,6 +251,18 @@ class Run:
         need, have = self.peak_memory_bytes / 2**30, self.memory_capacity_bytes / 2**30
         text = f"{self.model} at batch {self.batch} needs {need:.1f} GiB, {self.device} has {have:.1f} GiB"
         return (f"{text}: it does not fit",)
+
+    # what is not known ------------------------------------------------------------
+
+    @cached_property
+    def fact_effects(self) -> FactEffects:
+        """Log of the factor on the latency with each unverified fact of the device at its low and its high end."""
+        return effects_of_facts(self.lowered, self.machine, program_s=self.program_s)
+
+    @cached_property
+    def fact_range(self) -> FactRange:
+        """Between which factors the unverified facts of the device leave the latency."""
+        return fact_range([(self.fact_effects, 1.0)])
 
     # kernels ------------------------------------------------------------------
 

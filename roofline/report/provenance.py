@@ -75,6 +75,12 @@ def _runtime(runtime: Runtime) -> Rows:
 
 
 def _row(path: str, fact: Quantity | QuantityRecord, sources: Mapping[str, Any]) -> tuple[str, str, str]:
-    marks = ("recalled" if fact.recalled else None, f"estimate: {fact.estimate}" if fact.estimate else None, fact.note)
+    between = None if fact.low is None else f"between {fact.low:,.12g} and {fact.high:,.12g}: {fact.why}"
+    marks = (
+        "recalled" if fact.recalled else None,
+        f"estimate: {fact.estimate}" if fact.estimate else None,
+        fact.note,
+        between,
+    )
     cited = sources.get(fact.source or "")
     return path, f"{fact.value:,.12g} {fact.unit or ''}".rstrip(), "; ".join(filter(None, (cited, *marks)))

@@ -65,4 +65,22 @@ def as_dict(run: Run) -> dict[str, Any]:
         "reasons": list(expected.reasons),
     }
     values = {name: getattr(run, name) for name in HEADLINE}
-    return values | {"interval": ends, "warnings": list(run.warnings)}
+    return values | {"interval": ends, "unverified_facts": _facts(run), "warnings": list(run.warnings)}
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """Return between which latencies the unverified facts of the device leave a run, and what each of them does."""
+    found = run.fact_range
+    effects = [
+        {
+            "fact": f"{effect.fact.device}: {effect.fact.record.path}",
+            "low": effect.fact.record.low,
+            "high": effect.fact.record.high,
+            "unit": effect.fact.record.unit,
+            "why": effect.fact.record.why,
+            "latency_ms_at_low": run.latency_ms * effect.at_low,
+            "latency_ms_at_high": run.latency_ms * effect.at_high,
+        }
+        for effect in found.effects
+    ]
+    return {"low_ms": run.latency_ms * found.low, "high_ms": run.latency_ms * found.high, "effects": effects}

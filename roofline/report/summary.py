@@ -30,6 +30,7 @@ def summary_rows(run: Run) -> list[tuple[str, str, str]]:
     return [
         ("Latency", f"{significant(run.latency_ms, 4)} ms", parts + queue),
         ("Expected", between, "; ".join(expected.reasons) or "9 in 10 networks that no fit had seen"),
+        *_unverified_rows(run),
         ("Throughput", f"{significant(run.throughput_per_s, 4)} /s", "examples per second"),
         ("Bound", run.bound, shares),
         ("MACs", engineering(run.macs), f"{engineering(run.macs_per_example)} per example"),
@@ -52,6 +53,15 @@ def summary_rows(run: Run) -> list[tuple[str, str, str]]:
         ("Achieved", engineering(run.achieved_flops_per_s, "FLOP/s"), "FLOPs / latency"),
         ("Efficiency E", percent(run.efficiency), "achieved / attainable"),
     ]
+
+
+def _unverified_rows(run: Run) -> list[tuple[str, str, str]]:
+    """Return the line on what nobody has verified of the device, where it matters."""
+    found = run.fact_range
+    if not found.decided_by:
+        return []
+    ends = " to ".join(significant(run.latency_ms * end, 3) for end in (found.low, found.high))
+    return [("Unverified facts", f"{ends} ms", f"most by {found.decided_by.removeprefix(run.device).strip()}")]
 
 
 def _memory_rows(run: Run) -> list[tuple[str, str, str]]:

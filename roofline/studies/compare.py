@@ -47,7 +47,8 @@ def compare(models: Sequence[Any], devices: Sequence[Any], **options: Unpack[Eac
     Returns
     -------
     DataFrame
-        One row per model and device, with the unit in every column name.
+        One row per model and device, with the unit in every column name; the last ones are between which latencies
+        the run is expected, between which unverified facts of the device leave it, and which of them decides.
 
     Raises
     ------
@@ -56,7 +57,15 @@ def compare(models: Sequence[Any], devices: Sequence[Any], **options: Unpack[Eac
     """
     import pandas as pd
 
-    return pd.DataFrame([{name: getattr(r, name) for name in COLUMNS} for r in run_all(models, devices, **options)])
+    return pd.DataFrame([row_of(report) for report in run_all(models, devices, **options)])
+
+
+def row_of(report: Report) -> dict[str, Any]:
+    """Return the row of a run: `COLUMNS`, between which latencies it is expected, and unverified facts leave it."""
+    expected, facts = report.interval, report.fact_range
+    ends = {"expected_low_ms": expected.low_s * 1e3, "expected_high_ms": expected.high_s * 1e3}
+    ends |= {"facts_low_ms": report.latency_ms * facts.low, "facts_high_ms": report.latency_ms * facts.high}
+    return {name: getattr(report, name) for name in COLUMNS} | ends | {"decided_by": facts.decided_by}
 
 
 def run_all(models: Sequence[Any], devices: Sequence[Any], **options: Unpack[EachOptions]) -> list[Report]:

@@ -17,6 +17,13 @@ def test_rows_are_the_reports_in_order() -> None:
     assert list(zip(table["model"], table["device"], strict=True)) == [(m, d) for m in MODELS for d in DEVICES]
     for row in table.to_dict("records"):
         report = rf.simulate(row["model"], row["device"], batch=4)
+        expected, facts, ms = report.interval, report.fact_range, report.latency_ms
+        assert [row.pop(f"expected_{end}_ms") for end in ("low", "high")] == [
+            expected.low_s * 1e3,
+            expected.high_s * 1e3,
+        ]
+        assert [row.pop(f"facts_{end}_ms") for end in ("low", "high")] == [ms * facts.low, ms * facts.high]
+        assert row.pop("decided_by") == facts.decided_by
         for name, value in row.items():
             assert getattr(report, str(name)) == value, name
 
