@@ -26,6 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("graph",),
     ("software",),  # its fusion policy names families of ops
     ("arch",),
+    ("export",),  # networks as code
     ("frontends",),
     ("passes",),
     ("work",),

@@ -1,0 +1,54 @@
+"""How networks begin: how weights are drawn, and what keeps norms from dividing by zero. Each with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import BatchNorm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The constants of a family.
+
+    Attributes
+    ----------
+    batch_norm_epsilon, layer_norm_epsilon
+        Added to variances.
+    truncated
+        Whether numbers beyond two deviations are drawn again.
+    conv_deviation
+        Standard deviation of the weights of convolutions; 0: sqrt(2 / fan-out) (He et al., arXiv 1502.01852).
+    linear_deviation
+        The same of linear layers and embeddings.
+    """
+
+    batch_norm_epsilon: float = 1e-5  # torch.nn.BatchNorm2d
+    layer_norm_epsilon: float = 1e-5  # torch.nn.LayerNorm
+    truncated: bool = False
+    conv_deviation: float = 0.0
+    linear_deviation: float = 0.01  # Goyal et al., arXiv 1706.02677, section 5.1: the classifier
+
+
+#: ResNet and what came after it
+CONVOLUTIONAL = Recipe()
+#: ViT and Swin as their authors' code draws them; BERT, section 3 of its code: truncated_normal_initializer(0.02)
+TRANSFORMER = Recipe(layer_norm_epsilon=1e-6, truncated=True, conv_deviation=0.02, linear_deviation=0.02)
+
+#: family -> what it does otherwise
+FAMILIES = {
+    # google-research/bert modeling.py: layer_norm epsilon 1e-12
+    "bert": replace(TRANSFORMER, layer_norm_epsilon=1e-12),
+    # openai/gpt-2 model.py: norm(epsilon=1e-5), random_normal_initializer(stddev=0.02)
+    "gpt2": replace(TRANSFORMER, layer_norm_epsilon=1e-5, truncated=False),
+    # microsoft/Swin-Transformer: torch.nn.LayerNorm
+    "swin": replace(TRANSFORMER, layer_norm_epsilon=1e-5),
+}
+
+
+def recipe_of(graph: OpGraph, family: str = "") -> Recipe:
+    """Return the recipe of a family; of an unknown one that of its kind: networks with batch norms, and others."""
+    if family in FAMILIES:
+        return FAMILIES[family]
+    return CONVOLUTIONAL if any(isinstance(op, BatchNorm) for op in graph.ops.values()) else TRANSFORMER
