@@ -18,6 +18,7 @@ from roofline.graph.opgraph import OpGraph as OpGraph
 from roofline.hardware.load import device as device
 from roofline.hardware.load import devices as devices
 from roofline.hardware.spec import Device as Device
+from roofline.plugins import load_plugins as load_plugins
 from roofline.report.report import Report as Report
 from roofline.report.run import Request as Request
 from roofline.report.run import simulate as simulate
