@@ -46,6 +46,7 @@ from roofline.studies.headlines import headlines as headlines
 from roofline.studies.migrate import migrate as migrate
 from roofline.studies.sensitivity import sensitivity as sensitivity
 from roofline.studies.sweep import sweep as sweep
+from roofline.studies.witness import witness as witness
 
 _PUBLIC: dict[str, str]
 __version__: str

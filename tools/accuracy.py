@@ -33,6 +33,8 @@ from roofline.version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, RECIPES = ROOT / "docs" / "accuracy.md", ROOT / "docs" / "calibration.md"
+#: sections of the page that other tools write
+HEADS = {"witness": "## Against XLA's own compiler"}
 #: tells how far it is
 say = partial(print, file=sys.stderr, flush=True)
 #: validated, though no constant is fitted to them
@@ -279,6 +281,18 @@ LEFT_OUT = (
 )
 
 
+def section_of(text: str, head: str) -> str:
+    """Return a section of a page, from its head to before the next one of its level; nothing if it has none."""
+    found = re.search(rf"^{re.escape(head)}$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return found[0].strip() if found else ""
+
+
+def with_section(text: str, head: str, section: str) -> str:
+    """Return a page with a section in place of the one under `head`, or at its end."""
+    old = section_of(text, head)
+    return text.replace(old, section) if old else f"{text.rstrip()}\n\n{section}\n"
+
+
 def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description="Write docs/accuracy.md.")
@@ -289,7 +303,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if not (folder := arguments.measurements).is_dir():
         raise SystemExit(f"error: no folder {str(folder)!r}: make accuracy MEASUREMENTS=path/to/measurements")
-    arguments.output.write_text(page(folder, GraphSource(arguments.cache), arguments.only), "utf-8")
+    text, before = page(folder, GraphSource(arguments.cache), arguments.only), ""
+    if arguments.output.is_file():
+        before = arguments.output.read_text("utf-8")
+    for head in HEADS.values():
+        if section := section_of(before, head):
+            text = with_section(text, head, section)
+    arguments.output.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from roofline.cli import (
     simulate,
     sweep,
     validate,
+    witness,
 )
 from roofline.cli.options import words as names
 from roofline.errors import InputError, RooflineError, line_of
@@ -64,6 +65,7 @@ VERBS = (
     models,
     runtimes,
     validate,
+    witness,
     calibrate,
     measure,
 )

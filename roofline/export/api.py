@@ -72,6 +72,7 @@ def to_jax(
     dtype: str = "float32",
     image_size: int | None = None,
     folded: bool = False,
+    scoped: bool = False,
 ) -> JaxProgram:
     """Return a network as a JAX program with the shapes it is called with; nothing is computed.
 
@@ -87,6 +88,8 @@ def to_jax(
         Pixels per side; by default the network's own.
     folded
         Batch norms are a scale and a shift, without running statistics.
+    scoped
+        Every op stands in a `jax.named_scope` of its name in the op graph: compilers say what they made of it.
 
     Raises
     ------
@@ -102,7 +105,7 @@ def to_jax(
     ((8, 224, 224, 3), 'bfloat16')
     """
     made = network(model, image_size=image_size)
-    source = jax_text(made, folded=folded)
+    source = jax_text(made, folded=folded, scoped=scoped)
     try:
         import jax
     except ImportError as error:

@@ -34,6 +34,12 @@ def layer(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def within(name: str, function: Callable[..., Any], *inputs: Array) -> Any:
+    """Call a function in a scope."""
+    with jax.named_scope(name):
+        return function(*inputs)
+
+
 @layer
 def conv(p: Tree, x: Array, stride: Any = 1, padding: Any = None) -> Array:
     """Convolve images (N, H, W, C); by default an odd kernel is bordered by its half."""

@@ -35,7 +35,7 @@ ACTIVATIONS = {
 }
 
 
-def jax_text(network: Network, *, folded: bool = False) -> str:
+def jax_text(network: Network, *, folded: bool = False, scoped: bool = False) -> str:
     """Return the program.
 
     Parameters
@@ -44,18 +44,20 @@ def jax_text(network: Network, *, folded: bool = False) -> str:
         The network as modules and classes.
     folded
         Batch norms are a scale and a shift of every channel, both parameters: no running statistics.
+    scoped
+        What is no layer of its own stands in a scope, too: every op of the graph has one of its name.
 
     Raises
     ------
     UnknownOpError
         A layer that has no form in JAX.
     """
-    return _Writer(network, folded).text()
+    return _Writer(network, folded, scoped).text()
 
 
 class _Writer:
-    def __init__(self, network: Network, folded: bool) -> None:
-        self.network = network
+    def __init__(self, network: Network, folded: bool, scoped: bool) -> None:
+        self.network, self.scoped = network, scoped
         self.classes = network.classes
         self.norm = "folded_batch_norm" if folded else "batch_norm"
 
@@ -113,7 +115,11 @@ class _Writer:
         rule = getattr(self, f"_{step.kind}", None)
         if rule is None:
             raise UnknownOpError(f"op {step.op_id!r} ({step.kind}) has no form in JAX")
-        return str(rule(step, x, sizes))
+        if not self.scoped:
+            return str(rule(step, x, sizes))
+        names = [f"x{i}" for i in range(len(x))]  # what it is called with is computed outside its scope
+        function = f"lambda {', '.join(names)}: {rule(step, names, sizes)}"
+        return f"within({', '.join([_quoted(step.name), function, *x])})"
 
     def _named(self, function: str, step: Step, x: Sequence[str], options: dict[str, str] | None = None) -> str:
         tail = [f"{n}={v}" for n, v in (options or {}).items()]
