@@ -15,7 +15,6 @@ from accuracy import HEADS, PAGE, percent, table, with_section
 
 import roofline as rf
 from roofline.studies.beside import Witness
-from roofline.text import significant
 
 #: the networks of the table; those behind take part where they are compiled
 MODELS = (
@@ -55,7 +54,7 @@ def by_device(found: Witness) -> str:
     head = ("device", "programs", "factor", "median error", "worst", "rank correlation", "same neighbours", "unmatched")
     rows = [
         [
-            *(row["device"], str(row["runs"]), significant(row["factor"])),
+            *(row["device"], str(row["runs"]), f"{row['factor']:.2f}"),
             *(percent(row[name]) for name in ("median_error", "worst_error")),
             *(f"{row['spearman']:.2f}", percent(row["same_share"]), percent(row["unmatched_share"])),
         ]
