@@ -131,8 +131,8 @@ def _devices(found: Witness) -> Table:
 
 def _kernels(found: Witness) -> Table:
     rows = sorted(output.records(found.table), key=lambda row: -row["compiled_cycles"])[:SLOWEST]
-    right = ("cycles", "XLA's", "ratio", "memory")
-    names = ("kernels", "XLA's kernels", *right[:3], "layout", right[3], "emitter")
+    right = ("cycles", "XLA's", "ratio")
+    names = ("kernels", "XLA's kernels", *right, "layout", "memory", "emitter")
     table = output.table(f"Slowest of {len(found.table)} groups of kernels with the same ops", names, right, names[:2])
     for row in rows:
         table.add_row(
@@ -140,9 +140,7 @@ def _kernels(found: Witness) -> Table:
             row["compiled_kernels"],
             *(f"{row[name]:,.0f}" for name in ("cycles", "compiled_cycles")),
             "–" if row["ratio"] is None else f"{row['ratio']:.2f}",
-            row["layout"],
-            "" if row["space"] is None else f"{row['space']:.0f}",
-            row["emitter"],
+            *(row[name] for name in ("layout", "memory", "emitter")),
         )
     return table
 

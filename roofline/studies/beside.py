@@ -158,7 +158,7 @@ class Witness(Shown):
         """One row per run and group of kernels that hold the same ops.
 
         Names of the kernels on both sides, the ops, cycles at the clock of the device, and of the compiler's slowest
-        kernel layout, memory space (0: main memory) and emitter.
+        kernel layout, memory and emitter.
         """
         import pandas as pd
 
@@ -172,7 +172,7 @@ class Witness(Shown):
         rows = [
             run.head
             | {"kernel": k.name, "opcode": k.opcode, "emitter": k.emitter, "cycles": k.cycles}
-            | {"layout": k.layout, "space": k.space, "ops": " + ".join(k.ops), "serves": " + ".join(k.named)}
+            | {"layout": k.layout, "memory": k.memory, "ops": " + ".join(k.ops), "serves": " + ".join(k.named)}
             for run in self.runs
             for k in run.compiled
             if k.cycles
@@ -215,7 +215,7 @@ def _rows(run: Compared) -> Sequence[dict[str, Any]]:
             | {"ops": " + ".join(dict.fromkeys(held))}
             | {"cycles": ours * 1e-3 * clock_hz, "compiled_cycles": theirs * 1e-3 * clock_hz}
             | {"ratio": ours / theirs if theirs else np.nan}
-            | {"layout": slowest.layout if slowest else "", "space": slowest.space if slowest else None}
+            | {"layout": slowest.layout if slowest else "", "memory": slowest.memory if slowest else ""}
             | {"emitter": slowest.emitter if slowest else ""}
         )
     return rows

@@ -23,6 +23,8 @@ NOTHING = frozenset(
 MOVING = frozenset(("convert", "copy", "copy-start", "reshape", "transpose", "slice", "concatenate", "pad", "reverse"))
 #: instructions of the entry that wait for another, or end it
 ENDS = frozenset(["copy-done", "async-done", "async-update", "slice-done", "all-reduce-done"])
+#: number of a memory in layouts -> its name: what is kept between kernels lies in 3 on TPU v4i and v4, in 1 from v5e on
+MEMORIES = {0: "HBM", 1: "VMEM", 3: "CMEM"}
 #: an instruction belongs to the main work of its op if it touches at least this share of what the largest one does
 MAIN_SHARE = 0.5
 
@@ -42,7 +44,7 @@ class CompiledKernel:
     layout
         Of its largest result, as the compiler writes it: order of dimensions from minor to major, and tiles.
     space
-        Number of the memory that its largest result lies in; 0 is the main memory.
+        Number of the memory that its largest result lies in; see `MEMORIES`.
     opcode, emitter
         What the compiler calls the instruction, and the writer of its inner loop.
     """
@@ -55,6 +57,11 @@ class CompiledKernel:
     named: tuple[str, ...]
     layout: str
     space: int
+
+    @property
+    def memory(self) -> str:
+        """The memory that its largest result lies in, by name."""
+        return MEMORIES.get(self.space, str(self.space))
 
 
 @dataclass(frozen=True, kw_only=True)
