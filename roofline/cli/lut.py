@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from roofline.cli import output
-from roofline.cli.options import DeviceOption, ForceOption, takes
+from roofline.cli.options import DeviceOption, ForceOption, FromOption, SpaceArgument, space_word, takes
 from roofline.engine.options import AXES
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml", ".npz")
@@ -24,11 +24,10 @@ class Rows(StrEnum):
 
 @takes(AXES, before="image_size")
 def command(
-    space: Annotated[
-        str, typer.Argument(metavar="SPACE", help="accel-nasbench, efficientnet-x, resnet, vit, or a file.")
-    ],
     device: DeviceOption,
     file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help=f"One of {', '.join(SUFFIXES)}.")],
+    space: SpaceArgument = None,
+    source: FromOption = None,
     by: Annotated[
         Rows, typer.Option("--by", help="Rows: distinct blocks, or stages with the choices they hear.")
     ] = Rows.block,
@@ -44,7 +43,7 @@ def command(
     from roofline.search.oracle.latency import Oracle
     from roofline.search.oracle.lut import write
 
-    oracle = Oracle(space, device, image_size=image_size, **options)
+    oracle = Oracle(space_word(space, source), device, image_size=image_size, **options)
     if file.suffix.lower() == ".npz":
         oracle.save(file)
         output.show(f"tables of {oracle.space.name} on {oracle.devices[0]}: {file}")

@@ -40,6 +40,13 @@ class Plot(StrEnum):
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What is printed.")]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Rows per file, evenly spread.")]
 DeviceOption = Annotated[str, typer.Option("--device", "-d", help="A device name (roofline devices), or a TOML file.")]
+SpaceArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="SPACE", help="accel-nasbench, efficientnet-x, resnet, vit, a file, or module:space."),
+]
+FromOption = Annotated[
+    str | None, typer.Option("--from", metavar="MODULE:SPACE", help="A space of your own blocks, instead of SPACE.")
+]
 EACH = "one value, or DEVICE=VALUE,..."
 ModelsArgument = Annotated[
     list[str], typer.Argument(metavar="MODEL...", help="Model names, files, saved graphs (.json); comma lists too.")
@@ -51,6 +58,21 @@ SetOption = Annotated[
 ]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False)]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+
+
+def space_word(space: str | None, source: str | None) -> str:
+    """Return which space is meant.
+
+    Raises
+    ------
+    InputError
+        None is, or two are, or `source` names nothing in a module.
+    """
+    if (space is None) == (source is None):
+        raise InputError("give SPACE or --from MODULE:SPACE, one of them")
+    if source is not None and ":" not in source:
+        raise InputError(f"--from takes MODULE:SPACE, got {source!r}")
+    return space or str(source)
 
 
 def takes(options: Mapping[str, Option], *, before: str, each: bool = False) -> Callable[[V], V]:

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roofline.cli import output
-from roofline.cli.options import EACH, Format, FormatOption, by_device, each_device, machines, takes, words
+from roofline.cli.options import (
+    EACH,
+    Format,
+    FormatOption,
+    FromOption,
+    SpaceArgument,
+    by_device,
+    each_device,
+    machines,
+    space_word,
+    takes,
+    words,
+)
 from roofline.engine.options import AXES
 from roofline.errors import InputError
 from roofline.files import finite, json_text
@@ -21,6 +33,8 @@ if TYPE_CHECKING:
     from roofline.search.evolution.result import SearchResult
 
 INTERRUPTED = 130
+#: file of the output folder that keeps what a function of networks has answered
+ANSWERS = "accuracy.sqlite"
 
 
 class Method(StrEnum):
@@ -40,10 +54,9 @@ class Keep(StrEnum):
 
 @takes(AXES, before="image_size", each=True)
 def command(
-    space: Annotated[
-        str, typer.Argument(metavar="SPACE", help="accel-nasbench, efficientnet-x, resnet, vit, or a file.")
-    ],
     device: Annotated[list[str], typer.Option("--device", "-d", help="Repeat it, or give a comma list.")],
+    space: SpaceArgument = None,
+    source: FromOption = None,
     accuracy: Annotated[
         str,
         typer.Option(
@@ -59,9 +72,6 @@ def command(
     max_mparams: Annotated[float | None, typer.Option("--max-mparams", help="Hard limit: 1e6 parameters.")] = None,
     max_memory: Annotated[float | None, typer.Option("--max-memory-gib", help="Hard limit: peak memory.")] = None,
     min_accuracy: Annotated[float | None, typer.Option("--min-accuracy", help="Hard limit.")] = None,
-    reward: Annotated[
-        str, typer.Option("--objective", help="What is maximised: mnasnet, or one that a plugin registers.")
-    ] = "mnasnet",
     exponent: Annotated[float, typer.Option("--exponent", help="w of soft targets.")] = -0.07,
     hard: Annotated[bool, typer.Option("--hard", help="Targets are limits that no winner exceeds.")] = False,
     any_domain: Annotated[
@@ -106,15 +116,19 @@ def command(
     devices = words(device)
     if not devices:
         raise InputError("give at least one --device")
-    oracle = Oracle(space, devices, image_size=image_size, **each_device(options, machines(devices, None).items()))
+    oracle = Oracle(
+        space_word(space, source),
+        devices,
+        image_size=image_size,
+        **each_device(options, machines(devices, None).items()),
+    )
     objective = Objective(
         oracle=oracle,
-        accuracy=accuracy_oracle(accuracy, oracle),
+        accuracy=accuracy_oracle(accuracy, oracle, store=folder and folder / ANSWERS),
         target_latency_s=_seconds(target, devices, "--target-latency-ms"),
         max_latency_s=_seconds(limit, devices, "--max-latency-ms"),
         exponent=exponent,
         hard=hard,
-        reward=reward,
         max_macs=None if max_gmacs is None else max_gmacs * 1e9,
         max_params=None if max_mparams is None else max_mparams * 1e6,
         max_memory_bytes=None if max_memory is None else max_memory * 2**30,
@@ -240,7 +254,7 @@ def _print(result: SearchResult, form: Format) -> None:
     kept = 0 if result.archive is None else len(result.archive)
     output.show(
         f"{objective.space.name}: {result.evaluations:,} evaluations, {result.rate_per_s:,.0f}/s, seed {result.seed},"
-        f" accuracy by {objective.accuracy.name}, objective {objective.reward}",
+        f" accuracy by {objective.accuracy.name}",
         table,
         *(f"{goal}" for goal in result.goals),
         f"{kept} candidates that nobody beats in latency and accuracy",

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from roofline.cluster.executors import executor as opened
-from roofline.cluster.executors import lost, submit
+from roofline.cluster.executors import lost
 from roofline.errors import InputError, RooflineError
 from roofline.fingerprint import code_of
 from roofline.numeric import whole_number
@@ -27,7 +27,7 @@ from roofline.search.evolution.objective import Evaluation, Objective
 from roofline.search.evolution.pareto import update
 from roofline.search.evolution.result import SearchResult
 from roofline.search.evolution.states import COLUMNS, pack, unpack
-from roofline.search.space.spec import Space
+from roofline.search.space.base import BaseSpace
 
 FILE, FORMAT = "islands.sqlite", 1
 TABLES = f"""
@@ -42,7 +42,7 @@ Curve: TypeAlias = tuple[tuple[int, float], ...]
 
 
 def evolve_islands(
-    space: Space,
+    space: BaseSpace,
     objective: Objective,
     *,
     islands: int = 4,
@@ -160,7 +160,7 @@ def _settled(state: State, guests: Evaluation) -> State:
 class _History(Database):
     """The states of all islands after the last epoch, written together."""
 
-    def __init__(self, folder: Path, space: Space, about: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, space: BaseSpace, about: dict[str, Any]) -> None:
         self.space = space
         super().__init__(folder, FILE, TABLES, about)
 
@@ -232,7 +232,7 @@ class _Run:
         begin: Sequence[State | int] = states if states is not None else self.seeds
         try:
             futures = [
-                submit(executor, advance, self.engine, self.objective, state, share, min(share, number * self.epoch))
+                executor.submit(advance, self.engine, self.objective, state, share, min(share, number * self.epoch))
                 for state, share in zip(begin, self.shares, strict=True)
             ]
             return [future.result() for future in futures]

@@ -13,6 +13,22 @@ Shape: TypeAlias = tuple[Numeric, ...]
 Role: TypeAlias = Literal["input", "activation", "parameter", "buffer", "state", "saved"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """How a tensor enters a part of a program that was cut in two: what the part before has done with it.
+
+    Attributes
+    ----------
+    layout
+        Memory format in which it arrives; None: in none that is known.
+    distance_bytes
+        Traffic of the kernels that ran between the one that wrote it and the cut.
+    """
+
+    layout: Literal["nhwc", "nchw"] | None = None
+    distance_bytes: Numeric = 0.0
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tensor:
     """A value that ops read and write.
@@ -32,6 +48,9 @@ class Tensor:
         phase of a training step and waits in the main memory.
     tied
         The parameter is another one's memory (an output layer that shares the embedding): no count of its own.
+    arrival
+        Of an input: how it arrives, where it is known that the graph was cut off another one. Of an output, after the
+        passes: in which memory format it leaves.
     """
 
     id: str
@@ -39,6 +58,7 @@ class Tensor:
     dtype: DType = DTYPES["fp32"]
     role: Role = "activation"
     tied: bool = False
+    arrival: Arrival | None = None
 
     @property
     def stored(self) -> bool:

@@ -47,8 +47,8 @@ class Access:
     elements
         How much of it the kernel touches.
     distance_bytes
-        Reads: traffic of the kernels between the one that wrote the tensor and this one; the tensor's own size where it
-        was written before the block; infinite where the rest of a training step has run since.
+        Reads: traffic of the kernels between the one that wrote the tensor and this one; from the block's start on
+        what is known of its `arrival`, else its own size; infinite where the rest of a training step has run since.
     by_vector_unit
         The vector unit reads or writes it.
     by_index
@@ -239,8 +239,9 @@ def _with_distance(access: Access, before: list[Numeric], written: dict[str, int
         return access
     if access.tensor.role == "saved":
         return replace(access, distance_bytes=np.inf)
-    writer = written.get(access.tensor.id)
-    distance = access.tensor.bytes + before[reader] if writer is None else before[reader] - before[writer + 1]
+    writer, arrival = written.get(access.tensor.id), access.tensor.arrival
+    entered = access.tensor.bytes if arrival is None else arrival.distance_bytes
+    distance = entered + before[reader] if writer is None else before[reader] - before[writer + 1]
     return replace(access, distance_bytes=distance)
 
 

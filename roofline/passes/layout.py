@@ -10,7 +10,7 @@ from roofline.graph.op import Layout, Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import BatchNorm, Cast, Conv, Elementwise, MatMul, Norm, Pool
 from roofline.graph.resampling import Pad, Resize
-from roofline.graph.tensor import Tensor
+from roofline.graph.tensor import Arrival, Tensor
 from roofline.numeric import same
 from roofline.passes.policy import Policy
 from roofline.passes.rewrite import Rewriter
@@ -73,12 +73,17 @@ def follow_layout(graph: OpGraph, layout: Layout) -> OpGraph:
         new.keep(op_id, kept)
         if _passes_on(op, image, graph):
             formats.update(dict.fromkeys(op.outputs, wanted))
+    for t in graph.outputs:
+        if t in graph.producers:
+            new.put(replace(new.tensors[new.now(t)], arrival=Arrival(layout=formats.get(t))))
     return new.result()
 
 
 def _format(image: Tensor | None, formats: dict[str, Layout], layout: Layout) -> Layout | None:
     if image is None or len(image.shape) < TOKEN_RANK:
         return None
+    if image.role == "input" and image.arrival is not None:
+        return formats.get(image.id, image.arrival.layout)
     enters = image.role == "input" and len(image.shape) >= IMAGE_RANK
     return formats.get(image.id, layout if enters else None)
 

@@ -20,6 +20,7 @@ from roofline.arch.block import out_ports
 from roofline.arch.build import instances
 from roofline.errors import InputError, RooflineError
 from roofline.search.oracle import lut
+from roofline.search.oracle.keys import key
 from roofline.search.oracle.latency import Oracle
 from roofline.search.oracle.segments import walk
 from roofline.search.space.spec import Space
@@ -234,7 +235,7 @@ def test_blocks_of_a_lut_add_up_to_the_network(tmp_path: Path) -> None:
     genome = oracle.space.sample(1, seed=2)
     target = oracle.targets[0]
     placed = instances(oracle.space.decode(genome[0]), target.core_batch)
-    total = sum(times[lut.key(i.block, i.inputs, i.outputs)] for i in placed) + table["program_ms"]
+    total = sum(times[key(i.block, i.inputs, i.outputs)] for i in placed) + table["program_ms"]
     assert total == pytest.approx(oracle.latency_s(genome)[0, 0] * 1e3, rel=1e-9)
 
 

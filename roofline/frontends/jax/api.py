@@ -88,6 +88,25 @@ def from_jax(
     return _finished(reader, outputs, title)
 
 
+def result_of(function: Callable[..., Any], *shape_specs: Any) -> Any:
+    """Return the shape and dtype of what a function of one result returns; arguments as `from_jax`.
+
+    Raises
+    ------
+    InputError
+        It does not trace with these shapes, or it returns several arrays.
+    """
+    jax = _import_jax()
+    call, arguments, _ = _call(jax, function, shape_specs, None)
+    try:
+        found = jax.tree_util.tree_leaves(jax.eval_shape(call, *arguments))
+    except Exception as error:  # whatever the user's function raises
+        raise InputError(f"it does not trace with these shapes: {' '.join(str(error).split())[:300]}") from error
+    if len(found) != 1:
+        raise InputError(f"it returns {len(found)} arrays: parts of a network hand on one")
+    return found[0]
+
+
 def _returned(reader: Reader, result: Operand) -> str:
     """Return the tensor of a result; a mere view of an input, or a repeated one, is copied out."""
     tensor = reader.canonical(reader.value(result))

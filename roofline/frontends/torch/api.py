@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,64 @@ def _lowered(tracer: Tracer, program: Any, args: tuple[Any, ...], named: dict[st
     args, named = _enter_inputs(tracer, program, args, named, title)
     with without_data(tracer, program) as call:
         return _finish(tracer, _run(tracer, call, args, named, title), title)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Between:
+    """A tensor between two parts of a program, as torch sees it and as the graph stores it.
+
+    Attributes
+    ----------
+    strides
+        Torch's, in elements; None: contiguous.
+    order
+        Torch dimension of each axis of the graph's tensor; None: as the first reader wants it.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+    strides: tuple[int, ...] | None = None
+    order: tuple[int, ...] | None = None
+
+    def empty(self) -> torch.Tensor:
+        """Return such a tensor, without data."""
+        if self.strides is None:
+            return torch.empty(self.shape, dtype=self.dtype, device="meta")
+        return torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device="meta")
+
+
+def lower_part(module: torch.nn.Module, given: Between) -> tuple[OpGraph, Between]:
+    """Return the graph of a part of a program that takes one tensor and returns one, and what it returns.
+
+    Raises
+    ------
+    InputError
+        As `from_torch`; or the part does not return one tensor.
+    """
+    tracer = Tracer(Writer())
+    with torch.inference_mode(False):  # its tensors are taken apart later than others
+        graph, left = _lowered_part(tracer, module, given)
+    take_back(tracer.release())
+    return graph, left
+
+
+def _lowered_part(tracer: Tracer, module: torch.nn.Module, given: Between) -> tuple[OpGraph, Between]:
+    title = type(module).__name__
+    args, named = _enter_inputs(tracer, module, (given.empty(),), {}, title)
+    node = tracer.value(args[0]).node
+    if given.order is not None:  # as the part before has written it: nobody is free to store it otherwise
+        node.role, node.axes = "activation", given.order
+    with without_data(tracer, module) as call:
+        out = _run(tracer, call, args, named, title)
+        found = list(_output_tensors(out))
+        if len(found) != 1:
+            raise InputError(f"{title} returns {len(found)} tensors: parts of a network hand on one")
+        node.role = "input"
+        if node.tensor is not None:
+            tracer.writer.put(replace(tracer.writer.tensors[node.tensor.id], role="input"))
+        graph, left = _finish(tracer, out, title), found[0]
+        order = tracer.value(left).stored
+    return graph, Between(shape=tuple(left.shape), dtype=left.dtype, strides=tuple(left.stride()), order=order)
 
 
 def _function_name(function: Any) -> str:

@@ -14,8 +14,8 @@ from roofline.errors import InputError, RooflineError
 from roofline.numeric import Array
 from roofline.reading import parse_csv, read_text
 from roofline.search.accuracy.protocol import Prediction, as_genomes
+from roofline.search.space.base import BaseSpace
 from roofline.search.space.genomes import Genomes
-from roofline.search.space.spec import Space
 from roofline.stats import conformal_quantile
 
 #: column of Accel-NASBench's table that holds its accuracy
@@ -37,7 +37,7 @@ class FromFunction:
 
     def __init__(
         self,
-        space: Space,
+        space: BaseSpace,
         function: Callable[[Genomes], Any],
         *,
         name: str = "user function",
@@ -69,7 +69,7 @@ class FromFunction:
         return Prediction(mean=mean, half_width=widths, in_domain=inside)
 
 
-def one_hot(space: Space, genomes: Genomes) -> Array:
+def one_hot(space: BaseSpace, genomes: Genomes) -> Array:
     """Return a column per option of every gene, (N, sum of sizes)."""
     return np.hstack([np.eye(size)[genomes[:, gene]] for gene, size in enumerate(space.sizes)])
 
@@ -82,7 +82,7 @@ class FromRegressor(FromFunction):
 
     def __init__(
         self,
-        space: Space,
+        space: BaseSpace,
         regressor: Any,
         *,
         features: Callable[[Genomes], Any] | None = None,
@@ -111,7 +111,7 @@ class FromTable:
 
     def __init__(
         self,
-        space: Space,
+        space: BaseSpace,
         architectures: Sequence[Mapping[str, Any]] | Genomes,
         accuracies: Any,
         *,
@@ -150,7 +150,7 @@ class FromTable:
         )
 
 
-def read_table(path: str | Path, space: Space) -> tuple[NDArray[np.int8], dict[str, Array]]:
+def read_table(path: str | Path, space: BaseSpace) -> tuple[NDArray[np.int8], dict[str, Array]]:
     """Return the genomes of a table's rows, and its other columns; cells without a number are NaN.
 
     Raises

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,25 +13,30 @@ import numpy as np
 from roofline.errors import InputError, nearest
 from roofline.fingerprint import program_hash
 from roofline.search.accuracy.adapters import TARGET, FromFunction, FromTable, read_table
+from roofline.search.accuracy.networks import FromNetworks
 from roofline.search.accuracy.pairwise import PairwiseRidge
 from roofline.search.accuracy.protocol import AccuracyOracle
 from roofline.search.accuracy.scores import BASELINES, Score
 from roofline.search.accuracy.structural import Structural
 from roofline.search.oracle.latency import Oracle
+from roofline.search.space.own.load import named
 
 WORDS = ("auto", "pairwise", "structural", *BASELINES)
 #: columns of a user's table that may hold the accuracy
 COLUMNS = ("accuracy", "top1", TARGET)
 
 
-def accuracy_oracle(word: str, oracle: Oracle) -> AccuracyOracle:
+def accuracy_oracle(word: str, oracle: Oracle, *, store: Path | None = None) -> AccuracyOracle:
     """Return an accuracy oracle for the space of a latency oracle.
 
     Parameters
     ----------
     word
         ``auto`` (the best known for the space), ``pairwise``, ``structural``, ``params``, ``macs``, ``entropy``, a
-        table ``FILE.csv`` with a column per choice and ``accuracy``, or ``module:function`` of genomes (N, L).
+        table ``FILE.csv`` with a column per choice and ``accuracy``, or ``module:function`` of a list of networks (of
+        genomes (N, L), where its first parameter is called so).
+    store
+        Where answers of a function of networks are kept; see `FromNetworks`.
 
     Raises
     ------
@@ -61,8 +66,18 @@ def accuracy_oracle(word: str, oracle: Oracle) -> AccuracyOracle:
     if ":" in word:
         function = load_function(word)
         file = str(getattr(sys.modules[word.partition(":")[0]], "__file__", None))
-        return FromFunction(space, function, name=word, hash=program_hash(Path(file)) if file.endswith(".py") else None)
+        content = program_hash(Path(file)) if file.endswith(".py") else None
+        if _takes_genomes(function):
+            return FromFunction(space, function, name=word, hash=content)
+        return FromNetworks(space, function, name=word, hash=content, store=store)
     raise InputError(f"unknown accuracy oracle {word!r}{nearest(word, WORDS)} (or FILE.csv, or module:function)")
+
+
+def _takes_genomes(function: Callable[..., Any]) -> bool:
+    try:
+        return next(iter(inspect.signature(function).parameters), "") == "genomes"
+    except (TypeError, ValueError):
+        return False
 
 
 def load_function(word: str) -> Callable[..., Any]:
@@ -73,13 +88,7 @@ def load_function(word: str) -> Callable[..., Any]:
     InputError
         There is none.
     """
-    module, _, name = word.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        function: Any = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"cannot load {word!r}: {error}") from None
+    function = named(word)
     if not callable(function):
         raise InputError(f"{word!r} is not a function")
     return cast("Callable[..., Any]", function)

@@ -20,9 +20,9 @@ from roofline.reading import parse_json, read_text
 from roofline.search.accuracy.linear import COVERAGES, folds, out_of_fold, ridge, told_of_fit
 from roofline.search.accuracy.protocol import Prediction, as_genomes
 from roofline.search.oracle.tables import StageTable, gather
+from roofline.search.space.base import BaseSpace
 from roofline.search.space.genomes import Genomes
 from roofline.search.space.load import search_space
-from roofline.search.space.spec import Space
 
 DATA = Path(__file__).resolve().parent / "data"
 #: chosen by 10-fold cross-validation among 0.1, 0.3, 1, 3, 10, 30
@@ -51,7 +51,7 @@ def terms(genomes: Genomes, sizes: Sequence[int], means: Array) -> Array:
     return np.hstack([centred, centred[:, left] * centred[:, right]])
 
 
-def fit(space: Space, genomes: Genomes, accuracy: Array, *, recipe: str, source: str) -> dict[str, Any]:
+def fit(space: BaseSpace, genomes: Genomes, accuracy: Array, *, recipe: str, source: str) -> dict[str, Any]:
     """Fit to trained networks and return all that is shipped: coefficients, half-widths, and how well they do.
 
     Statistics are those of 10-fold cross-validation, half-widths split-conformal over its residuals.
@@ -108,7 +108,7 @@ class PairwiseRidge:
         content: Mapping[str, Any] | str | Path | None = None,
         *,
         coverage: float = 0.9,
-        space: Space | None = None,
+        space: BaseSpace | None = None,
     ) -> None:
         fitted = (
             content if isinstance(content, Mapping) else _read(Path(content or DATA / "accel_nasbench_pairwise.json"))
@@ -147,7 +147,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _tables(space: Space, means: Array, weights: Array, intercept: float) -> tuple[StageTable, ...]:
+def _tables(space: BaseSpace, means: Array, weights: Array, intercept: float) -> tuple[StageTable, ...]:
     """Return the model as sums over pairs of gene groups: each group is the genes of one number in their names."""
     count = sum(space.sizes) - space.length
     first = np.concatenate([[0], np.cumsum([s - 1 for s in space.sizes])]).astype(int)
@@ -180,7 +180,7 @@ def _tables(space: Space, means: Array, weights: Array, intercept: float) -> tup
     return tuple(tables)
 
 
-def gene_groups(space: Space) -> list[tuple[int, ...]]:
+def gene_groups(space: BaseSpace) -> list[tuple[int, ...]]:
     """Return the genes in groups of one stage each."""
     groups: dict[str, list[int]] = {}
     for gene, choice in enumerate(space.choices):

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from roofline.arch.spec import Arch
 from roofline.errors import InputError, RooflineError
 from roofline.numeric import Array
+from roofline.search.space.base import BaseSpace
 from roofline.search.space.genomes import Genomes
-from roofline.search.space.spec import Space
+from roofline.search.space.own.modules import Network
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +57,7 @@ class AccuracyOracle(Protocol):
         """Return the accuracy of genomes (N, L), or of a list of architectures or mappings."""
 
 
-def as_genomes(space: Space, architectures: Any) -> Genomes:
+def as_genomes(space: BaseSpace, architectures: Any) -> Genomes:
     """Return genomes (N, L) for genomes, a list of mappings, or a list of architectures.
 
     Raises
@@ -65,7 +66,7 @@ def as_genomes(space: Space, architectures: Any) -> Genomes:
         A genome is out of range, or something is no network of the space.
     """
     listed = isinstance(architectures, Sequence) and not isinstance(architectures, str)
-    if listed and len(architectures) and isinstance(architectures[0], (Mapping, Arch)):
+    if listed and len(architectures) and isinstance(architectures[0], (Mapping, Arch, Network)):
         return np.stack([space.encode(one) for one in architectures])
     return space.check(architectures)
 

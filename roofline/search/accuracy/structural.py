@@ -19,6 +19,7 @@ from roofline.reading import parse_json, read_text
 from roofline.search.accuracy.linear import COVERAGES, folds, out_of_fold, ridge, told_of_fit
 from roofline.search.accuracy.protocol import Prediction, as_genomes
 from roofline.search.oracle.latency import Oracle
+from roofline.search.space.base import BaseSpace
 from roofline.search.space.genomes import Genomes
 from roofline.search.space.spec import Space
 
@@ -37,7 +38,7 @@ def features(counts: Mapping[str, Array], centre: Array, scale: Array) -> Array:
     return np.hstack([logs, np.array(products).T])
 
 
-def fit(space: Space, genomes: Genomes, accuracy: Array, *, recipe: str, source: str) -> dict[str, Any]:
+def fit(space: BaseSpace, genomes: Genomes, accuracy: Array, *, recipe: str, source: str) -> dict[str, Any]:
     """Fit to trained networks of a space and return all that is shipped."""
     counts = Oracle(space, "tpu-v3").counts(genomes, COUNTS)
     logs = np.log(np.stack([counts[name] for name in COUNTS], axis=1))
@@ -101,9 +102,8 @@ class Structural:
             fitted = parse_json(read_text(path), path.name)
         if coverage not in COVERAGES:
             raise InputError(f"coverage must be one of {', '.join(map(str, COVERAGES))}, got {coverage!r}")
-        known = [
-            c for c in ("mbconv", "conv_to_batch", "mbconv_to_space") if any(c == t["block"] for t in self.space.stages)
-        ]
+        stages = self.space.stages if isinstance(self.space, Space) else ()
+        known = [c for c in ("mbconv", "conv_to_batch", "mbconv_to_space") if any(c == t["block"] for t in stages)]
         if not known:
             raise InputError(
                 f"the structural surrogate knows MBConv networks; space {self.space.name!r} has none: bring an accuracy"

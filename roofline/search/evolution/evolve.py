@@ -16,7 +16,7 @@ from roofline.search.evolution.history import History, Keep
 from roofline.search.evolution.nsga import Nsga2
 from roofline.search.evolution.objective import Evaluation, Objective
 from roofline.search.evolution.result import SearchResult
-from roofline.search.space.spec import Space
+from roofline.search.space.base import BaseSpace
 
 METHODS: dict[str, type[Any]] = {"aging": Aging, "pareto": Nsga2, "random": Random}
 Progress = Callable[[State, float], None]
@@ -36,7 +36,7 @@ class Method(Protocol):
 
 
 def evolve(
-    space: Space,
+    space: BaseSpace,
     objective: Objective,
     *,
     evaluations: int = 100_000,
@@ -96,7 +96,7 @@ def evolve(
     return finished(result, engine, evaluations, baselines=baselines, strict=strict)
 
 
-def check_start(space: Space, objective: Objective, seed: int) -> None:
+def check_start(space: BaseSpace, objective: Objective, seed: int) -> None:
     """Raise InputError unless the objective is of the space and the seed is a number that seeds."""
     if objective.space.hash != space.hash:
         raise InputError(f"the objective is of space {objective.space.name!r}, not of {space.name!r}")

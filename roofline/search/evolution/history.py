@@ -12,7 +12,7 @@ from roofline.search.evolution.aging import State
 from roofline.search.evolution.database import Database, clear, transaction
 from roofline.search.evolution.objective import Evaluation
 from roofline.search.evolution.states import COLUMNS, pack, unpack
-from roofline.search.space.spec import Space
+from roofline.search.space.base import BaseSpace
 
 FILE = "history.sqlite"
 FORMAT = 2
@@ -42,7 +42,7 @@ class History(Database):
         The folder cannot be written, another search runs in it, or its history is of another search.
     """
 
-    def __init__(self, folder: Path, space: Space, about: Mapping[str, Any], keep: Keep = "generations") -> None:
+    def __init__(self, folder: Path, space: BaseSpace, about: Mapping[str, Any], keep: Keep = "generations") -> None:
         if keep not in ("generations", "all"):
             raise InputError(f"history keeps 'generations' or 'all', got {keep!r}")
         self.space, self.keep = space, keep
@@ -92,7 +92,7 @@ class History(Database):
                 )
 
 
-def _rows(space: Space, state: State, e: Evaluation) -> Iterator[tuple[Any, ...]]:
+def _rows(space: BaseSpace, state: State, e: Evaluation) -> Iterator[tuple[Any, ...]]:
     for i in range(len(e)):
         accuracy = (float(e.accuracy[i]), float(e.half_width[i]), int(e.in_domain[i]))
         judged = (float(e.violation[i]), float(e.fitness[i]), json.dumps(e.latency_s[i].tolist()))

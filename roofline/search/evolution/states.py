@@ -11,7 +11,7 @@ import numpy as np
 from roofline.errors import InputError
 from roofline.search.evolution.aging import State
 from roofline.search.evolution.objective import Evaluation
-from roofline.search.space.spec import Space
+from roofline.search.space.base import BaseSpace
 
 Row: TypeAlias = tuple[str, bytes, str]
 #: columns of such a row
@@ -34,7 +34,7 @@ def pack(state: State) -> Row:
     return text, arrays, _digest(text, arrays)
 
 
-def unpack(row: tuple[Any, ...], space: Space) -> State:
+def unpack(row: tuple[Any, ...], space: BaseSpace) -> State:
     """Return the state that a row holds.
 
     Raises

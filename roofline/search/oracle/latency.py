@@ -20,9 +20,12 @@ from roofline.hardware.load import device as load_device
 from roofline.hardware.spec import Device
 from roofline.numeric import Array, Numeric
 from roofline.search.oracle import stored
-from roofline.search.oracle.segments import walk
+from roofline.search.oracle.chain import walk_modules
+from roofline.search.oracle.segments import Walk, walk
 from roofline.search.oracle.tables import StageTable, build_tables, gather, join, latency, time_columns
+from roofline.search.space.base import BaseSpace
 from roofline.search.space.load import search_space
+from roofline.search.space.own.modules import ModuleSpace
 from roofline.search.space.spec import Space
 
 
@@ -52,12 +55,12 @@ class Oracle:
 
     def __init__(
         self,
-        space: Space | str | Path,
+        space: BaseSpace | str | Path,
         devices: str | Path | Device | Sequence[str | Path | Device],
         *values: Any,
         **options: Unpack[SpaceOptions],
     ) -> None:
-        self.space = search_space(space)
+        self.space: BaseSpace = search_space(space)
         given = [devices] if isinstance(devices, (str, Path, Device)) else list(devices)
         if not given:
             raise InputError("an oracle needs at least one device")
@@ -84,9 +87,18 @@ class Oracle:
         if profile not in self._tables:
             members = self.profiles()[profile]
             first = self.targets[members[0]]
-            walked = walk(self.space, first.policy, first.core_batch, self.image_size)
-            self._tables[profile] = build_tables(walked, [self.targets[i].machine for i in members])
+            self._tables[profile] = build_tables(self.walked(first), [self.targets[i].machine for i in members])
         return self._tables[profile]
+
+    def walked(self, target: Setting) -> Walk:
+        """Return what a walk over the space meets under the policy of a target."""
+        if isinstance(self.space, ModuleSpace):
+            if self.image_size is not None:
+                raise InputError(f"space {self.space.name!r} states its input: leave image_size out")
+            return walk_modules(self.space, target.policy, target.core_batch)
+        if not isinstance(self.space, Space):
+            raise InputError(f"nobody knows how to walk a {type(self.space).__name__!r}")
+        return walk(self.space, target.policy, target.core_batch, self.image_size)
 
     def only(self, device: str) -> Oracle:
         """Return the oracle of one of the devices; tables that exist are shared.

@@ -15,13 +15,11 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from roofline.arch.block import Block, Ports
 from roofline.engine.evaluate import block_costs, kernel_costs
 from roofline.engine.setting import Setting
 from roofline.errors import InputError
 from roofline.files import write_text
 from roofline.search.oracle.latency import Oracle
-from roofline.search.oracle.segments import walk
 from roofline.search.oracle.tables import time_columns
 
 Rows: TypeAlias = Literal["block", "stage"]
@@ -34,19 +32,14 @@ COUNTS = ("macs", "params", "traffic_bytes", "weight_bytes", "live_bytes")
 def block_rows(oracle: Oracle) -> list[dict[str, Any]]:
     """Return one row per distinct block of the space, for the oracle's one device: shapes, fields, time, counts."""
     target = _only(oracle)
-    walked = walk(oracle.space, target.policy, target.core_batch, oracle.image_size)
-    steps = walked.steps
+    walked = oracle.walked(target)
     rows: dict[int, dict[str, Any]] = {}
     for group in walked.groups:
         costs = block_costs(group.table, kernel_costs(group.table, target.machine))
         columns = {"device_ms": costs.device_s * 1e3, "host_ms": costs.host_s * 1e3}
         columns |= {name: getattr(costs, name) for name in COUNTS}
         for i, row in enumerate(group.rows.tolist()):
-            block, port = steps.blocks[row]
-            entered, left = steps.ports[port], steps.ports[steps.out[row]]
-            rows[row] = {"key": key(block, entered, left), "kind": type(block).__name__}
-            rows[row] |= {"input": shapes(entered), "output": shapes(left)}
-            rows[row] |= {name: float(column[i]) for name, column in columns.items()}
+            rows[row] = walked.steps.told(row) | {name: float(column[i]) for name, column in columns.items()}
     return _distinct([rows[row] for row in sorted(rows)])
 
 
@@ -75,30 +68,6 @@ def stage_rows(oracle: Oracle) -> Iterator[dict[str, Any]]:
             times = {"device_ms": table.columns[device][entry] * 1e3, "host_ms": table.columns[host][entry] * 1e3}
             counts = {name: float(table.columns[name][entry]) for name in COUNTS}
             yield {"stage": table.stages[0], "choices": chosen, **times, **counts}
-
-
-def shapes(ports: Ports) -> str:
-    """Return the shape of one example as ``112x112x32``; several tensors are joined by ``+``."""
-    return "+".join("x".join(str(int(d)) for d in port.shape[1:]) for port in ports)
-
-
-def key(block: Block, entered: Ports, left: Ports) -> str:
-    """Return a block's key: MBConv blocks as Once-for-All writes them, others with all their fields."""
-    ends = f"input:{shapes(entered)}-output:{shapes(left)}"
-    fields: dict[str, Any] = {f: getattr(block, f) for f in block.__dataclass_fields__}
-    if "expanded" not in fields:
-        return f"{type(block).__name__}-{ends}" + "".join(f"-{f}:{_short(v)}" for f, v in fields.items())
-    name = "fused_conv" if fields["fused"] else "expanded_conv"
-    expand = fields["expanded"] / max(int(entered[0].shape[-1]) * (4 if fields["with_entry"] else 1), 1)
-    short = {"kernel": "kernel", "stride": "stride", "idskip": "skip", "se": "squeeze", "act": "activation"}
-    words: dict[str, Any] = {"expand": expand} | {word: fields[field] for word, field in short.items()}
-    if fields["with_entry"]:
-        words["space_to_depth"] = 1
-    return f"{name}-{ends}" + "".join(f"-{f}:{_short(v)}" for f, v in words.items())
-
-
-def _short(value: Any) -> str:
-    return str(value) if isinstance(value, str) else f"{float(value):g}"
 
 
 def about(oracle: Oracle) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,13 @@ class Segment:
     broken: NDArray[np.bool_]
 
 
+class Namer(Protocol):
+    """What knows the rows of a walk."""
+
+    def told(self, row: int) -> dict[str, Any]:
+        """Return what a table says of a row: key, kind, shapes."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Walk:
     """What a walk over a space meets, at one batch size under one policy: stages, and kernels of distinct blocks."""
@@ -45,11 +53,11 @@ class Walk:
     segments: tuple[Segment, ...]
     groups: tuple[Group, ...]
     row_count: int
-    steps: Steps
+    steps: Namer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Flow:
+class Flow:
     """Number of the ports behind a stage, as an array over the genes it depends on."""
 
     genes: tuple[int, ...]
@@ -73,7 +81,7 @@ def walk(space: Space, policy: Policy, batch: int, image_size: int | None = None
     return Walk(segments=tuple(segments), groups=tuple(steps.lower()), row_count=len(steps.blocks), steps=steps)
 
 
-def _inputs(space: Space, steps: Steps, image_size: int | None) -> _Flow:
+def _inputs(space: Space, steps: Steps, image_size: int | None) -> Flow:
     gene = space.size_gene
     if gene is not None and image_size is not None:
         raise InputError(f"space {space.name!r} chooses its own input size: leave image_size out")
@@ -81,10 +89,10 @@ def _inputs(space: Space, steps: Steps, image_size: int | None) -> _Flow:
     options = [None] if gene is None else list(range(space.sizes[gene]))
     sizes = [image_size or space.input_size(option) for option in options]
     ports = [steps.input_id(replace(arch, image_size=1).with_image_size(size)) for size in sizes]
-    return _Flow(genes=() if gene is None else (gene,), port=np.array(ports if gene is not None else ports[0]))
+    return Flow(genes=() if gene is None else (gene,), port=np.array(ports if gene is not None else ports[0]))
 
 
-def _walk_stage(space: Space, stage: int, flow: _Flow, steps: Steps) -> tuple[Segment, _Flow]:
+def _walk_stage(space: Space, stage: int, flow: Flow, steps: Steps) -> tuple[Segment, Flow]:
     own = space.genes_of_stages[stage]
     genes = tuple(sorted({*own, *flow.genes}))
     shape = tuple(space.sizes[g] for g in genes)
@@ -93,9 +101,9 @@ def _walk_stage(space: Space, stage: int, flow: _Flow, steps: Steps) -> tuple[Se
             f"stage {space.stages[stage]['name']!r} depends on {math.prod(shape):,} combinations: too many"
         )
     stages = _Cores(space, stage, own)
-    core = np.broadcast_to(_spread(stages.core, own, genes), shape).ravel()
-    repeats = np.broadcast_to(_spread(stages.repeats, own, genes), shape).ravel()
-    port = np.array(np.broadcast_to(_spread(flow.port, flow.genes, genes), shape)).ravel()
+    core = np.broadcast_to(spread(stages.core, own, genes), shape).ravel()
+    repeats = np.broadcast_to(spread(stages.repeats, own, genes), shape).ravel()
+    port = np.array(np.broadcast_to(spread(flow.port, flow.genes, genes), shape)).ravel()
     broken = (core == NONE) | (port == NONE)
     fine = ~broken
     differs = stages.last_differs(core[fine], port[fine], steps)
@@ -118,7 +126,7 @@ def _walk_stage(space: Space, stage: int, flow: _Flow, steps: Steps) -> tuple[Se
     segment = Segment(
         stage=str(space.stages[stage]["name"]), genes=genes, shape=shape, levels=tuple(levels), broken=broken
     )
-    return segment, _without_idle_axes(genes, port.reshape(shape))
+    return segment, without_idle_axes(genes, port.reshape(shape))
 
 
 class _Cores:
@@ -192,14 +200,14 @@ class _Cores:
         return known
 
 
-def _spread(values: NDArray[np.int64], genes: tuple[int, ...], over: tuple[int, ...]) -> NDArray[np.int64]:
+def spread(values: NDArray[np.int64], genes: tuple[int, ...], over: tuple[int, ...]) -> NDArray[np.int64]:
     """Return an array over `genes` as one over more genes; `genes` need not be sorted, `over` is."""
     order = np.argsort(genes)
     arranged = np.transpose(values, order) if len(genes) else np.asarray(values)
     return arranged.reshape([values.shape[genes.index(g)] if g in genes else 1 for g in over])
 
 
-def _without_idle_axes(genes: tuple[int, ...], port: Index) -> _Flow:
+def without_idle_axes(genes: tuple[int, ...], port: Index) -> Flow:
     """Drop the genes along which what flows on never changes, entries that are no network apart."""
     kept = list(genes)
     for gene in genes:
@@ -208,4 +216,4 @@ def _without_idle_axes(genes: tuple[int, ...], port: Index) -> _Flow:
         if bool(np.all((port == high) | (port == NONE))):
             port = high.squeeze(axis=axis)
             kept.remove(gene)
-    return _Flow(genes=tuple(kept), port=port)
+    return Flow(genes=tuple(kept), port=port)

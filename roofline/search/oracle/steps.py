@@ -21,6 +21,7 @@ from roofline.graph.ops import Conv
 from roofline.numeric import Array, product
 from roofline.passes.pipeline import program, rewrite
 from roofline.passes.policy import Policy
+from roofline.search.oracle.keys import key, shapes
 
 Index = NDArray[np.int64]
 #: rows lowered and costed together: bounds the memory of a build
@@ -111,6 +112,13 @@ class Steps:
         b = GraphBuilder(type(blocks[0]).__name__)
         return b.graph(list(build_block(stack(blocks), stack_ports(ports), b)))
 
+    def told(self, row: int) -> dict[str, Any]:
+        """Return what a table says of a block: key, kind, shapes."""
+        block, port = self.blocks[row]
+        entered, left = self.ports[port], self.ports[self.out[row]]
+        told = {"key": key(block, entered, left), "kind": type(block).__name__}
+        return told | {"input": shapes(entered), "output": shapes(left)}
+
     def lower(self) -> list[Group]:
         """Return the kernels of all blocks that fit their inputs."""
         templates: dict[Any, list[int]] = {}
@@ -128,11 +136,11 @@ class Steps:
         inputs = wanted(self.ports[self.blocks[rows[0]][1]])
         table = build_table(source, program(source, self.policy, inputs), len(rows))
         zeros = np.zeros(len(rows))
-        structure = {name: zeros + value for name, value in _structure(source, self.batch).items()}
+        structure = {name: zeros + value for name, value in structure_of(source, self.batch).items()}
         return Group(rows=np.array(rows, dtype=np.int64), table=table, structure=structure)
 
 
-def _structure(graph: OpGraph, batch: int) -> dict[str, Any]:
+def structure_of(graph: OpGraph, batch: int) -> dict[str, Any]:
     """Return what structure alone counts, for one example.
 
     ``activations``: elements that convolutions write. ``convs``: convolutions of more than one position.

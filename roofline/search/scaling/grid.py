@@ -65,7 +65,7 @@ class Grid:
 
     def arch(self, row: int, name: str) -> Arch:
         """Return one network as an architecture."""
-        made = self.oracle.space.decode(self.genomes[row], name=name)
+        made: Arch = self.oracle.space.decode(self.genomes[row], name=name)
         title = f"{self.base.title}, depth {self.depth[row]:g}, width {self.width[row]:g}, {made.image_size} px"
         return replace(made, title=title)
 

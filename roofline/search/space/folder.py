@@ -12,6 +12,7 @@ from roofline.arch.load import stage_table
 from roofline.arch.spec import Arch
 from roofline.errors import InputError
 from roofline.files import atomic, finite, write_text
+from roofline.search.space.own.modules import Network
 
 
 def write_tables(
@@ -43,8 +44,19 @@ def write_tables(
     return made
 
 
-def to_toml(arch: Arch, note: str) -> str:
-    """Return the text of an architecture file with one network; `note` says where it is from."""
+def to_toml(arch: Arch | Network, note: str) -> str:
+    """Return the text of an architecture file with one network; `note` says where it is from.
+
+    Of a network of modules the file holds the choices: `ModuleSpace.encode` takes them.
+    """
+    if isinstance(arch, Network):
+        head = {
+            "name": arch.name,
+            "space": arch.space.origin[1] if arch.space.origin else arch.space.name,
+            "search": note,
+        }
+        choices = "".join(f"{json.dumps(name)} = {_value(value)}\n" for name, value in arch.choices.items())
+        return "".join(f"{key} = {_value(value)}\n" for key, value in head.items()) + f"\n[choices]\n{choices}"
     size = "image_size" if arch.input == "image" else "sequence_length"
     head = {"family": arch.family, "title": arch.title, "input": arch.input}
     stages = "\n".join(f"    {_inline(stage_table(stage))}," for stage in arch.stages)
@@ -55,7 +67,7 @@ def to_toml(arch: Arch, note: str) -> str:
     )
 
 
-def write_arch(arch: Arch, path: Path, note: str) -> Path:
+def write_arch(arch: Arch | Network, path: Path, note: str) -> Path:
     """Write an architecture file, whole or not at all."""
     write_text(path, to_toml(arch, note))
     return path

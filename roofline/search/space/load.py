@@ -13,9 +13,11 @@ from roofline.errors import RooflineError, SpecError, nearest
 from roofline.names import lookup
 from roofline.paths import data_files
 from roofline.quantity import SpecFile
+from roofline.search.space.base import BaseSpace
 from roofline.search.space.genomes import Choice, Value
+from roofline.search.space.own.load import ModuleSpaceFile, build_module_space, space_of
 from roofline.search.space.spec import Space
-from roofline.specfile import Stamp, load_spec, stamp
+from roofline.specfile import Stamp, parse_spec, read_toml, stamp
 
 
 class OptionEntry(SpecFile):
@@ -63,8 +65,8 @@ def search_spaces() -> list[str]:
     return list(data_files("spaces"))
 
 
-def search_space(name: str | Path | Space) -> Space:
-    """Return a search space by name, or from a TOML file.
+def search_space(name: str | Path | BaseSpace) -> BaseSpace:
+    """Return a search space by name, from a TOML file, or from a program: ``module:space``.
 
     Raises
     ------
@@ -72,27 +74,34 @@ def search_space(name: str | Path | Space) -> Space:
         No such space; the message shows the nearest names.
     SpecError
         The file is not valid.
+    InputError
+        The program has no such space, or a block of a file cannot be loaded.
 
     Examples
     --------
     >>> f"{search_space('accel-nasbench').size:.3g}"
     '1.04e+11'
     """
-    if isinstance(name, Space):
+    if isinstance(name, BaseSpace):
         return name
     text = str(name)
     if text.endswith(".toml"):
         path = Path(text)
         return _load(path, stamp(path))
+    if ":" in text:
+        return space_of(text)
     path = lookup(text, data_files("spaces"), "search space")
     return _load(path, stamp(path))
 
 
 @lru_cache(maxsize=64)
-def _load(path: Path, version: Stamp) -> Space:
-    spec = load_spec(path, SpaceFile)
+def _load(path: Path, version: Stamp) -> BaseSpace:
+    tables = read_toml(path)
+    kind: type[ModuleSpaceFile | SpaceFile]
+    kind = ModuleSpaceFile if "input" in tables and "base" not in tables else SpaceFile
+    spec = parse_spec(tables, kind, path.name)
     try:
-        return build_space(spec)
+        return build_module_space(spec, path) if isinstance(spec, ModuleSpaceFile) else build_space(spec)
     except (RooflineError, ValueError) as error:
         raise SpecError(f"{path.name}: {error}") from None
 

@@ -1,0 +1,1 @@
+"""Spaces over somebody's own code: blocks lowered through the front ends, joined and cut where no runtime fuses."""
