@@ -9,6 +9,7 @@ from roofline.cluster.run import run_plan as run_plan
 from roofline.errors import RooflineError as RooflineError
 from roofline.export.api import JaxProgram as JaxProgram
 from roofline.export.api import to_jax as to_jax
+from roofline.export.api import to_torch as to_torch
 from roofline.frontends.jax.api import from_jax as from_jax
 from roofline.frontends.onnx import from_onnx as from_onnx
 from roofline.frontends.torch.api import from_torch as from_torch
@@ -18,6 +19,7 @@ from roofline.graph.opgraph import OpGraph as OpGraph
 from roofline.hardware.load import device as device
 from roofline.hardware.load import devices as devices
 from roofline.hardware.spec import Device as Device
+from roofline.plugins import load_plugins as load_plugins
 from roofline.report.report import Report as Report
 from roofline.report.run import Request as Request
 from roofline.report.run import simulate as simulate
@@ -49,6 +51,7 @@ from roofline.studies.headlines import headlines as headlines
 from roofline.studies.migrate import migrate as migrate
 from roofline.studies.sensitivity import sensitivity as sensitivity
 from roofline.studies.sweep import sweep as sweep
+from roofline.studies.witness import witness as witness
 
 _PUBLIC: dict[str, str]
 __version__: str

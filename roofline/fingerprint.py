@@ -14,6 +14,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from roofline.paths import added_data
+from roofline.plugins import plugin_files, plugins
 from roofline.reading import read_text
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -24,15 +26,36 @@ _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _IMPORT = re.compile(r"\n[ \t]*(?:from ([\w.]+) import (\((?:[^)#]|#.*)*\)|.*)|import ([\w.]+))")
 
 
-@cache
 def code_hash(*modules: str) -> str:
-    """Return the hash of modules of this package and of all they depend on.
+    """Return the hash of modules of this package and of all they depend on, every plugin included.
 
     Examples
     --------
     >>> code_hash("roofline.cost.memory") == code_hash("roofline.cost.matrix")
     False
     """
+    found = _package_hash(*modules)
+    return hashlib.sha256(f"{found} {_plugins_hash(plugins())}".encode()).hexdigest() if plugins() else found
+
+
+@cache
+def _plugins_hash(names: tuple[str, ...]) -> str:
+    """Return the hash of the plugins' programs, of all in the packages that they are, and of the data that they add."""
+    digest = hashlib.sha256()
+    for module, text in plugin_files().items():
+        file = Path(text)
+        digest.update(f"{module} {program_hash(file) if file.suffix == '.py' else ''}\n".encode())
+        if file.name == "__init__.py":
+            for path in sorted(file.parent.rglob("*")):
+                if path.suffix in (".py", ".toml") and path.is_file():
+                    digest.update(f"{path.relative_to(file.parent).as_posix()}\n".encode() + path.read_bytes())
+    for path in (path for root in added_data() for path in sorted(root.glob("*/*.toml"))):
+        digest.update(f"{path.parent.name}/{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _package_hash(*modules: str) -> str:
     digest = hashlib.sha256()
     for module in sorted(closure(*modules)):
         contents = {_files()[module]: _text(module).encode()}

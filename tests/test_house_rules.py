@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("plot",),
     ("report",),
-    ("measure",),
+    ("measure", "xla"),
     ("calibration", "search", "studies"),
     ("analysis",),  # the former name of studies
     ("cluster",),

@@ -22,17 +22,22 @@ import numpy as np
 
 from roofline.calibration.ablate import Ablation, ablate
 from roofline.calibration.calibrate import Calibration, calibrate
-from roofline.calibration.intervals import runtime_interval
+from roofline.calibration.intervals import DEVICES, FAMILIES, runtime_interval
 from roofline.calibration.measured import Dataset, Measurement, Options, load
 from roofline.calibration.measured.graphs import GraphSource
 from roofline.calibration.predict import prepare
+from roofline.calibration.ratios import by_kind, coverages, group_widths, left_out_networks
 from roofline.calibration.validate import Comparison, compare
 from roofline.errors import InputError
+from roofline.report.interval import COVERAGE
+from roofline.report.ratios import KINDS
 from roofline.stats import Agreement
 from roofline.version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, RECIPES = ROOT / "docs" / "accuracy.md", ROOT / "docs" / "calibration.md"
+#: sections of the page that other tools write
+HEADS = {"witness": "## Against XLA's own compiler"}
 #: tells how far it is
 say = partial(print, file=sys.stderr, flush=True)
 #: validated, though no constant is fitted to them
@@ -186,6 +191,30 @@ def left_out(found: Calibration) -> str:
     return "\n\n".join(lines)
 
 
+def ratios(found: Sequence[Calibration]) -> str:
+    """Return how far ratios of left-out networks are off, and whether pairs without a group cover those with it."""
+    rows = []
+    for calibration in found:
+        for ways in (FAMILIES, DEVICES):
+            for kind, pairs in by_kind(left_out_networks(calibration, ways)).items():
+                width = max(group_widths(pairs, COVERAGE).values(), default=np.nan)
+                scored = ", ".join(f"{name} {share:.0%}" for name, (share, _) in coverages(pairs, COVERAGE).items())
+                count = f"{sum(len(p.errors) for p in pairs):,}"
+                way = "a device" if ways == DEVICES else "a family"
+                rows.append(
+                    [calibration.runtime.name, KINDS[kind], way, count, f"±{np.expm1(width):.0%}", scored or "–"]
+                )
+    head = (
+        "runtime",
+        "pairs",
+        "left out",
+        "number",
+        f"{COVERAGE:.0%} within",
+        "inside, pairs with a group judged by the others",
+    )
+    return "\n\n".join(["## Intervals of ratios", RATIOS, table(head, rows, 3)])
+
+
 def ablation(sets: dict[str, list[Ablation]]) -> str:
     """Return what each effect is worth on each set of rows."""
     names = list(dict.fromkeys(a.effect.name for found in sets.values() for a in found))
@@ -238,6 +267,7 @@ def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
     sections = [HEAD.format(version=__version__, date=datetime.date.today().isoformat()), shipped(comparisons)]
     sections[1:1] = ["Not here, and left out: " + ", ".join(missing) + "."] if missing else []
     sections.append("## Left out of the fit, then predicted\n\n" + LEFT_OUT)
+    calibrations: list[Calibration] = []
     for recipe in found:
         if only and recipe.runtime not in only:
             continue
@@ -248,6 +278,8 @@ def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
             graphs=graphs, report=say,
         )  # fmt: skip
         sections.append(left_out(fitted))
+        calibrations.append(fitted)
+    sections.append(ratios(calibrations))
     say("ablation")
     sections.append(ablation({title: ablate(rows, graphs=graphs) for title, rows in ablation_sets(comparisons)}))
     sections.append(rejected(datasets, more))
@@ -279,6 +311,25 @@ LEFT_OUT = (
 )
 
 
+def section_of(text: str, head: str) -> str:
+    """Return a section of a page, from its head to before the next one of its level; nothing if it has none."""
+    found = re.search(rf"^{re.escape(head)}$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return found[0].strip() if found else ""
+
+
+def with_section(text: str, head: str, section: str) -> str:
+    """Return a page with a section in place of the one under `head`, or at its end."""
+    old = section_of(text, head)
+    return text.replace(old, section) if old else f"{text.rstrip()}\n\n{section}\n"
+
+
+RATIOS = (
+    "Pairs of the networks of the section above: what both predictions get wrong in the same way cancels in the ratio "
+    "of the two latencies. A width is the quantile of the error of the ratio over the pairs of a group, of those the "
+    "widest."
+)
+
+
 def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description="Write docs/accuracy.md.")
@@ -289,7 +340,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if not (folder := arguments.measurements).is_dir():
         raise SystemExit(f"error: no folder {str(folder)!r}: make accuracy MEASUREMENTS=path/to/measurements")
-    arguments.output.write_text(page(folder, GraphSource(arguments.cache), arguments.only), "utf-8")
+    text, before = page(folder, GraphSource(arguments.cache), arguments.only), ""
+    if arguments.output.is_file():
+        before = arguments.output.read_text("utf-8")
+    for head in HEADS.values():
+        if section := section_of(before, head):
+            text = with_section(text, head, section)
+    arguments.output.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

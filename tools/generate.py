@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from headline_tables import NAMES, headlines_table, migration_section, migrations, number, table
 
 from roofline.hardware import schema
 from roofline.quantity import UNITS, SpecFile
@@ -26,6 +26,7 @@ from roofline.software.constant import Constant
 from roofline.software.spec import CONSTANTS
 from roofline.stats import geometric_mean
 from roofline.studies import published as figures
+from roofline.studies.compiled import compiled
 
 ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS, PICTURE = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "roofline.png"
@@ -50,26 +51,12 @@ DEVICE_TABLES: dict[str, type[SpecFile]] = {
     "a `[[memory]]`": schema.MemoryTable,
     "`[runtime.NAME]`": schema.OverrideTable,
 }
-NAMES = {"tpu-v2": "TPU v2", "tpu-v3": "TPU v3", "tpu-v4i": "TPU v4i", "v100": "V100"}
 #: columns of the terminal that commands print to
 WIDTH = 110
 #: a prediction further off is called a miss
 MISS = 0.10
 
 latencies = cache(figures.latencies)
-migrations = cache(figures.migrations)
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]], column: str = "---:|") -> str:
-    """Return a Markdown table, numbers to the right."""
-    titles = list(head)
-    lines = ["| " + " | ".join(titles) + " |", "|---|" + column * (len(titles) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-
-
-def number(value: float, digits: int = 2) -> str:
-    """Return a number, or a dash where there is none."""
-    return "–" if np.isnan(value) else f"{value:,.{digits}f}"
 
 
 def title(model: str) -> str:
@@ -89,7 +76,8 @@ def results() -> str:
         *(latency_section(device) for device in figures.published().latency.conditions),
         speedup_section(),
     ]
-    return "\n".join([*parts, migration_section(), intensity_section(), sources_section()])
+    parts += [migration_section(title), intensity_section(), sources_section()]
+    return "\n".join(parts)
 
 
 HEAD = """# Predictions beside published figures
@@ -201,43 +189,6 @@ def speedup_section() -> str:
     )
 
 
-def migration_section() -> str:
-    """Return what moving from TPU v2 to TPU v4i gains: at batches chosen by a rule, without effects, over a sweep."""
-    found, said, names = migrations(), figures.published().migration, figures.published().families
-    batches = figures.allowed_batches(found)
-    chosen: Any = figures.at_batches(found, batches)
-
-    def means(rows: Any) -> list[str]:
-        return [number(geometric_mean(rows.loc[rows["family"] == f, "speedup"])) for f in names]
-
-    head = ["", *(f"{name}, geometric mean" for name in names.values())]
-    lines = [["published (blog)", *(number(said.speedup[f]) for f in names)], ["predicted", *means(chosen)]]
-    for what, device in figures.migration_variants().items():
-        lines.append([what, *means(figures.at_batches(figures.migrations(after=device), batches))])
-    each = [
-        [title(str(r.model)), f"{r.batch}", number(r.before_ms), number(r.after_ms), number(r.speedup)]
-        for r in chosen.set_index("model", drop=False).loc[list(batches)].itertuples()
-    ]
-    sweep = [[f"{batch}", *means(rows)] for batch, rows in found.groupby("batch")]
-    holds = ", ".join(map(str, figures.holding_batches(found))) or "none"
-    tight = [title(str(m)) for m in found.loc[~found["fits"], "model"].unique()]
-    return (
-        f"## From {NAMES[said.before]} to {NAMES[said.after]}, per chip, runtime `xla`, bf16\n\n"
-        "The source gives no batch size. Here each network runs at the largest power of two that "
-        f"{NAMES[said.after]} answers in less than {said.limit_ms:.0f} ms (source below), the same on "
-        f"{NAMES[said.before]}. The peak grows ×{said.peak_ratio:.0f}.\n\n"
-        f"{table(head, lines)}\n\n"
-        "What falls short is the vector unit: depthwise convolutions and swish fill it on the new chip, whose lanes do "
-        "three quarters of the old chip's operations. The last line says what the number of ALUs, which is recalled, "
-        "is worth; no other constant within its range closes the gap.\n\n"
-        f"{table(('model', 'images', *(f'{NAMES[d]} ms' for d in (said.before, said.after)), 'speed-up'), each)}\n\n"
-        f"Over all batch sizes (both means within {figures.HOLDS:.0%} of the published ones at: {holds}). "
-        f"At batch 1 a core of {NAMES[said.before]} is idle.\n\n"
-        f"{table(('images per chip', *head[1:]), sweep)}\n"
-        + (f"\nDoes not fit into memory at the largest batches: {', '.join(tight)}.\n" if tight else "")
-    )
-
-
 def intensity_section() -> str:
     """Return naive intensities beside the recalled ones."""
     found: Any = figures.intensities()
@@ -260,16 +211,17 @@ def sources_section() -> str:
     used = {"latencies": data.latency, "intensities": data.intensity}
     used |= {"mean speed-ups": data.speedup, "migration": data.migration}
     limit = f"- limit of the latency in the migration: {data.sources[data.migration.limit_source]}"
+    compiler = f"- the compiler's estimates: {compiled().source}"
     lines = [f"- {what}: {data.sources[f.source]}" + (" (recalled)" if f.recalled else "") for what, f in used.items()]
-    return "## Sources\n\n" + "\n".join([*lines, limit]) + "\n"
+    return "## Sources\n\n" + "\n".join([*lines, limit, compiler]) + "\n"
 
 
 # the readme, and tables in pages -------------------------------------------------------------------
 
 
 def accuracy() -> str:
-    """Return the table of the readme: how far off the predictions are, by device and family."""
-    lines = [[what, f"{said:.1f}", span(low, high), error] for what, said, low, high, error in summary()]
+    """Return the table of the readme: how far off the predicted latencies are, by device and family."""
+    lines = [[what, f"{said:.1f}", span(low, high), error] for what, said, low, high, error in summary() if low != high]
     return table(("", "published", "predicted", "error"), lines)
 
 
@@ -327,6 +279,7 @@ def device_keys() -> str:
 #: what a place is called -> what stands there
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
+    "headlines": headlines_table,
     "constants": constants,
     "units": units,
     "keys of a device": device_keys,

@@ -16,6 +16,7 @@ from roofline.errors import RooflineError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.tensor import Shape, Tensor
 from roofline.names import lookup
+from roofline.plugins import find_plugins
 from roofline.quantity import SpecFile
 from roofline.registry import filed
 
@@ -170,4 +171,5 @@ def stage_class(kind: str) -> type[Stage]:
     """
     import roofline.arch.blocks  # noqa: F401  (fills the registry)
 
+    find_plugins()
     return lookup(kind, STAGES, "block kind")

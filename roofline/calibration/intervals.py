@@ -6,15 +6,18 @@ import datetime
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from roofline.calibration.calibrate import Calibration
 from roofline.calibration.predict import Group
+from roofline.calibration.ratios import DIGITS, left_out_networks, ratio_widths
 from roofline.engine.evaluate import kernel_costs
 from roofline.errors import InputError
 from roofline.files import write_text
 from roofline.numeric import Array
+from roofline.quantity import SpecFile
 from roofline.report.interval import COVERAGE, IntervalFile, RuntimeInterval
 from roofline.specfile import load_spec
 from roofline.stats import conformal_quantile
@@ -23,7 +26,8 @@ from roofline.stats import conformal_quantile
 ENOUGH_SHARE = 0.01
 #: ... in this many rows
 ENOUGH_ROWS = 20
-DIGITS = 3
+#: ways to leave rows out that say something of networks of other kinds, and of other devices
+FAMILIES, DEVICES = ("family", "fifth"), ("device",)
 
 
 def runtime_interval(
@@ -36,12 +40,12 @@ def runtime_interval(
     InputError
         The calibration left out no networks by family (or fifth), or too few for the coverage.
     """
-    families = _log_errors(calibration, ("family", "fifth"))
+    families = _log_errors(calibration, FAMILIES)
     scores = np.concatenate(list(families.values())) if families else np.zeros(0)
     half_width = conformal_quantile(scores, coverage)
     if not np.isfinite(half_width):
         raise InputError(f"{len(scores)} networks left out are too few for an interval at {coverage:.0%}")
-    devices = _log_errors(calibration, ("device",))
+    devices = _log_errors(calibration, DEVICES)
     spread = conformal_quantile(np.concatenate(list(devices.values())), coverage) if devices else np.inf
     networks = [m for m in calibration.prepared.measurements if m.network]
     when = (today or datetime.date.today()).isoformat()
@@ -56,18 +60,17 @@ def runtime_interval(
         dtypes=tuple(sorted({m.dtype for m in networks})),
         kinds=calibrated_kinds(calibration),
         source=f"roofline calibrate, {when}: networks left out by family, then predicted",
+        ratios=ratio_widths(left_out_networks(calibration, FAMILIES), coverage),
+        ratios_new_device=ratio_widths(left_out_networks(calibration, DEVICES), coverage),
     )
 
 
 def _log_errors(calibration: Calibration, ways: tuple[str, ...]) -> dict[str, Array]:
     """Return |log(predicted / measured)| of the networks that were left out, by what they were left out with."""
-    rows, errors = calibration.prepared.measurements, {}
-    for held_out in calibration.held_out:
-        networks = np.array([rows[i].network for i in held_out.rows])
-        if held_out.by in ways and networks.any():
-            measured_s = np.array([rows[i].latency_s for i in held_out.rows])
-            errors[held_out.name] = np.abs(np.log(held_out.predicted_s / measured_s))[networks]
-    return errors
+    errors: dict[str, list[float]] = {}
+    for network in left_out_networks(calibration, ways):
+        errors.setdefault(network.group, []).append(abs(network.error))
+    return {group: np.array(found) for group, found in errors.items()}
 
 
 def covered(groups: Iterable[Array], coverage: float) -> float | None:
@@ -115,13 +118,25 @@ def write_interval(runtime: str, width: RuntimeInterval, path: Path) -> None:
         lines = [f"[runtimes.{name}]"]
         for field in RuntimeInterval.model_fields:
             value = getattr(entry, field)
-            if value is not None:
-                shown = list(value) if isinstance(value, tuple) else value
-                lines.append(f"{field} = {json.dumps(shown, ensure_ascii=False)}")
+            if isinstance(value, dict):
+                lines += [f"{field}.{name} = {_inline(part)}" for name, part in value.items()]
+            elif value is not None:
+                lines.append(f"{field} = {_toml(value)}")
         parts.append("\n".join(lines))
     write_text(path, "\n\n".join(parts) + "\n")
 
 
+def _inline(part: SpecFile) -> str:
+    """Return a table of numbers in one line."""
+    values = {name: getattr(part, name) for name in type(part).model_fields}
+    return "{ " + ", ".join(f"{name} = {_toml(value)}" for name, value in values.items() if value is not None) + " }"
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
 HEAD = """# How far predictions may be off: bounds on |log(measured / predicted)| of networks left out of a fit.
 # Written by `roofline calibrate --intervals`. half_width: families the fit had not seen; new_device: devices it had not
-# seen; covered: share of networks inside, each family judged by the others."""
+# seen; covered: share of networks inside, each family judged by the others. ratios: the same of the ratio of two
+# networks, by what they have in common; pairs with a family (or device) judged by the pairs without it."""

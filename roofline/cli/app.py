@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Annotated, Any
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -31,8 +32,11 @@ from roofline.cli import (
     simulate,
     sweep,
     validate,
+    witness,
 )
+from roofline.cli.options import words as names
 from roofline.errors import InputError, RooflineError, line_of
+from roofline.plugins import load_plugins
 
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 1
 
@@ -61,6 +65,7 @@ VERBS = (
     models,
     runtimes,
     validate,
+    witness,
     calibrate,
     measure,
 )
@@ -79,8 +84,30 @@ class _Verb(TyperCommand):
         return super().parse_args(ctx, args)
 
 
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="MODULE", help="A module that adds blocks, devices and more; repeatable."),
+]
+
+
+def _plugged(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a verb that takes ``--plugin`` too, and loads all plugins before anything is looked up."""
+
+    def verb(*, plugin: list[str] | None = None, **options: Any) -> None:
+        load_plugins(*names(plugin or []))
+        command(**options)
+
+    hints = get_type_hints(command, include_extras=True)
+    own = signature(command).parameters.values()
+    found = [p.replace(annotation=hints.get(p.name, p.annotation), kind=p.KEYWORD_ONLY) for p in own]
+    found.append(Parameter("plugin", Parameter.KEYWORD_ONLY, default=None, annotation=PluginOption))
+    verb.__doc__ = command.__doc__
+    vars(verb).update(__signature__=Signature(found), __annotations__={p.name: p.annotation for p in found})
+    return verb
+
+
 for verb in VERBS:
-    app.command(verb.__name__.rpartition(".")[2], cls=_Verb)(verb.command)
+    app.command(verb.__name__.rpartition(".")[2], cls=_Verb)(_plugged(verb.command))
 
 
 def _version(wanted: bool) -> None:
@@ -96,8 +123,9 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    plugin: PluginOption = None,
 ) -> None:
-    pass
+    load_plugins(*names(plugin or []))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

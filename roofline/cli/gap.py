@@ -65,7 +65,7 @@ def command(
 
 
 def _summary(found: FlopsGap) -> Table:
-    right = ("worst error %", "worst pair %", "Kendall tau", "Spearman", "TFLOP/s")
+    right = ("worst error %", "worst pair %", "expected %", "Kendall tau", "Spearman", "TFLOP/s")
     table = output.table(
         f"FLOPs as a proxy for latency, against {found.reference}",
         ("device", "runtime", "dtype", *right[:1], "model", *right[1:2], "pair", *right[2:]),
@@ -78,6 +78,7 @@ def _summary(found: FlopsGap) -> Table:
             row["worst_model"],
             f"{row['worst_pair_error_percent']:,.0f}",
             row["worst_pair"],
+            f"{row['worst_pair_low_percent']:,.0f} to {row['worst_pair_high_percent']:,.0f}",
             f"{row['kendall_tau']:.2f}",
             f"{row['spearman']:.2f}",
             f"{significant(row['lowest_tflops_per_s'])} to {significant(row['highest_tflops_per_s'])}",

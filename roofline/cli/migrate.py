@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from roofline.studies.migrate import Migration
 
+#: columns on how sure a speed-up is
+SURE = ("expected", "unverified facts")
+
 
 @takes(OPTIONS, before="changes", each=True)
 def command(
@@ -66,29 +69,37 @@ def command(
     output.deliver(tables, form, shown, file, found.plot, migration=found.conditions)
 
 
+def _sure(row: dict[Any, Any]) -> list[str]:
+    """Return where a measured speed-up is expected, and between what unverified facts leave it."""
+    return [f"{row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f}" for name in ("speedup", "facts")]
+
+
 def _families(found: Migration) -> Table:
-    right = ("batch", "members", "speed-up", "slowest", "fastest", "peak", "bandwidth", "share of peak")
+    right = ("batch", "members", "speed-up", *SURE, "slowest", "fastest", "peak", "bandwidth", "share of peak")
     table = output.table("Geometric mean of each family", ("family", *right), right)
     for row in found.families.to_dict("records"):
         table.add_row(
             row["family"],
             f"{row['batch']:,}",
             str(row["members"]),
-            *(f"{row[name]:.2f}" for name in ("speedup", "slowest", "fastest", "peak_ratio", "bandwidth_ratio")),
+            f"{row['speedup']:.2f}",
+            *_sure(row),
+            *(f"{row[name]:.2f}" for name in ("slowest", "fastest", "peak_ratio", "bandwidth_ratio")),
             "–" if math.isnan(row["peak_share"]) else percent(row["peak_share"]),
         )
     return table
 
 
 def _runs(found: Migration) -> Table:
-    right = ("batch", "before ms", "after ms", "speed-up", "at least", "at most")
+    right = ("batch", "before ms", "after ms", "speed-up", *SURE)
     table = output.table(None, ("model", *right, "bound before", "bound after", "fits"), right)
     for row in found.table.to_dict("records"):
         table.add_row(
             row["model"],
             f"{row['batch']:,}",
             *(significant(row[name], 4) for name in ("before_ms", "after_ms")),
-            *(f"{row[name]:.2f}" for name in ("speedup", "speedup_low", "speedup_high")),
+            f"{row['speedup']:.2f}",
+            *_sure(row),
             row["before_bound"],
             row["after_bound"],
             "" if row["fits"] else "DOES NOT FIT",

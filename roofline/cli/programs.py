@@ -191,7 +191,13 @@ def lower_jax(source: Source) -> OpGraph:
     """Return the graph of a JAX function, or of the one that a function without arguments returns."""
     from roofline.frontends.jax import from_jax
 
-    made, inputs, name = _program(str(source.jax), "--jax")
+    made, inputs = jax_program(source)
+    return from_jax(made, *inputs, name=_attribute(str(source.jax)))
+
+
+def jax_program(source: Source) -> tuple[Any, tuple[Any, ...]]:
+    """Return a JAX function, or the one that a function without arguments returns, and the shapes of its inputs."""
+    made, inputs, _ = _program(str(source.jax), "--jax")
     specs: Any = None
     if source.shapes:
         import jax
@@ -199,7 +205,7 @@ def lower_jax(source: Source) -> OpGraph:
         parsed = [parse_shape(s) for s in source.shapes]
         specs = [jax.ShapeDtypeStruct(shape, FORMATS[d.name]) for shape, d in parsed]  # type: ignore[no-untyped-call]
     given = _given(specs if specs is not None else inputs, "--jax")
-    return from_jax(made, *(given if isinstance(given, (tuple, list)) else (given,)), name=name)
+    return made, tuple(given) if isinstance(given, (tuple, list)) else (given,)
 
 
 def _given(inputs: Any, option: str) -> Any:
@@ -225,7 +231,11 @@ def _program(text: str, option: str) -> tuple[Any, Any, str]:
         made, inputs = made
     if not callable(made):
         raise InputError(f"{option} {text!r} gives {type(made).__name__!r}, which is no program")
-    return made, inputs, attribute.rpartition(".")[2]
+    return made, inputs, _attribute(text)
+
+
+def _attribute(text: str) -> str:
+    return text.rpartition(":")[2].rpartition(".")[2]
 
 
 def _makes(found: Any, option: str) -> bool:

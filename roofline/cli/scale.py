@@ -71,7 +71,8 @@ def command(
 ) -> None:
     """Scale BASE in depth, width and resolution to a family of networks.
 
-    Each member is the cheapest of the networks that accuracy cannot tell from the most accurate one within its target.
+    Each member is the cheapest of the networks that accuracy cannot tell from the most accurate one within its target,
+    a hard limit; by latency it is then moved until no FLOPs-scaled network of equal predicted accuracy is faster.
     Prints the family, the coefficients, and what every calibration of accuracy would choose. --output keeps a
     table, architecture files of the members, and plots.
     """
@@ -143,11 +144,12 @@ def _print(family: ScaledFamily, form: Format) -> None:
         output.write(output.as_csv(family.rows()))
         return
     head = f"{family.grid.base.name} scaled by {family.objective} on {', '.join(family.devices)}"
-    output.show(f"{head}: {len(family.grid):,} networks looked at")
+    output.show(f"{head}: {len(family.grid):,} networks looked at, targets are hard limits")
     for name, answer in family.answers.items():
         error = left_out(name)
         said = "" if error != error else f", {error:.1f} points off (root mean square) for a family left out of its fit"
         output.show(f"\naccuracy by {name}{said}", _coefficients(answer), _table(family, name))
+        output.show(*(f"trade: {line}" for line in family.trades(name)))
     output.show(*(f"note: {note}" for note in family.notes))
 
 

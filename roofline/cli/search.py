@@ -72,6 +72,9 @@ def command(
     max_mparams: Annotated[float | None, typer.Option("--max-mparams", help="Hard limit: 1e6 parameters.")] = None,
     max_memory: Annotated[float | None, typer.Option("--max-memory-gib", help="Hard limit: peak memory.")] = None,
     min_accuracy: Annotated[float | None, typer.Option("--min-accuracy", help="Hard limit.")] = None,
+    reward: Annotated[
+        str, typer.Option("--objective", help="What is maximised: mnasnet, or one that a plugin registers.")
+    ] = "mnasnet",
     exponent: Annotated[float, typer.Option("--exponent", help="w of soft targets.")] = -0.07,
     hard: Annotated[bool, typer.Option("--hard", help="Targets are limits that no winner exceeds.")] = False,
     any_domain: Annotated[
@@ -129,6 +132,7 @@ def command(
         max_latency_s=_seconds(limit, devices, "--max-latency-ms"),
         exponent=exponent,
         hard=hard,
+        reward=reward,
         max_macs=None if max_gmacs is None else max_gmacs * 1e9,
         max_params=None if max_mparams is None else max_mparams * 1e6,
         max_memory_bytes=None if max_memory is None else max_memory * 2**30,
@@ -254,7 +258,7 @@ def _print(result: SearchResult, form: Format) -> None:
     kept = 0 if result.archive is None else len(result.archive)
     output.show(
         f"{objective.space.name}: {result.evaluations:,} evaluations, {result.rate_per_s:,.0f}/s, seed {result.seed},"
-        f" accuracy by {objective.accuracy.name}",
+        f" accuracy by {objective.accuracy.name}, objective {objective.reward}",
         table,
         *(f"{goal}" for goal in result.goals),
         f"{kept} candidates that nobody beats in latency and accuracy",

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
+import pickle
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, TypeVar
 
 from roofline.errors import InputError
+from roofline.plugins import load_plugins, plugins
+
+T = TypeVar("T")
 
 #: a task whose workers died this often is given up: it kills them
 DEATHS = 3
@@ -153,6 +158,36 @@ def _connected(client: Any, scheduler: str) -> Any:
     except (OSError, TimeoutError, ValueError) as error:
         line = " ".join(str(error).split())[:160]
         raise InputError(f"no Dask scheduler answers at {scheduler!r}: {line}") from None
+
+
+def submit(executor: Executor, fn: Callable[..., T], /, *args: Any) -> Future[T]:
+    """Submit a task to any executor; a process that runs it loads the plugins of this one first."""
+    if not plugins():
+        return executor.submit(fn, *args)
+    return executor.submit(_run, _Carried(fn, args))
+
+
+class _Carried:
+    """A task that brings its plugins along: they are loaded before what they define is unpickled."""
+
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.fn, self.args = fn, args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        try:  # Dask's own: it takes what a notebook defines along
+            dumps = importlib.import_module("cloudpickle").dumps
+        except ImportError:
+            dumps = pickle.dumps
+        return _unpacked, (plugins(), dumps((self.fn, self.args)))
+
+
+def _unpacked(names: tuple[str, ...], content: bytes) -> _Carried:
+    load_plugins(*names)
+    return _Carried(*pickle.loads(content))
+
+
+def _run(task: _Carried) -> Any:
+    return task.fn(*task.args)
 
 
 def lost(error: BaseException) -> InputError:

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from roofline.cluster.executors import executor as opened
-from roofline.cluster.executors import lost
+from roofline.cluster.executors import lost, submit
 from roofline.errors import InputError, RooflineError
 from roofline.fingerprint import code_of
 from roofline.numeric import whole_number
@@ -232,7 +232,7 @@ class _Run:
         begin: Sequence[State | int] = states if states is not None else self.seeds
         try:
             futures = [
-                executor.submit(advance, self.engine, self.objective, state, share, min(share, number * self.epoch))
+                submit(executor, advance, self.engine, self.objective, state, share, min(share, number * self.epoch))
                 for state, share in zip(begin, self.shares, strict=True)
             ]
             return [future.result() for future in futures]

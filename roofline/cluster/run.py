@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roofline.cluster.executors import executor as opened
-from roofline.cluster.executors import lost
+from roofline.cluster.executors import lost, submit
 from roofline.cluster.networks import Unit
 from roofline.cluster.plan import Plan, load_plan, units_of
 from roofline.cluster.store import Store, open_store
@@ -108,7 +108,7 @@ def _run(
 
 def _submitted(executor: Executor, plan: Plan, unit: Unit) -> Future[list[Row]]:
     try:
-        return executor.submit(rows, plan, unit)
+        return submit(executor, rows, plan, unit)
     except (RuntimeError, OSError) as error:
         raise lost(error) from None
 

@@ -14,12 +14,13 @@ from roofline.errors import InputError
 from roofline.export.jax_text import jax_text
 from roofline.export.network import Network
 from roofline.export.recipes import recipe_of
+from roofline.export.torch_text import class_of, torch_text
 from roofline.export.tree import module_tree
 from roofline.graph.opgraph import OpGraph
 
 
-def network(model: str | Path | Arch | OpGraph, *, image_size: int | None = None) -> Network:
-    """Return a network as the writers see it.
+def network(model: str | Path | Arch | OpGraph, *, image_size: int | None = None, first: bool = False) -> Network:
+    """Return a network as the writers see it; `first` says whether images have their channels first.
 
     Raises
     ------
@@ -37,7 +38,7 @@ def network(model: str | Path | Arch | OpGraph, *, image_size: int | None = None
     return Network(
         name=graph.name,
         title=title,
-        root=module_tree(graph),
+        root=module_tree(graph, first=first),
         entering=tuple(t for t in graph.tensors.values() if t.role == "input"),
         recipe=recipe_of(graph, family),
         blocks=blocks,
@@ -72,6 +73,7 @@ def to_jax(
     dtype: str = "float32",
     image_size: int | None = None,
     folded: bool = False,
+    scoped: bool = False,
 ) -> JaxProgram:
     """Return a network as a JAX program with the shapes it is called with; nothing is computed.
 
@@ -87,6 +89,8 @@ def to_jax(
         Pixels per side; by default the network's own.
     folded
         Batch norms are a scale and a shift, without running statistics.
+    scoped
+        Every op stands in a `jax.named_scope` of its name in the op graph: compilers say what they made of it.
 
     Raises
     ------
@@ -102,7 +106,7 @@ def to_jax(
     ((8, 224, 224, 3), 'bfloat16')
     """
     made = network(model, image_size=image_size)
-    source = jax_text(made, folded=folded)
+    source = jax_text(made, folded=folded, scoped=scoped)
     try:
         import jax
     except ImportError as error:
@@ -122,3 +126,32 @@ def to_jax(
         for t in made.entering
     )
     return JaxProgram(source=source, init=space["init"], forward=space["forward"], variables=variables, inputs=inputs)
+
+
+def to_torch(model: str | Path | Arch | OpGraph, *, image_size: int | None = None) -> Any:
+    """Return a network as a `torch.nn.Module`, with new weights; under ``torch.device("meta")`` with none.
+
+    Images are (N, 3, H, W), sequences (N, T). The text of its program is what ``roofline export --to torch`` writes.
+
+    Raises
+    ------
+    InputError
+        PyTorch is not installed.
+    UnknownOpError
+        The network has an op without a form in PyTorch.
+
+    Examples
+    --------
+    >>> module = to_torch("mobilenetv2-0.35")
+    >>> sum(p.numel() for p in module.parameters())
+    1677256
+    """
+    made = network(model, image_size=image_size, first=True)
+    source = torch_text(made)
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"to_torch needs PyTorch: pip install 'roofline[torch]' ({error})") from None
+    space: dict[str, Any] = {"__name__": made.name}
+    exec(compile(source, f"<{made.name}>", "exec"), space)
+    return space[class_of(made)]()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ Step = Layer | Module
 NAMES = ("x", "y", "z", "u", "w", "s", "t", "a", "b", "c", "d", "e", "f", "g", "h")
 #: a call that would be longer gets a line of its own
 LONGEST = 92
+#: columns of a program
+WIDTH = 110
 
 
 @dataclass(frozen=True)
@@ -75,3 +79,59 @@ def _stands_inside(module: Module, made: str, following: Step | None, uses: int)
     if following is None:
         return module.outputs == (made,)
     return uses == 1 and made in following.inputs
+
+
+def atom(text: str) -> str:
+    """Return an expression so that an operator or a dot may follow.
+
+    Examples
+    --------
+    >>> atom("f(x + y)"), atom("x + y")
+    ('f(x + y)', '(x + y)')
+    """
+    return f"({text})" if isinstance(ast.parse(text, mode="eval").body, ast.BinOp) else text
+
+
+def summed(first: str, second: str) -> str:
+    """Return a sum, added in this order."""
+    return f"{first} + {atom(second)}"
+
+
+def halved(kernel: str) -> str:
+    """Return the text of half a kernel.
+
+    Examples
+    --------
+    >>> halved("3"), halved("(1, 7)"), halved("kernel")
+    ('1', '(0, 3)', 'kernel // 2')
+    """
+    numbers = [int(n) // 2 for n in re.findall(r"\d+", kernel)]
+    if not numbers or not re.fullmatch(r"[\d(), ]+", kernel):
+        return f"{kernel} // 2"
+    return str(numbers[0]) if len(numbers) == 1 else str(tuple(numbers))
+
+
+def wrapped(line: str, indent: int) -> list[str]:
+    """Return a line of code, with what stands between its outer parentheses on lines of its own if it is too long.
+
+    Examples
+    --------
+    >>> wrapped("x = f(y)", 4)
+    ['    x = f(y)']
+    """
+    indent += len(line) - len(line.lstrip())
+    line, space = line.lstrip(), " " * indent
+    head, bracket, rest = line.partition("(")
+    if len(space + line) <= WIDTH or not bracket or not re.search(r"\)(,| -> .*:)?$", line):
+        return [space + line]
+    inner, _, tail = rest.rpartition(")")
+    if inner.count("(") != inner.count(")") or ") " in f"{inner.partition('(')[0]} ":
+        return [space + line]
+    return [f"{space}{head}(", *wrapped(inner, indent + 4), f"{space}){tail}"]
+
+
+def docstring(about: str, places: str, indent: int) -> list[str]:
+    """Return the lines of a docstring: what something is, and where it stands."""
+    space = " " * indent
+    line = f'{space}"""{f"{about} {places}".strip()}"""'
+    return [line] if len(line) <= WIDTH or not about else [f'{space}"""{about}', "", f"{space}{places}", f'{space}"""']

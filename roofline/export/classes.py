@@ -7,6 +7,7 @@ number that all modules of the class share. Each spelling holds for every module
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ from roofline.export.tree import Module
 NAMED = ("width", "heads")
 #: a width is spelled as a multiple of another one up to this factor
 MOST_FACTOR = 64
+#: a multiple that is spelled so often gets a name
+OFTEN = 3
 
 
 @dataclass(eq=False)
@@ -36,6 +39,10 @@ class Class:
         Parameters that most modules leave as they are.
     spelled
         How its code spells a size: (number of the step, name of the size) -> text.
+    named
+        Multiples that are spelled often, by the name that the code gives them first.
+    dimensions
+        What each parameter is a size of.
     """
 
     name: str
@@ -43,6 +50,7 @@ class Class:
     parameters: dict[str, list[Size]] = field(default_factory=dict)
     defaults: dict[str, Size] = field(default_factory=dict)
     spelled: dict[tuple[int, str], str] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
     dimensions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -128,6 +136,7 @@ def _spell(made: Class, classes: Classes) -> None:
     for at, size, dimension, values in _slots(made, classes):
         made.spelled[at, size] = _spelling(made, at, size, dimension, values)
     _shorten(made)
+    _name_multiples(made)
     for name, values in made.parameters.items():
         usual = {"stride": 1}.get(made.dimensions[name])
         if usual is not None and usual in values:
@@ -195,6 +204,18 @@ def _parameter(made: Class, at: int, size: str) -> str:
     return next(n for n in names if n not in made.parameters)
 
 
+def _name_multiples(made: Class) -> None:
+    """Give a multiple that is spelled often a name: that of the step that makes so many channels."""
+    for text, times in Counter(made.spelled.values()).items():
+        if (" * " in text or " // " in text) and times >= OFTEN:
+            keys = [key for key, spelled in made.spelled.items() if spelled == text]
+            at, _ = next((key for key in keys if key[1] == "out_channels"), keys[0])
+            name = f"{made.body.steps[at].name}_channels"
+            if name not in made.parameters and name not in made.named:
+                made.named[name] = text
+                made.spelled = {key: name if spelled == text else spelled for key, spelled in made.spelled.items()}
+
+
 #: layers that have as many channels behind as before
 EVEN = (
     "batch_norm",
@@ -206,7 +227,6 @@ EVEN = (
     "pool",
     "attention",
     "roll",
-    "concat",
     "flatten",
     "first",
 )

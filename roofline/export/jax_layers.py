@@ -34,6 +34,12 @@ def layer(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def within(name: str, function: Callable[..., Any], *inputs: Array) -> Any:
+    """Call a function in a scope."""
+    with jax.named_scope(name):
+        return function(*inputs)
+
+
 @layer
 def conv(p: Tree, x: Array, stride: Any = 1, padding: Any = None) -> Array:
     """Convolve images (N, H, W, C); by default an odd kernel is bordered by its half."""
@@ -113,18 +119,29 @@ def prepend(token: Array, x: Array) -> Array:
     return jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], 1, x.shape[2])), x], axis=1)
 
 
-def max_pool(x: Array, kernel: int, stride: int, border: int) -> Array:
+def max_pool(x: Array, kernel: Any, stride: Any, border: Any) -> Array:
     """Return the maximum of each window of images."""
-    window, steps = (1, kernel, kernel, 1), (1, stride, stride, 1)
-    padding = [(0, 0), (border, border), (border, border), (0, 0)]
-    return lax.reduce_window(x, jnp.asarray(-jnp.inf, x.dtype), lax.max, window, steps, padding)
+    return lax.reduce_window(x, jnp.asarray(-jnp.inf, x.dtype), lax.max, *windows(kernel, stride, border))
 
 
-def mean_pool(x: Array, kernel: int, stride: int, border: int) -> Array:
+def mean_pool(x: Array, kernel: Any, stride: Any, border: Any) -> Array:
     """Return the mean of each window of images; zeros of the border count."""
-    window, steps = (1, kernel, kernel, 1), (1, stride, stride, 1)
-    padding = [(0, 0), (border, border), (border, border), (0, 0)]
-    return lax.reduce_window(x, jnp.asarray(0, x.dtype), lax.add, window, steps, padding) / kernel**2
+    window, *rest = windows(kernel, stride, border)
+    return lax.reduce_window(x, jnp.asarray(0, x.dtype), lax.add, window, *rest) / math.prod(window)
+
+
+def windows(kernel: Any, stride: Any, border: Any) -> tuple[Any, Any, Any]:
+    """Return kernel, stride and borders of all axes of images; `border` is that of all sides, or (before, behind)."""
+    height, width = border if isinstance(border, tuple) else (border, border)
+    sides = [side if isinstance(side, tuple) else (side, side) for side in (height, width)]
+    both = (value if isinstance(value, tuple) else (value, value) for value in (kernel, stride))
+    window, steps = ((1, *value, 1) for value in both)
+    return window, steps, [(0, 0), *sides, (0, 0)]
+
+
+def flatten(x: Array, first: int, last: int) -> Array:
+    """Join neighbouring axes, from the first to the last."""
+    return x.reshape(*x.shape[:first], -1, *x.shape[last + 1 :])
 
 
 def space_to_depth(x: Array) -> Array:
@@ -260,3 +277,4 @@ LAYER_NORM_EPSILON = 1e-5
 TRUNCATED = False
 CONV_DEVIATION = 0.0
 LINEAR_DEVIATION = 0.01
+LAYER_SCALE = 1e-6

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from roofline.errors import UnknownOpError, nearest
-from roofline.export.body import Step, body
+from roofline.export.body import Step, atom, body, docstring, halved, summed, wrapped
 from roofline.export.classes import Class
 from roofline.export.copied import copied, names_in
 from roofline.export.layers import Layer
@@ -35,7 +35,7 @@ ACTIVATIONS = {
 }
 
 
-def jax_text(network: Network, *, folded: bool = False) -> str:
+def jax_text(network: Network, *, folded: bool = False, scoped: bool = False) -> str:
     """Return the program.
 
     Parameters
@@ -44,18 +44,20 @@ def jax_text(network: Network, *, folded: bool = False) -> str:
         The network as modules and classes.
     folded
         Batch norms are a scale and a shift of every channel, both parameters: no running statistics.
+    scoped
+        What is no layer of its own stands in a scope, too: every op of the graph has one of its name.
 
     Raises
     ------
     UnknownOpError
         A layer that has no form in JAX.
     """
-    return _Writer(network, folded).text()
+    return _Writer(network, folded, scoped).text()
 
 
 class _Writer:
-    def __init__(self, network: Network, folded: bool) -> None:
-        self.network = network
+    def __init__(self, network: Network, folded: bool, scoped: bool) -> None:
+        self.network, self.scoped = network, scoped
         self.classes = network.classes
         self.norm = "folded_batch_norm" if folded else "batch_norm"
 
@@ -78,12 +80,10 @@ class _Writer:
         signature = ", ".join(["p: Tree", *(f"{a}: Array" for a in written.arguments), *map(_declared, sizes.items())])
         signature += ", table: Array" * (tied_layer(made.body) is not None)
         result = "Array" if len(made.body.outputs) == 1 else "tuple[Array, ...]"
-        lines = [
-            "@layer",
-            f"def {_snake(made.name)}({signature}) -> {result}:",
-            f'    """{self.network.about_class(made)}"""',
-        ]
-        return "\n".join([*lines, *(f"    {s}" for s in written.statements), f"    return {written.returned}"])
+        lines = ["@layer", *wrapped(f"def {_snake(made.name)}({signature}) -> {result}:", 0)]
+        lines += docstring(*self.network.about_class(made), 4)
+        lines += [part for s in written.statements for part in wrapped(s, 4)]
+        return "\n".join([*lines, f"    return {written.returned}"])
 
     def _asked(self, made: Class) -> dict[str, object]:
         """Return the parameters that the function of a class takes -> defaults: those that weights do not tell."""
@@ -113,7 +113,11 @@ class _Writer:
         rule = getattr(self, f"_{step.kind}", None)
         if rule is None:
             raise UnknownOpError(f"op {step.op_id!r} ({step.kind}) has no form in JAX")
-        return str(rule(step, x, sizes))
+        if not self.scoped:
+            return str(rule(step, x, sizes))
+        names = [f"x{i}" for i in range(len(x))]  # what it is called with is computed outside its scope
+        function = f"lambda {', '.join(names)}: {rule(step, names, sizes)}"
+        return f"within({', '.join([_quoted(step.name), function, *x])})"
 
     def _named(self, function: str, step: Step, x: Sequence[str], options: dict[str, str] | None = None) -> str:
         tail = [f"{n}={v}" for n, v in (options or {}).items()]
@@ -130,7 +134,7 @@ class _Writer:
 
     def _linear(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
         if step.switches["tied"]:
-            return f"{x[0]} @ table.T"
+            return f"{atom(x[0])} @ table.T"
         return self._named("linear", step, x)
 
     def _batch_norm(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
@@ -148,10 +152,10 @@ class _Writer:
         return f"{ACTIVATIONS[function]}({x[0]})"
 
     def _add(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
-        return " + ".join([*x, *_parameters(step)])
+        return summed(*x, *_parameters(step))
 
     def _mul(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
-        return " * ".join(_factor(t) for t in [*x, *_parameters(step)])
+        return " * ".join(atom(t) for t in [*x, *_parameters(step)])
 
     def _mean(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
         axes = tuple(range(1, step.switches["rank"] - 1))
@@ -161,9 +165,7 @@ class _Writer:
 
     def _pool(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
         padding, kernel = step.switches["padding"], sizes["kernel"]
-        border = "0" if padding == "none" else f"{kernel} // 2" if not kernel.isdigit() else str(int(kernel) // 2)
-        if padding not in ("none", "half") or step.switches["rank"] != 2:
-            raise UnknownOpError(f"op {step.op_id!r} (pool) has no form in JAX: its border is uneven")
+        border = {"none": "0", "half": halved(kernel)}.get(padding) if isinstance(padding, str) else repr(padding)
         return f"{step.switches['function']}_pool({x[0]}, kernel={kernel}, stride={sizes['stride']}, border={border})"
 
     def _attention(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
@@ -176,16 +178,13 @@ class _Writer:
         return f"attend_in_windows({', '.join([*x, *mask])}, {heads})"
 
     def _flatten(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
-        s = step.switches
-        shape = [f"{x[0]}.shape[{i}]" for i in range(s["first"])] + ["-1"]
-        shape += [f"{x[0]}.shape[{i}]" for i in range(s["last"] + 1, s["rank"])]
-        return f"jnp.reshape({x[0]}, ({', '.join(shape)}))"
+        return f"flatten({x[0]}, {step.switches['first_axis']}, {step.switches['last_axis']})"
 
     def _split(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
         return f"jnp.split({x[0]}, {len(step.outputs)}, axis=-1)"
 
     def _first(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
-        return f"{x[0]}[:, :1]"
+        return f"{atom(x[0])}[:, :1]"
 
     def _prepend(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
         return f"prepend({_parameters(step)[0]}, {x[0]})"
@@ -223,16 +222,17 @@ class _Writer:
     # weights -------------------------------------------------------------------------------------------------------
 
     def _init(self, made: Class) -> str:
-        lines = [f"        {line}," for line in self._drawn(made)]
+        lines = [part for line in self._drawn(made) for part in wrapped(f"{line},", 8)]
         asked = self._told(made)
         signature = ", ".join(["new: Weights", *(f"{n}: Any" for n in asked)])
         about = f'    """Return the parameters of `{_snake(made.name)}`."""'
-        return "\n".join(
-            [f"def init_{_snake(made.name)}({signature}) -> Tree:", about, "    return {", *lines, "    }"]
-        )
+        named = [f"    {n} = {text}" for n, text in made.named.items()]
+        head = wrapped(f"def init_{_snake(made.name)}({signature}) -> Tree:", 0)
+        return "\n".join([*head, about, *named, "    return {", *lines, "    }"])
 
     def _told(self, made: Class) -> list[str]:
-        words = set(re.findall(r"[A-Za-z_]\w*", " ".join(text.partition(": ")[2] for text in self._drawn(made))))
+        texts = [*made.named.values(), *(text.partition(": ")[2] for text in self._drawn(made))]
+        words = set(re.findall(r"[A-Za-z_]\w*", " ".join(texts)))
         return [n for n in made.parameters if n in words]
 
     def _drawn(self, made: Class) -> list[str]:
@@ -271,7 +271,8 @@ class _Writer:
             shape = ["1"] * (step.switches.get("rank", 3) - 1) + [sizes.get("in_channels", "")]
             if "tokens" in sizes:
                 shape[1] = sizes["tokens"]
-            return [f"{_quoted(n)}: new.normal(({', '.join(shape)},), LINEAR_DEVIATION)" for n in step.weights]
+            drawn = "jnp.full(({},), LAYER_SCALE)" if step.kind == "mul" else "new.normal(({},), LINEAR_DEVIATION)"
+            return [f"{_quoted(n)}: {drawn.format(', '.join(shape))}" for n in step.weights]
         else:
             return []
         return [f"{_quoted(step.name)}: new.{step.kind}({', '.join(told)})"]
@@ -289,13 +290,15 @@ class _Writer:
             if self._buffers()
             else '    p = variables["params"]'
         ]
-        for call in calls:
-            lines += [f"    {line}" for line in self._run(call)]
-        lines.append(f"    return {self.network.returned}")
+        run = [line for call in calls for line in self._run(call)]
+        returned = self.network.returned
+        if run[-1].startswith(f"{returned} = "):
+            returned = run.pop().partition(" = ")[2]
+        lines += [*(f"    {line}" for line in run), f"    return {returned}"]
         init = ["def init(key: Array) -> Tree:", '    """Return new weights, and statistics of nothing seen yet."""']
         init += ["    new = Weights(key)", "    tree: Tree = {"]
         for call in calls:
-            init += [f"        {line}" for line in self._begin(call)]
+            init += [part for line in self._begin(call) for part in wrapped(line, 8)]
         init += ["    }"]
         if self._buffers():
             init += ["    trained, kept = split(tree)", '    return {"params": trained, "buffers": kept}']
@@ -333,10 +336,6 @@ def _weighted(module: Module) -> bool:
 
 def _parameters(step: Layer) -> list[str]:
     return [f"p[{_quoted(n)}]" for n in step.weights]
-
-
-def _factor(text: str) -> str:
-    return f"({text})" if " + " in text and not text.endswith(")") else text
 
 
 def _quoted(name: str) -> str:

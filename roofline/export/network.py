@@ -93,13 +93,13 @@ class Network:
         """The classes of its modules."""
         return Classes(self.root, block_names(self.blocks))
 
-    def about_class(self, made: Class) -> str:
-        """Return one line on a class: what its block is, and where it stands."""
+    def about_class(self, made: Class) -> tuple[str, str]:
+        """Return one line on what a class is, as its block says it, and one on where it stands."""
         where = [m.path for m in made.modules]
         places = ", ".join(where[:3]) + (f" and {len(where) - 3} more" if len(where) > 3 else "")
         block = self.blocks.get(where[0])
-        first = (block.__doc__ or "").strip().partition("\n")[0] if block else ""
-        return f"{first} In {places}." if first else f"In {places}."
+        about = (block.__doc__ or "").strip().partition("\n")[0] if block else ""
+        return about, f"In {places}."
 
     @property
     def arguments(self) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ class Recipe:
         Standard deviation of the weights of convolutions; 0: sqrt(2 / fan-out) (He et al., arXiv 1502.01852).
     linear_deviation
         The same of linear layers and embeddings.
+    layer_scale
+        What a branch is multiplied by before it has learned anything (Touvron et al., arXiv 2103.17239; ConvNeXt).
     """
 
     batch_norm_epsilon: float = 1e-5  # torch.nn.BatchNorm2d
@@ -29,6 +31,7 @@ class Recipe:
     truncated: bool = False
     conv_deviation: float = 0.0
     linear_deviation: float = 0.01  # Goyal et al., arXiv 1706.02677, section 5.1: the classifier
+    layer_scale: float = 1e-6
 
 
 #: ResNet and what came after it
@@ -38,6 +41,8 @@ TRANSFORMER = Recipe(layer_norm_epsilon=1e-6, truncated=True, conv_deviation=0.0
 
 #: family -> what it does otherwise
 FAMILIES = {
+    # tensorflow/models research/slim: batch_norm_epsilon=0.001, truncated normals of deviation 0.1 for inception_v3
+    "inception": replace(CONVOLUTIONAL, batch_norm_epsilon=1e-3, truncated=True, conv_deviation=0.1),
     # google-research/bert modeling.py: layer_norm epsilon 1e-12
     "bert": replace(TRANSFORMER, layer_norm_epsilon=1e-12),
     # openai/gpt-2 model.py: norm(epsilon=1e-5), random_normal_initializer(stddev=0.02)

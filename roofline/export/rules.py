@@ -225,10 +225,10 @@ def pool(context: Context) -> dict[str, Any]:
 def reshape(context: Context) -> dict[str, Any]:
     """Neighbouring axes become one."""
     old, new = context.inputs[0].shape, context.op.shape
-    for first in range(len(old)):
+    for first in (*range(1, len(old)), 0):
         last = first + len(old) - len(new)
         if last < len(old) and tuple(new) == (*old[:first], math.prod(old[first : last + 1]), *old[last + 1 :]):
-            return {"kind": "flatten", "switches": {"first": first, "last": last, "rank": len(old)}}
+            return {"kind": "flatten", "switches": {"first_axis": first, "last_axis": last, "rank": len(old)}}
     raise context.fail(f"from {old!r} to {new!r} no neighbouring axes become one")
 
 

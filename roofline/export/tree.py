@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from roofline.export.layers import Layer
+from roofline.export.order import channels_first
 from roofline.export.rules import layers_of
 from roofline.graph.opgraph import OpGraph
 
@@ -44,8 +45,8 @@ class Module:
         yield self
 
 
-def module_tree(graph: OpGraph) -> Module:
-    """Return a network as nested modules.
+def module_tree(graph: OpGraph, *, first: bool = False) -> Module:
+    """Return a network as nested modules; `first` says whether its images have their channels first.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def module_tree(graph: OpGraph) -> Module:
         An op is no layer that can be written.
     """
     root = Module(name="", path="")
-    for layer in layers_of(graph):
+    for layer in channels_first(graph, layers_of(graph)) if first else layers_of(graph):
         module = root
         for name in layer.op_id.split("/")[:-1]:
             module = _inside(module, name)

@@ -11,7 +11,7 @@ import importlib
 import json
 import math
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import MISSING, fields
 from functools import cache
 from inspect import isabstract
@@ -24,6 +24,7 @@ from roofline.errors import GraphError, InputError
 from roofline.files import write_text
 from roofline.graph.dag import Dag
 from roofline.graph.op import Op
+from roofline.plugins import find_plugins
 from roofline.version import __version__
 
 FORMAT, SCHEMA_VERSION = "roofline-graph", 1
@@ -43,8 +44,22 @@ def op_classes() -> dict[str, type[Op]]:
     return found
 
 
+def concrete_ops() -> frozenset[type[Op]]:
+    """Return every op class that there is now, in the package and outside it."""
+    return frozenset(cls for cls in _subclasses(Op) if not isabstract(cls))  # type: ignore[type-abstract]
+
+
+def check_kinds(before: Collection[type[Op]]) -> None:
+    """Raise GraphError where an op class that is new since `before` has the kind of another one."""
+    for cls in concrete_ops() - set(before):
+        others = sorted(other.__name__ for other in concrete_ops() - {cls} if other.kind == cls.kind)
+        if cls.kind in op_classes() or others:
+            raise GraphError(f"op {cls.__name__!r} has the kind {cls.kind!r} of {others[0]!r}")
+
+
 def op_class(kind: str) -> type[Op] | None:
     """Return the op class of a kind: the package's, else the one that a module outside has defined last."""
+    find_plugins()
     if kind in op_classes():
         return op_classes()[kind]
     outside = [cls for cls in _subclasses(Op) if cls.kind == kind and not isabstract(cls)]  # type: ignore[type-abstract]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from roofline.quantity import SpecFile
 from roofline.report.numbers import Run
@@ -23,6 +25,24 @@ UNKNOWN_HALF_WIDTH = math.log(UNSEEN_FACTOR)
 COVERAGE = 0.9
 
 
+class RatioWidth(SpecFile):
+    """What left-out networks say of the ratio of two latencies. Widths are of |log(measured / predicted)| of the ratio.
+
+    Attributes
+    ----------
+    half_width
+        Bound of pairs, at the coverage of the runtime.
+    covered
+        Share of pairs inside, those of each family (or device) judged by pairs without it; None for a single one.
+    pairs
+        How many there were.
+    """
+
+    half_width: float
+    covered: float | None = None
+    pairs: int
+
+
 class RuntimeInterval(SpecFile):
     """What left-out networks say of one runtime. Widths are of log(measured / predicted).
 
@@ -34,6 +54,8 @@ class RuntimeInterval(SpecFile):
         The same on devices that the fit had not seen; None where it saw a single one.
     covered
         Share of rows inside the interval, each family judged by the others.
+    ratios, ratios_new_device
+        Of pairs of networks, by what the two have in common: see `roofline.report.ratios.KINDS`.
     """
 
     coverage: float
@@ -46,6 +68,8 @@ class RuntimeInterval(SpecFile):
     dtypes: tuple[str, ...]
     kinds: tuple[str, ...]
     source: str
+    ratios: dict[str, RatioWidth] = Field(default_factory=dict)
+    ratios_new_device: dict[str, RatioWidth] = Field(default_factory=dict)
 
 
 class IntervalFile(SpecFile):
@@ -79,13 +103,38 @@ class Interval:
         return f"{text}, extrapolating: {'; '.join(self.reasons)}" if self.extrapolating else text
 
 
+@dataclass(frozen=True, kw_only=True)
+class Width:
+    """How wide an interval is, and what makes it so.
+
+    Attributes
+    ----------
+    shared
+        Half-width that the runtime, the device and the format give every run like this one, in the log.
+    unseen
+        Share of the time in each kind of kernel without data.
+    reasons
+        In what the run is unlike the calibration.
+    """
+
+    shared: float
+    unseen: Mapping[str, float]
+    coverage: float
+    reasons: tuple[str, ...]
+
+    @property
+    def half_width(self) -> float:
+        """The whole of it: kinds without data add their share of a factor of two."""
+        return self.shared + math.log(1.0 + sum(self.unseen.values()) * (UNSEEN_FACTOR - 1.0))
+
+
 @lru_cache(maxsize=1)
 def known_intervals() -> dict[str, RuntimeInterval]:
     """Return what is known of each runtime, by name."""
     return load_spec(Path(__file__).with_name("intervals.toml"), IntervalFile).runtimes
 
 
-def interval(run: Run, known: dict[str, RuntimeInterval] | None = None) -> Interval:
+def interval(run: Run, known: Mapping[str, RuntimeInterval] | None = None) -> Interval:
     """Return the interval of a simulated run.
 
     The half-width is the conformal bound of left-out families; on a device without calibration data that of left-out
@@ -97,11 +146,24 @@ def interval(run: Run, known: dict[str, RuntimeInterval] | None = None) -> Inter
     known
         In place of the shipped widths.
     """
+    width = width_of(run, known)
+    factor = math.exp(width.half_width)
+    return Interval(
+        low_s=run.latency_s / factor,
+        high_s=run.latency_s * factor,
+        coverage=width.coverage,
+        extrapolating=bool(width.reasons),
+        reasons=width.reasons,
+    )
+
+
+def width_of(run: Run, known: Mapping[str, RuntimeInterval] | None = None) -> Width:
+    """Return how wide the interval of a run is; arguments as `interval`."""
     table = known_intervals() if known is None else known
     found = table.get(run.runtime)
     if found is None:
         reason = f"too few networks were measured under {run.runtime} to bound the error"
-        return _around(run.latency_s, UNKNOWN_HALF_WIDTH, COVERAGE, (reason,))
+        return Width(shared=UNKNOWN_HALF_WIDTH, unseen={}, coverage=COVERAGE, reasons=(reason,))
     reasons: list[str] = []
     half_width = found.half_width
     if run.device not in found.devices:
@@ -117,21 +179,9 @@ def interval(run: Run, known: dict[str, RuntimeInterval] | None = None) -> Inter
         reasons.append("no training step was in the calibration")
     unseen = {kind: share for kind, share in kind_shares(run).items() if kind not in found.kinds}
     share = sum(unseen.values())
-    half_width += math.log(1.0 + share * (UNSEEN_FACTOR - 1.0))
     if share >= WORTH_SAYING:
         reasons.append(f"{share:.0%} of the time is in kinds without data: {', '.join(sorted(unseen))}")
-    return _around(run.latency_s, half_width, found.coverage, tuple(reasons))
-
-
-def _around(latency_s: float, half_width: float, coverage: float, reasons: tuple[str, ...]) -> Interval:
-    factor = math.exp(half_width)
-    return Interval(
-        low_s=latency_s / factor,
-        high_s=latency_s * factor,
-        coverage=coverage,
-        extrapolating=bool(reasons),
-        reasons=reasons,
-    )
+    return Width(shared=half_width, unseen=unseen, coverage=found.coverage, reasons=tuple(reasons))
 
 
 def kind_shares(run: Run) -> dict[str, float]:

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from roofline.plugins import plugin_files, plugins
 from roofline.quantity import Quantity
 from roofline.report.interval import interval, known_intervals
 from roofline.report.numbers import Run
@@ -45,6 +46,7 @@ def _versions() -> Rows:
         ("Python", *python),
         ("numpy", np.__version__, "all arithmetic is 64 bit"),
         ("pandas", pd.__version__, ""),
+        *(("plugin", name, plugin_files().get(name, "")) for name in plugins()),
     ]
 
 

@@ -7,6 +7,7 @@ import multiprocessing
 import socket
 from typing import Any
 
+from roofline.plugins import plugins
 from roofline.serve import worker
 from roofline.serve.frames import Body, ask
 from roofline.serve.limits import MIB, Limits
@@ -23,7 +24,7 @@ class Worker:
         self.link, theirs = socket.socketpair()
         self.link.setblocking(False)
         with theirs:
-            self.process = context.Process(target=worker.run, args=(theirs, limits), daemon=True)
+            self.process = context.Process(target=worker.run, args=(theirs, limits, plugins()), daemon=True)
             self.process.start()
         self.spare_bytes = 0
 

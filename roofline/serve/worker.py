@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 
+from roofline.plugins import load_plugins
 from roofline.serve.app import create_app
 from roofline.serve.direct import answer
 from roofline.serve.frames import packed, receive
@@ -21,13 +23,14 @@ from roofline.serve.memory import cap_memory, resident_bytes
 NICE = 5
 
 
-def run(link: socket.socket, limits: Limits) -> None:
-    """Answer requests until the other side closes the socket, or ends this process."""
+def run(link: socket.socket, limits: Limits, plugins: Sequence[str] = ()) -> None:
+    """Answer requests until the other side closes the socket, or ends this process; `plugins` are loaded first."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the service ends it: others that share its terminal do not
         signal.signal(number, signal.SIG_IGN)
     if hasattr(os, "nice"):  # who holds the connections goes first
         os.nice(NICE)
     cap_memory(limits.memory_bytes)
+    load_plugins(*plugins)
     app = create_app(limits)
     service = app.state.service
     with suppress(EOFError, ConnectionError):

@@ -15,6 +15,7 @@ from roofline.engine.options import EachOptions
 from roofline.errors import InputError
 from roofline.hardware.spec import Device
 from roofline.names import family, lookup
+from roofline.report.ratios import mean_ratio
 from roofline.stats import kendall_tau, spearman
 from roofline.studies.compare import check_distinct, check_lists, run_all
 from roofline.studies.shown import Shown
@@ -73,11 +74,14 @@ class FlopsGap(Shown):
         """One row per device.
 
         The worst error against the reference and over all pairs of models, with who it is, and rank correlations of
-        FLOPs with latency (NaN where one of the two is the same for all models).
+        FLOPs with latency (NaN where one of the two is the same for all models). A measurement of the worst pair is
+        expected between worst_pair_low_percent and _high_; unverified facts leave it between worst_pair_facts_low_
+        and _high_, most by ``decided_by``.
         """
         import pandas as pd
 
         rows = []
+        reports = {(report.device, report.model): report for report in self.reports}
         for device, group in self.table.groupby("device", sort=False):
             runs = group.to_dict("records")
             first, worst = runs[0], max(runs, key=lambda run: run["error_percent"])
@@ -90,6 +94,7 @@ class FlopsGap(Shown):
                 | {"worst_error_percent": worst["error_percent"], "worst_model": worst["model"]}
                 | {"worst_pair_error_percent": error_percent(high["gap"] / low["gap"])}
                 | {"worst_pair": f"{high['model']} / {low['model']}"}
+                | _bounds(*(reports[str(device), run["model"]] for run in (high, low)))
                 | {"kendall_tau": kendall_tau(flops, latency), "spearman": spearman(flops, latency)}
                 | {"lowest_tflops_per_s": achieved.min(), "highest_tflops_per_s": achieved.max()}
             )
@@ -115,27 +120,22 @@ class FlopsGap(Shown):
         return found.reset_index(drop=True)
 
     def error_bounds(self, device: str) -> tuple[float, float]:
-        """Return the least and the largest worst error on a device [%]: latencies at far ends of their intervals.
-
-        The pair is that of `summary`; errors that both latencies share would cancel, so that these are bounds.
-        """
-        runs = self.table[self.table["device"] == device].to_dict("records")
-        slow, fast = (pick(runs, key=lambda run: run["gap"]) for pick in (max, min))
-        ratio = slow["gap"] / fast["gap"]
-        low = slow["expected_low_ms"] / slow["latency_ms"] * (fast["latency_ms"] / fast["expected_high_ms"])
-        high = slow["expected_high_ms"] / slow["latency_ms"] * (fast["latency_ms"] / fast["expected_low_ms"])
-        return 100.0 * (max(1.0, ratio * low) - 1.0), 100.0 * (ratio * high - 1.0)
+        """Return between which errors a measurement of the worst pair of a device is expected [%]."""
+        (row,) = (row for row in self.summary.to_dict("records") if row["device"] == device)
+        return float(row["worst_pair_low_percent"]), float(row["worst_pair_high_percent"])
 
     @property
     def finding(self) -> str:
-        """How wrong FLOPs are on each device and within which bounds, in one line each."""
+        """How wrong FLOPs are on each device, where a measurement is expected, and what is not known."""
         lines = []
         for row in self.summary.to_dict("records"):
-            low, high = self.error_bounds(row["device"])
+            low, high = (row[f"worst_pair_{end}_percent"] for end in ("low", "high"))
+            facts = [row[f"worst_pair_facts_{end}_percent"] for end in ("low", "high")]
+            unverified = f"; unverified facts: {facts[0]:,.0f} to {facts[1]:,.0f} %, most by {row['decided_by']}"
             lines.append(
                 f"{row['device']}: FLOPs are wrong by up to {row['worst_pair_error_percent']:,.0f} %"
-                f" ({row['worst_pair']}), expected within {low:,.0f} to {high:,.0f} %;"
-                f" Kendall's tau {row['kendall_tau']:.2f}"
+                f" ({row['worst_pair']}), expected within {low:,.0f} to {high:,.0f} %"
+                f"{unverified if row['decided_by'] else ''}; Kendall's tau {row['kendall_tau']:.2f}"
             )
         return "\n".join(lines)
 
@@ -215,6 +215,26 @@ def error_percent(gap: float) -> float:
     (400.0, 400.0)
     """
     return float(100.0 * (max(gap, 1.0 / gap) - 1.0))
+
+
+def proxy_bounds(over: Report, under: Report) -> dict[str, Any]:
+    """Return how wrong FLOPs are about a pair whose first network does less of them per second, and how sure that is.
+
+    Returns
+    -------
+    dict
+        error, low, high, facts_low, facts_high [%], decided_by.
+    """
+    found, flops = mean_ratio([(over, under)]), over.flops / under.flops
+    ends = {name: getattr(found, name) / flops for name in ("ratio", "low", "high", "facts_low", "facts_high")}
+    percent = {name: 100.0 * (max(1.0, gap) - 1.0) for name, gap in ends.items()}
+    return {"error": percent.pop("ratio")} | percent | {"decided_by": found.decided_by}
+
+
+def _bounds(over: Report, under: Report) -> dict[str, Any]:
+    found = proxy_bounds(over, under)
+    ends = {f"worst_pair_{name}_percent": found[name] for name in ("low", "high", "facts_low", "facts_high")}
+    return ends | {"decided_by": found["decided_by"]}
 
 
 def _flops_per_example(report: Report) -> float:

@@ -13,7 +13,7 @@ from roofline.engine.options import MigrationOptions
 from roofline.errors import InputError
 from roofline.hardware.load import device as load_device
 from roofline.names import family
-from roofline.stats import geometric_mean
+from roofline.report.ratios import mean_ratio
 from roofline.studies.compare import check_distinct, run_all
 from roofline.studies.shown import Shown
 from roofline.text import counted
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 #: relative difference up to which two peaks are the same: a share of less growth says nothing
 SAME_PEAK = 0.1
-SPEEDUPS = ("speedup", "speedup_low", "speedup_high")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -45,22 +44,19 @@ class Migration(Shown):
     def table(self) -> pd.DataFrame:
         """One row per batch and model.
 
-        ``speedup`` is before_ms / after_ms; its low and high ends take the expected interval of one latency at its low
-        and of the other at its high end, as if their errors had nothing in common. ``fits`` says whether the network
-        fits into both memories.
+        ``speedup`` is before_ms / after_ms; a measured one is expected within speedup_low and speedup_high: what both
+        sides get wrong in the same way cancels. Unverified facts of the two devices leave it between facts_low and
+        facts_high, most by ``decided_by``. ``fits`` says whether the network fits into both memories.
         """
         import pandas as pd
 
-        rows = []
-        for before, after in self.runs:
-            old, new = before.interval, after.interval
-            rows.append(
-                {"batch": before.batch, "model": before.model, "family": family(before.model)[0]}
-                | {"before_ms": before.latency_ms, "after_ms": after.latency_ms}
-                | {"speedup": before.latency_ms / after.latency_ms}
-                | {"speedup_low": old.low_s / new.high_s, "speedup_high": old.high_s / new.low_s}
-                | {"before_bound": before.bound, "after_bound": after.bound, "fits": before.fits and after.fits}
-            )
+        rows = [
+            {"batch": before.batch, "model": before.model, "family": family(before.model)[0]}
+            | {"before_ms": before.latency_ms, "after_ms": after.latency_ms}
+            | speedup_of([(before, after)])
+            | {"before_bound": before.bound, "after_bound": after.bound, "fits": before.fits and after.fits}
+            for before, after in self.runs
+        ]
         return pd.DataFrame(rows)
 
     @cached_property
@@ -74,7 +70,7 @@ class Migration(Shown):
 
         rows = []
         for (batch, name), group in self.table.groupby(["batch", "family"], sort=False):
-            means = {column: geometric_mean(group[column]) for column in SPEEDUPS}
+            means = speedup_of([self.runs[i] for i in group.index])
             spread = {"slowest": group["speedup"].min(), "fastest": group["speedup"].max()}
             promise = {"peak_ratio": self.peak_ratio, "bandwidth_ratio": self.bandwidth_ratio}
             share = {"peak_share": peak_share(means["speedup"], self.peak_ratio), "fits": bool(group["fits"].all())}
@@ -100,10 +96,10 @@ class Migration(Shown):
 
     @property
     def finding(self) -> str:
-        """What each family gains at each batch size and within which bounds, in one line each."""
+        """What each family gains at each batch size, where a measurement is expected, and what is not known."""
         return "\n".join(
             f"batch {row['batch']:,}: {row['family']} x{row['speedup']:.2f} of a peak of x{row['peak_ratio']:.2f},"
-            f" expected within x{row['speedup_low']:.2f} to x{row['speedup_high']:.2f}"
+            f" expected within x{row['speedup_low']:.2f} to x{row['speedup_high']:.2f}{_facts(row)}"
             for row in self.families.to_dict("records")
         )
 
@@ -158,6 +154,26 @@ def migrate(models: Sequence[Any], before: Any, after: Any, **options: Unpack[Mi
         check_distinct([report.model for report in found[::2]], "model")
         runs += zip(found[::2], found[1::2], strict=True)
     return Migration(runs=tuple(runs))
+
+
+def speedup_of(runs: Sequence[tuple[Report, Report]]) -> dict[str, Any]:
+    """Return the geometric mean of the speed-ups of (before, after) and how sure it is; see `Migration.table`."""
+    found = mean_ratio(runs)
+    return {
+        "speedup": found.ratio,
+        "speedup_low": found.low,
+        "speedup_high": found.high,
+        "facts_low": found.facts_low,
+        "facts_high": found.facts_high,
+        "decided_by": found.decided_by,
+    }
+
+
+def _facts(row: Mapping[Any, Any]) -> str:
+    """Return what unverified facts do to a speed-up, where it is worth a word."""
+    if not row["decided_by"]:
+        return ""
+    return f"; unverified facts: x{row['facts_low']:.2f} to x{row['facts_high']:.2f}, most by {row['decided_by']}"
 
 
 def _running(report: Report) -> float:

@@ -18,6 +18,7 @@ from roofline.report.run import request_of, simulate_many
 from roofline.specfile import load_spec
 from roofline.stats import geometric_mean
 from roofline.studies.intensity import naive_intensity
+from roofline.studies.migrate import Migration as MigrationStudy
 from roofline.studies.migrate import migrate
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 MIGRATION_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 #: how far from a published mean gain a prediction may lie to say that it holds: 1.3 as 1.15 to 1.45
 HOLDS = 0.115
-#: ALUs of a lane of TPU v5 over those of TPU v4i, whose number is recalled
+#: ALUs of a lane of TPU v5 over those of TPU v4i
 WIDER_ALUS = 2.0
 
 
@@ -161,22 +162,22 @@ def speedups(table: pd.DataFrame | None = None) -> pd.DataFrame:
     return pd.DataFrame(found).loc[order].reset_index()
 
 
-def migrations(batches: tuple[int, ...] = MIGRATION_BATCHES, after: Device | None = None) -> pd.DataFrame:
+def migration_study(batches: tuple[int, ...] = MIGRATION_BATCHES, after: Device | None = None) -> MigrationStudy:
     """Return what moving from TPU v2 to TPU v4i gains, per chip, in each network at each batch size.
 
     Parameters
     ----------
     after
         In place of TPU v4i.
-
-    Returns
-    -------
-    DataFrame
-        As `Migration.table`: one row per batch and model.
     """
     figures = published().migration
     models = [f"{family}-{size}" for family in published().families for size in published().sizes]
-    return migrate(models, figures.before, after or figures.after, batch=list(batches)).table
+    return migrate(models, figures.before, after or figures.after, batch=list(batches))
+
+
+def migrations(batches: tuple[int, ...] = MIGRATION_BATCHES, after: Device | None = None) -> pd.DataFrame:
+    """Return the `table` of a `migration_study`: one row per batch and model."""
+    return migration_study(batches, after).table
 
 
 def allowed_batches(table: pd.DataFrame) -> dict[str, int]:
@@ -205,12 +206,12 @@ def at_batches(table: pd.DataFrame, batches: dict[str, int]) -> pd.DataFrame:
 
 
 def migration_variants() -> dict[str, Device]:
-    """Return TPU v4i with one effect taken out or changed, by what it is."""
+    """Return TPU v4i without what keeps its activations on the chip, and as it is not, by what it is."""
     device = load_device(published().migration.after)
     wide = {"vector.simple_per_clock": device.vector.simple_per_clock * WIDER_ALUS}
     return {
         "without CMEM": device.with_overrides({"cmem.capacity_bytes": 0.0}),
-        "with 4 ALUs in a lane, as TPU v5": device.with_overrides(wide),
+        "what if: the ALUs of a lane of TPU v5, twice as many": device.with_overrides(wide),
     }
 
 

@@ -7,29 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from exported import KINDS
 
 import roofline as rf
 
 jax = pytest.importorskip("jax")
-from roofline.export.jax_layers import shift_mask, window_offsets  # noqa: E402
+from roofline.export.jax_layers import Weights, shift_mask, window_offsets  # noqa: E402
 
-#: a network of each kind of block, the smallest of its family
-KINDS = [
-    "efficientnet-b0",
-    "efficientnet-x-b0",
-    "efficientnet-h-b5",
-    "resnet-18",
-    "resnet-rs-50",
-    "regnety-400mf",
-    "mobilenetv2-0.35",
-    "mobilenetv3-small",
-    "convnext-t",
-    "inception-v3",
-    "vit-ti-16",
-    "bert-base",
-    "gpt2",
-    "swin-t",
-]
 #: the reader of JAX programs takes no copy beside a product for one: windows are cut for nothing
 ROUND_TRIP = {"swin-t": 0.025}
 
@@ -82,13 +66,13 @@ def test_folded_statistics_compute_the_same() -> None:
 
 
 def test_weights_are_drawn_as_he_et_al_do() -> None:
-    program = rf.to_jax("mobilenetv2-0.35")
-    weights = program.init(jax.random.key(0))["params"]
-    conv = weights["head"]["conv"]["weight"]  # 1 x 1 x 112 x 1280
+    new = Weights(jax.random.key(0))
+    conv = new.conv(112, 1280)["weight"]
     assert conv.shape == (1, 1, 112, 1280)
     assert float(conv.std()) == pytest.approx((2 / 1280) ** 0.5, rel=0.02)
-    depthwise = weights["s6"]["dw"]["weight"]  # fan-out of one channel: 3 x 3
-    assert float(depthwise.std()) == pytest.approx((2 / 9) ** 0.5, rel=0.1)
+    depthwise = new.conv(1344, 1344, kernel=3, groups=1344)["weight"]  # fan-out of one channel: 3 x 3
+    assert depthwise.shape == (3, 3, 1, 1344)
+    assert float(depthwise.std()) == pytest.approx((2 / 9) ** 0.5, rel=0.02)
 
 
 def test_shifted_windows_keep_strangers_apart() -> None:

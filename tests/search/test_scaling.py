@@ -6,7 +6,9 @@ import csv
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,8 @@ from roofline.search.scaling.compound import compound_scale
 from roofline.search.scaling.family import ScaledFamily
 from roofline.search.scaling.forms import Limits
 from roofline.search.scaling.grid import Grid, scaling_grid
-from roofline.search.scaling.pick import Pick
+from roofline.search.scaling.pick import Pick, pick_free
+from roofline.search.scaling.promise import flops_scaled, settled, trades
 from roofline.search.scaling.targets import networks
 
 NEAR = Limits(depth=(1, 2), width=(1, 1.5), resolution=(1, 1.5), width_step=0.1, resolution_step=16)
@@ -102,8 +105,8 @@ def test_free_members_against_loops(objective: Any, tie: float) -> None:
     costs = grid.latency_s if objective == "latency" else grid.macs[:, None]
     accuracy = gain(grid.depth, grid.width, grid.resolution)
     for pick, target in zip(found.answer.picks, found.targets, strict=True):
-        assert (pick.best, pick.row) == free_by_hand(costs, target, accuracy, tie)
-        assert set(pick.tied) >= {pick.best, pick.row}
+        assert (pick.best, pick.start) == free_by_hand(costs, target, accuracy, tie)
+        assert set(pick.tied) >= {pick.best, pick.start}
 
 
 def common_by_hand(grid: Grid, target: float, accuracy: Array) -> float:
@@ -138,11 +141,12 @@ def test_members_share_their_coefficients_and_keep_their_targets(family: ScaledF
     assert triple is not None and [len(a.picks) for a in family.answers.values()] == [3, 3]
     logs = np.log([triple.alpha, triple.beta, triple.gamma])
     for pick, target in zip(family.answer.picks, family.targets, strict=True):
-        assert (grid.latency_s[pick.row] <= target * (1 + 1e-9)).all()
+        assert (grid.latency_s[[pick.start, pick.row]] <= target * (1 + 1e-9)).all()
         depth, width, size = np.exp(logs * pick.phi)
-        assert grid.depth[pick.row] == grid.named(np.array([depth]))[0]
-        assert abs(grid.width[pick.row] / width - 1) < 0.06 and abs(grid.resolution[pick.row] / 224 / size - 1) < 0.06
-        assert family.answer.prediction.mean[pick.row] >= family.answer.prediction.mean[pick.best] - family.tie_pp
+        assert grid.depth[pick.start] == grid.named(np.array([depth]))[0]
+        assert abs(grid.width[pick.start] / width - 1) < 0.06
+        assert abs(grid.resolution[pick.start] / 224 / size - 1) < 0.06
+        assert family.answer.prediction.mean[pick.start] >= family.answer.prediction.mean[pick.best] - family.tie_pp
     phis = [pick.phi for pick in family.answer.picks]
     assert phis == sorted(phis) and all(a <= b for a, b in zip(triple.lowest, triple.highest, strict=True))
 
@@ -194,7 +198,67 @@ def test_written_members_simulate_to_what_the_family_says(family: ScaledFamily, 
 def test_what_flops_would_take_is_as_accurate_and_has_no_more_macs(family: ScaledFamily) -> None:
     table = family.table()
     assert (table["flops_scaled_accuracy"] >= table["accuracy"] - 1e-9).all()
-    assert np.log(table["flops_scaled_macs"] / table["macs"]).sum() <= 1e-9
+    assert (table["flops_scaled_macs"] <= table["macs"]).all() and (table["flops_scaled_macs"] < table["macs"]).any()
+    for row, member in table.iterrows():
+        enough = family.answer.prediction.mean >= member["accuracy"]
+        assert member["flops_scaled_macs"] == min(family.grid.macs[enough]), row
+
+
+@pytest.mark.parametrize("device", ["tpu-v2", "tpu-v3", "v100", "a100-80gb"])
+@pytest.mark.parametrize("coefficients", ["common", "free"])
+def test_no_network_of_equal_accuracy_is_faster_than_a_member(device: str, coefficients: Any) -> None:
+    """However the other one is scaled: looked for among all networks, in plain loops."""
+    found = compound_scale("efficientnet-x-b0", device, times=[1.5, 2.5, 4], coefficients=coefficients, limits=NEAR,
+                           batch=128)  # fmt: skip
+    latency, moved = found.grid.latency_s[:, 0].tolist(), 0
+    for name, answer in found.answers.items():
+        accuracy = answer.prediction.mean.tolist()
+        for pick, target in zip(answer.picks, found.targets[:, 0], strict=True):
+            as_accurate = [i for i in range(len(latency)) if accuracy[i] >= accuracy[pick.row]]
+            assert latency[pick.row] == min(latency[i] for i in as_accurate) and latency[pick.row] <= target + 1e-12
+            assert accuracy[pick.row] >= accuracy[pick.start] and latency[pick.row] <= latency[pick.start]
+            moved += pick.row != pick.start
+        assert not found.trades(name)
+        for row in found.rows(name):
+            assert row[f"latency_ms_{device}"] <= row[f"flops_scaled_latency_ms_{device}"]
+    assert (moved > 0) == (coefficients == "common")  # free members are the fastest already
+
+
+@pytest.mark.parametrize("share", [0.8, 0.9, 1.1])
+def test_on_several_devices_no_member_is_slower_or_the_trade_is_told(share: float) -> None:
+    """Accuracy likes pixels twice as much: by load alone the FLOPs-scaled one would be faster somewhere."""
+    limits = {"tpu-v3": [12.2, 20.3, 32.5], "v100": [21.7 * share, 36.1 * share, 57.8 * share]}
+    found = compound_scale("efficientnet-x-b0", DEVICES, limits, limits=NEAR, batch=128,
+                           accuracy=lambda d, w, px: gain(d, w, px) + 4 * np.log(px / 224))  # fmt: skip
+    told = " ".join(found.trades())
+    for row in found.rows():
+        slower = [d for d in DEVICES if row[f"latency_ms_{d}"] > row[f"flops_scaled_latency_ms_{d}"]]
+        assert bool(slower) == (f"{row['member']}: scaled by FLOPs," in told)
+        beyond = [d for d in DEVICES if row[f"flops_scaled_latency_ms_{d}"] * 1e-3 > row[f"target_s_{d}"] * (1 + 1e-9)]
+        assert beyond or not slower  # a trade only where the FLOPs-scaled one does not keep the targets itself
+
+
+def hand_made(latency_s: Any, macs: Any) -> Any:
+    oracle = SimpleNamespace(devices=("a", "b"))
+    return SimpleNamespace(latency_s=np.array(latency_s), macs=np.array(macs), oracle=oracle)
+
+
+def test_promises_by_hand() -> None:
+    accuracy = np.array([80.0, 80.0, 79.0, 80.5])
+    grid = hand_made([[1.0, 1.0], [0.5, 3.0], [0.1, 0.1], [0.4, 0.9]], [5.0, 1.0, 0.5, 9.0])
+    (start,) = pick_free(grid.latency_s, np.array([[2.0, 2.0]]), accuracy, tie=0.6)
+    assert (start.best, start.row) == (3, 3)  # most accurate, and of least load among those within 0.6 points
+    worse = replace(start, row=0, start=0)
+    assert [p.row for p in settled(grid, np.array([[2.0, 2.0]]), accuracy, [worse])] == [3]  # faster, more accurate
+    grid = hand_made([[1.0, 1.0], [0.5, 3.0], [0.1, 0.1], [4.0, 9.0]], [5.0, 1.0, 0.5, 9.0])
+    (kept,) = settled(grid, np.array([[2.0, 2.0]]), accuracy, [worse])  # 1 has fewer MACs, but takes too long on b
+    twins = flops_scaled(grid, accuracy, [kept.row])
+    assert (kept.row, twins) == (0, [1])
+    assert trades(grid, ["x"], [0], twins) == [
+        "x: scaled by FLOPs, a network as accurate takes 50.0 % less on a, 200.0 % more on b"
+    ]
+    (roomy,) = settled(grid, np.array([[4.0, 4.0]]), accuracy, [worse])  # within the targets 1 keeps the promise
+    assert roomy.row == 1 and not trades(grid, ["x"], [1], flops_scaled(grid, accuracy, [1]))
 
 
 def test_published_networks_beside_the_family(family: ScaledFamily) -> None:
@@ -268,4 +332,4 @@ def test_unknown_names_and_bases_that_read_no_image() -> None:
 
 
 def test_a_pick_without_common_coefficients_has_no_phi() -> None:
-    assert math.isnan(Pick(row=0, best=0, tied=np.array([0])).phi)
+    assert math.isnan(Pick(row=0, start=0, best=0, tied=np.array([0])).phi)

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 import roofline as rf
 from roofline.cli import main
 from roofline.errors import InputError, UnknownNameError
+from roofline.report.ratios import ratio_interval
 from roofline.studies.gap import FlopsGap
 
 MODELS = ["efficientnet-b0", "efficientnet-b1", "efficientnet-x-b0", "resnet-50"]
@@ -89,9 +90,17 @@ def test_the_finding_names_the_worst_and_its_bounds(gap: FlopsGap) -> None:
     worst = float(gap.summary["worst_pair_error_percent"].iloc[1])
     assert 0 <= low < worst < high
     slow, fast = (rf.simulate(m, "v100", batch=16) for m in gap.summary["worst_pair"].iloc[1].split(" / "))
-    widest = fast.achieved_flops_per_s * fast.latency_s / fast.interval.low_s
-    widest /= slow.achieved_flops_per_s * slow.latency_s / slow.interval.high_s
-    assert high == pytest.approx(100 * (widest - 1))
+    expected = ratio_interval(slow, fast)
+    assert high == pytest.approx(100 * (expected.high * fast.flops / slow.flops - 1))
+    alone = slow.interval.high_s / fast.interval.low_s * fast.flops / slow.flops
+    assert high < 100 * (alone - 1)  # what both share cancels
+    facts = gap.summary.iloc[0]
+    assert (
+        facts["worst_pair_facts_low_percent"]
+        < facts["worst_pair_error_percent"]
+        < facts["worst_pair_facts_high_percent"]
+    )
+    assert facts["decided_by"].startswith("tpu-v3 ") and "most by tpu-v3 " in gap.finding.splitlines()[0]
     assert gap.finding.splitlines()[1].startswith(f"v100: FLOPs are wrong by up to {worst:,.0f} %")
 
 

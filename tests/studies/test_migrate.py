@@ -12,6 +12,7 @@ from matplotlib.text import Text
 import roofline as rf
 from roofline.cli import main
 from roofline.errors import InputError
+from roofline.report.ratios import ratio_interval
 from roofline.studies.migrate import Migration
 
 MODELS = ["efficientnet-b0", "efficientnet-b1", "efficientnet-x-b0"]
@@ -27,8 +28,12 @@ def test_a_speed_up_is_the_ratio_of_two_simulations(moved: Migration) -> None:
     for row in moved.table.to_dict("records"):
         old, new = (rf.simulate(row["model"], device, batch=row["batch"]) for device in ("tpu-v2", "tpu-v4i"))
         assert row["speedup"] == pytest.approx(old.latency_s / new.latency_s)
-        assert row["speedup_low"] == pytest.approx(old.interval.low_s / new.interval.high_s)
-        assert row["speedup_low"] < row["speedup"] < row["speedup_high"]
+        expected = ratio_interval(old, new)
+        assert [row["speedup_low"], row["speedup_high"]] == pytest.approx([expected.low, expected.high])
+        assert old.interval.low_s / new.interval.high_s < row["speedup_low"] < row["speedup"] < row["speedup_high"]
+        facts = [old.fact_range.low / new.fact_range.high, old.fact_range.high / new.fact_range.low]  # of two devices
+        assert [row["facts_low"], row["facts_high"]] == pytest.approx([row["speedup"] * end for end in facts])
+        assert row["decided_by"].startswith(("tpu-v2 memory.", "tpu-v4i memory."))
 
 
 def test_families_are_geometric_means_and_one_member_is_its_own(moved: Migration) -> None:
@@ -36,7 +41,11 @@ def test_families_are_geometric_means_and_one_member_is_its_own(moved: Migration
         mine = moved.table[(moved.table["batch"] == row["batch"]) & (moved.table["family"] == row["family"])]
         assert row["members"] == len(mine) == (2 if row["family"] == "efficientnet" else 1)
         assert row["speedup"] == pytest.approx(math.prod(mine["speedup"]) ** (1 / len(mine)))
-        assert row["slowest"] <= row["speedup"] * (1 + 1e-12) and row["speedup"] <= row["fastest"] * (1 + 1e-12)
+        assert row["speedup_low"] == pytest.approx(math.prod(mine["speedup_low"]) ** (1 / len(mine)))
+        # the facts are those of the same two devices in every member: at their ends in all of them at once
+        ends = [math.prod(mine[f"facts_{end}"]) ** (1 / len(mine)) for end in ("low", "high")]
+        assert ends[0] <= row["facts_low"] * (1 + 1e-9) and row["facts_high"] <= ends[1] * (1 + 1e-9)
+        assert row["facts_low"] < row["speedup"] < row["facts_high"]
 
 
 def test_ratios_of_the_devices_by_hand(moved: Migration) -> None:
@@ -90,6 +99,7 @@ def test_the_finding_is_a_line_per_batch_and_family(moved: Migration) -> None:
     lines = moved.finding.splitlines()
     assert len(lines) == len(moved.families)
     assert lines[0].startswith(f"batch 2: efficientnet x{moved.families['speedup'].iloc[0]:.2f} of a peak of x3.00")
+    assert f"most by {moved.families['decided_by'].iloc[0]}" in lines[0]
 
 
 def test_the_picture_has_a_bar_per_batch_and_series(moved: Migration) -> None:

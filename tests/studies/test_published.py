@@ -115,26 +115,7 @@ def test_on_chip_memory_and_vector_lanes_carry_the_migration(generate: dict[str,
 def test_a_migration_is_the_ratio_of_two_simulations() -> None:
     (row,) = (r for r in figures.migrations((8,)).to_dict("records") if r["model"] == "efficientnet-b3")
     before, after = (rf.simulate("efficientnet-b3", device, batch=8).latency_ms for device in ("tpu-v2", "tpu-v4i"))
-    assert row["speedup"] == before / after
-
-
-def test_headlines_are_the_published_figures_beside_the_predicted_ones(generate: dict[str, Any]) -> None:
-    rows = {row["figure"]: row for row in rf.headlines("gap").table.to_dict("records")}
-    assert sorted(row["published"] for row in rows.values()) == [1.5, 2, 2, 400, 400]
-    pairs = figures.speedups(generate["latencies"]())
-    for device in ("tpu-v3", "v100"):
-        row = rows[f"mean speed-up of EfficientNet-X over EfficientNet on {device}"]
-        mine = pairs.loc[pairs["device"] == device, "predicted"]
-        assert row["predicted"] == pytest.approx(geometric_mean(mine))
-        assert row["low"] < row["predicted"] < row["high"]
-    moves = rf.headlines("migration").table
-    assert list(moves["published"]) == [3.0, 1.3, 2.6, 1.3, 2.6]  # two families at two kinds of batch size
-    table = generate["migrations"]()
-    chosen = figures.at_batches(table, figures.allowed_batches(table))
-    gain = chosen.groupby("family", sort=False)["speedup"].agg(geometric_mean)
-    assert list(moves["predicted"][1:3]) == pytest.approx(list(gain))
-    with pytest.raises(rf.RooflineError, match="no headlines on 'speed'; allowed: 'gap', 'migration'"):
-        rf.headlines("speed")
+    assert row["speedup"] == pytest.approx(before / after, rel=1e-12)
 
 
 def test_naive_intensity_counts_by_hand() -> None:

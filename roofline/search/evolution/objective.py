@@ -13,6 +13,7 @@ from roofline.errors import InputError, nearest
 from roofline.numeric import Array
 from roofline.search.accuracy.protocol import AccuracyOracle, checked
 from roofline.search.evolution.goals import Goal, goals
+from roofline.search.evolution.rewards import DEFAULT, known_reward, rewarded
 from roofline.search.oracle.latency import Oracle
 from roofline.search.space.base import BaseSpace
 from roofline.search.space.genomes import Genomes
@@ -83,7 +84,9 @@ class Objective:
         Refuse candidates that the accuracy oracle knows nothing about (only where it predicts accuracies).
     minimise
         Reward the inverse of the latency (geometric mean over devices), of MACs or of parameters instead, with the
-        accuracy as a constraint.
+        accuracy as a limit.
+    reward
+        What is maximised otherwise: ``mnasnet``, or one that a plugin registers.
     """
 
     oracle: Oracle
@@ -98,6 +101,7 @@ class Objective:
     min_accuracy: float | None = None
     in_domain: bool = True
     minimise: Literal["latency", "macs", "params"] | None = None
+    reward: str = DEFAULT
     #: latencies (D,) [s] of each kind, infinite where a device has none; None without any
     soft_targets_s: Array | None = field(init=False, default=None)
     hard_limits_s: Array | None = field(init=False, default=None)
@@ -110,6 +114,8 @@ class Objective:
         InputError
             A limit is not positive, or names a device that the oracle lacks; hard targets without a target, or with an
             exponent.
+        UnknownNameError
+            There is no reward of that name.
         """
         space = getattr(self.accuracy, "space", self.space)
         if space.hash != self.space.hash:
@@ -118,6 +124,9 @@ class Objective:
             raise InputError(
                 f"cannot minimise {self.minimise!r}{nearest(str(self.minimise), ['latency', 'macs', 'params'])}"
             )
+        known_reward(self.reward)
+        if self.minimise is not None and self.reward != DEFAULT:
+            raise InputError(f"give minimise or reward, got {self.minimise!r} and {self.reward!r}")
         limits = self._per_device("max_latency_s")
         targets: Array | None = self._per_device("target_latency_s")
         if self.hard and targets is None:
@@ -189,11 +198,7 @@ class Objective:
             return np.asarray(np.exp(-np.log(latency).mean(axis=1)))
         if self.minimise is not None:
             return 1.0 / self.oracle.counts(genomes, (self.minimise,))[self.minimise]
-        if self.soft_targets_s is None:
-            return accuracy
-        aimed = np.isfinite(self.soft_targets_s)
-        ratio = latency[:, aimed] / self.soft_targets_s[aimed]
-        return np.asarray(accuracy * np.prod(ratio**self.exponent, axis=1))
+        return rewarded(self.reward, self, genomes, latency, accuracy)
 
     def _per_device(self, name: str) -> Array | None:
         value = getattr(self, name)
@@ -217,7 +222,7 @@ class Objective:
         """Return what identifies the objective: a history of another one is not continued."""
         names = words(
             "target_latency_s exponent hard max_latency_s max_macs max_params max_memory_bytes min_accuracy in_domain"
-            " minimise"
+            " minimise reward"
         )
         plain = {n: dict(v) if isinstance(v := getattr(self, n), Mapping) else v for n in names}
         found = plain | {"accuracy": self.accuracy.name, "oracle": self.oracle.hash}

@@ -23,6 +23,7 @@ from roofline.search.scaling.family import AccuracyLaw, Answer, ScaledBy, Scaled
 from roofline.search.scaling.forms import Limits
 from roofline.search.scaling.grid import Grid, scaling_grid
 from roofline.search.scaling.pick import loads, pick_common, pick_free
+from roofline.search.scaling.promise import settled
 from roofline.search.scaling.targets import check_given, check_reach, read_targets
 
 Coefficients: TypeAlias = Literal["common", "free"]
@@ -50,7 +51,9 @@ def compound_scale(
 ) -> ScaledFamily:
     """Scale a base network's depth, width and resolution to a family.
 
-    Each member is the cheapest of the networks that accuracy cannot tell from the most accurate one within its target.
+    Each member is the cheapest of the networks that accuracy cannot tell from the most accurate one within its target,
+    which is a hard limit. By latency it then gives way to the fastest network that is predicted to be no less accurate:
+    no FLOPs-scaled one of equal predicted accuracy is faster; for several devices see `search.scaling.promise`.
 
     Parameters
     ----------
@@ -72,7 +75,8 @@ def compound_scale(
     objective
         What targets are of.
     coefficients
-        ``common``: one alpha, beta, gamma, and a phi per member. ``free``: each member its own.
+        ``common``: one alpha, beta, gamma, and a phi per member, from which members by latency are then moved.
+        ``free``: each member its own.
     base_top1
         Top-1 accuracy [%] of the base; by default the published one where it is known.
     tie_pp
@@ -122,6 +126,8 @@ def compound_scale(
             picks, triple = pick_common(grid, costs, wanted, prediction.mean, tie_pp, names)
         else:
             picks = pick_free(costs, wanted, prediction.mean, tie_pp)
+        if objective == "latency":
+            picks = settled(grid, wanted, prediction.mean, picks)
         answers[oracle.name] = Answer(accuracy=oracle, prediction=prediction, picks=tuple(picks), triple=triple)
     return _merged(grid, objective, names, wanted, costs, answers, tie_pp)
 

@@ -18,11 +18,13 @@ from roofline.search.accuracy.adapters import FromFunction
 from roofline.search.accuracy.protocol import Prediction, checked, written
 from roofline.search.accuracy.scaling_law import DIMENSIONS, scaling_laws
 from roofline.search.scaling.grid import Grid
-from roofline.search.scaling.pick import Pick, Triple, cheapest
+from roofline.search.scaling.pick import Pick, Triple
+from roofline.search.scaling.promise import flops_scaled, trades
 from roofline.search.scaling.series import Series
 from roofline.search.scaling.targets import run
 from roofline.search.space.folder import write_arch, write_tables
 from roofline.stats import front
+from roofline.text import significant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,12 +128,13 @@ class ScaledFamily:
     def rows(self, name: str | None = None) -> list[dict[str, Any]]:
         """Return one flat row per member, in the answer of that name; by default the one that was asked for."""
         answer = self.answers[name or self.answer.accuracy.name]
-        twins = self._flops_scaled(answer) if self.objective == "latency" else []
+        twins = self._flops_scaled(answer)
         result = []
         for i, pick in enumerate(answer.picks):
             chosen = self._point(answer, pick.row)
             row: dict[str, Any] = {"member": self.names[i], **chosen, "phi": pick.phi}
             row |= {f"target_{k}": float(v) for k, v in zip(self._constraints(), self.targets[i], strict=True)}
+            row |= {f"start_{k}": v for k, v in self._point(answer, pick.start).items() if k != "figure"}
             row |= {f"best_{k}": v for k, v in self._point(answer, pick.best).items() if k != "figure"}
             row["tied"] = len(pick.tied)
             for dimension, values in zip(DIMENSIONS, self.grid.scale[pick.tied].T, strict=True):
@@ -151,11 +154,24 @@ class ScaledFamily:
         trust = {"in_domain": bool(prediction.in_domain[row]), "recipe": accuracy.recipe, "figure": answer.figure(row)}
         return {**scale, "resolution_px": int(grid.resolution[row]), **counts, **times, **said, **trust}
 
+    def trades(self, name: str | None = None) -> list[str]:
+        """Return a line for each member that a FLOPs-scaled one as accurate beats somewhere; none on one device."""
+        answer = self.answers[name or self.answer.accuracy.name]
+        twins, rows = self._flops_scaled(answer), [pick.row for pick in answer.picks]
+        return trades(self.grid, self.names, rows, twins) if twins else []
+
     def _flops_scaled(self, answer: Answer) -> list[int]:
-        """Return what scaling by FLOPs takes for members that are predicted to be as accurate as the family's."""
-        accuracy = answer.prediction.mean
-        least = accuracy[[pick.row for pick in answer.picks]]
-        return cheapest(self.grid, self.grid.macs, accuracy, least, common=answer.triple is not None)
+        """Return what scaling by FLOPs takes for members that are predicted to be as accurate as those by latency."""
+        if self.objective == "flops":
+            return []
+        return flops_scaled(self.grid, answer.prediction.mean, [pick.row for pick in answer.picks])
+
+    def _limit(self, member: int) -> str:
+        """Return a member's target as files say it."""
+        if self.objective == "flops":
+            return f"{significant(float(self.targets[member, 0]) / 1e9, 4)} GMACs"
+        limits = zip(self.targets[member], self.devices, strict=True)
+        return ", ".join(f"{significant(float(s) * 1e3, 4)} ms on {device}" for s, device in limits)
 
     def _constraints(self) -> list[str]:
         return ["macs"] if self.objective == "flops" else [f"s_{d}" for d in self.devices]
@@ -169,19 +185,22 @@ class ScaledFamily:
                 "coefficients": _coefficients(answer.triple),
                 "error_of_families_left_out_pp": left_out(name),
                 "members": self.rows(name),
+                "trades": self.trades(name),
             }
         runs = {
             t.device.name: {"runtime": t.runtime.name, "dtype": t.policy.precision.name, "batch": t.batch}
             for t in oracle.targets
         }
-        about = {"base": self.grid.base.name, "objective": self.objective, "tie_pp": self.tie_pp, "devices": runs}
+        about: dict[str, Any] = {"base": self.grid.base.name, "objective": self.objective, "targets": "hard limits"}
+        about |= {"tie_pp": self.tie_pp, "devices": runs}
         return about | {"networks": len(self.grid), "notes": list(self.notes), "answers": answers}
 
     # series --------------------------------------------------------------------------
 
-    def series(self, device: int = 0) -> Series:
-        """Return the members of a self."""
-        grid, rows = self.grid, np.array([p.row for p in self.answer.picks])
+    def series(self, device: int = 0, *, starts: bool = False) -> Series:
+        """Return the members, or with `starts` the networks at the family's coefficients."""
+        picks = self.answer.picks
+        grid, rows = self.grid, np.array([p.start if starts else p.row for p in picks])
         accuracy = self.answer.prediction.mean[rows]
         return self._series(self.names, grid.scale[rows], grid.macs[rows], grid.latency_s[rows], accuracy, device)
 
@@ -239,10 +258,10 @@ class ScaledFamily:
         """
         folder = Path(folder)
         made = write_tables(folder, "family.csv", self.rows(), self.summary())
-        for arch, pick in zip(self.members, self.answer.picks, strict=True):
+        for i, (arch, pick) in enumerate(zip(self.members, self.answer.picks, strict=True)):
             note = (
                 f"roofline scale {self.grid.base.name}, objective {self.objective}, {', '.join(self.devices)}:"
-                f" {self.answer.figure(pick.row)}"
+                f" {self.answer.figure(pick.row)}; hard limit {self._limit(i)}"
             )
             made.append(write_arch(arch, folder / "architectures" / f"{arch.name}.toml", note))
         if plots:
@@ -271,12 +290,12 @@ class ScaledFamily:
         )
 
     def plot_path(self, *, beside: Beside = (), path: str | Path | None = None) -> Figure:
-        """Draw depth, width and resolution over cost, on logarithmic axes, and those of shipped networks `beside`."""
+        """Draw the coefficients' depth, width and resolution over cost, logarithmic, and those of networks `beside`."""
         from roofline.search.scaling.plots import plot_path
 
         title = f"by {'latency on ' + ' and '.join(self.devices) if self.objective == 'latency' else 'FLOPs'}"
         others = {name: self.published(members) for name, members in _named(beside).items()}
-        return plot_path({title: self.series()} | others, by=self.objective, path=path)
+        return plot_path({title: self.series(starts=True)} | others, by=self.objective, path=path)
 
 
 def _named(beside: Beside) -> dict[str, list[str]]:

@@ -33,7 +33,9 @@ class Pick:
     Attributes
     ----------
     row
-        The cheapest network that accuracy cannot tell from the best: the recommendation.
+        The recommendation: no less accurate by prediction than `start`, and no slower (`scaling.promise`).
+    start
+        The cheapest network that accuracy cannot tell from the best, at the coefficients of the family.
     best
         The network of highest accuracy within the target.
     tied
@@ -43,6 +45,7 @@ class Pick:
     """
 
     row: int
+    start: int
     best: int
     tied: Index
     phi: float = math.nan
@@ -85,7 +88,8 @@ def pick_free(costs: Array, targets: Array, accuracy: Array, tie: float) -> list
         order = np.lexsort((load[inside], -accuracy[inside]))
         best = int(inside[order[0]])
         tied = inside[accuracy[inside] >= accuracy[best] - tie]
-        picks.append(Pick(row=int(tied[np.argmin(load[tied])]), best=best, tied=tied))
+        start = int(tied[np.argmin(load[tied])])
+        picks.append(Pick(row=start, start=start, best=best, tied=tied))
     return picks
 
 
@@ -129,6 +133,7 @@ def pick_common(
     picks = [
         Pick(
             row=int(rows[chosen, place[m, chosen]]),
+            start=int(rows[chosen, place[m, chosen]]),
             best=int(rows[best, best_place[m]]),
             tied=np.unique(rows[tied, place[m, tied]]),
             phi=float(steps[place[m, chosen]] / doubling[chosen]),
@@ -153,7 +158,7 @@ def cheapest(grid: Grid, cost: Array, accuracy: Array, least: Array, *, common: 
     there = rows >= 0
     reached = np.where(there, accuracy[rows], -np.inf)
     priced = np.where(there, cost[rows], np.inf)
-    spent = np.where(reached >= least[:, None, None] - EXACT, priced, np.inf)  # (M, K, S)
+    spent = np.where(reached >= least[:, None, None], priced, np.inf)  # (M, K, S)
     place = spent.argmin(axis=2)
     total = np.log(np.take_along_axis(spent, place[:, :, None], axis=2)[:, :, 0]).sum(axis=0)
     chosen = int(total.argmin())

@@ -1,0 +1,45 @@
+"""Which ops of a network each of its kernels holds, by the names that they have in the op graph."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from roofline.arch.block import build_block
+from roofline.arch.build import instances
+from roofline.arch.spec import Arch
+from roofline.engine.lowering import steps_of
+from roofline.graph.builder import GraphBuilder
+from roofline.graph.opgraph import OpGraph
+from roofline.passes.pipeline import lower
+from roofline.passes.policy import Policy
+
+
+def members_of_arch(arch: Arch, batch: int, policy: Policy) -> list[tuple[str, tuple[str, ...]]]:
+    """Return (kernel, its ops) of an architecture in execution order, as `lower_arch` fuses it.
+
+    Passes call the ops that they add ``op/part`` or ``op.part``; see `origin`.
+    """
+    found = []
+    for instance, step in zip(instances(arch, batch), steps_of(arch, batch, policy), strict=True):
+        b = GraphBuilder()
+        graph = b.graph(list(build_block(*step, b)))
+        found += [(f"{instance.name}/{name}", tuple(f"{instance.name}/{op}" for op in ops))
+                  for name, ops in members_of_graph(graph, policy)]  # fmt: skip
+    return found
+
+
+def members_of_graph(graph: OpGraph, policy: Policy) -> list[tuple[str, tuple[str, ...]]]:
+    """Return (kernel, its ops) of a graph in execution order, as `lower_graph` fuses it."""
+    return [(kernel.name, kernel.ops) for kernel in lower(graph, policy)[1]]
+
+
+def origin(op: str, known: Collection[str]) -> str | None:
+    """Return the op of the graph that an op of a kernel comes from; None where a pass made it of nothing.
+
+    Examples
+    --------
+    >>> origin("s1.0/attn/attention/scores", {"s1.0/attn/attention", "s1"})
+    's1.0/attn/attention'
+    """
+    cuts = [len(op), *(i for i in range(len(op) - 1, 0, -1) if op[i] in "/.")]
+    return next((op[:cut] for cut in cuts if op[:cut] in known), None)
