@@ -25,8 +25,9 @@ from roofline.calibration.calibrate import Calibration, calibrate
 from roofline.calibration.intervals import DEVICES, FAMILIES, runtime_interval
 from roofline.calibration.measured import Dataset, Measurement, Options, load
 from roofline.calibration.measured.graphs import GraphSource
-from roofline.calibration.predict import prepare
-from roofline.calibration.ratios import by_kind, coverages, group_widths, left_out_networks
+from roofline.calibration.predict import Prepared, prepare
+from roofline.calibration.ratios import LeftOut, by_kind, coverages, group_widths, left_out_networks
+from roofline.calibration.sets import witnesses
 from roofline.calibration.validate import Comparison, compare
 from roofline.errors import InputError
 from roofline.report.interval import COVERAGE
@@ -78,6 +79,7 @@ class Recipe:
     constants: tuple[str, ...] | None
     limit: int | None
     folds: tuple[str, ...]
+    witnesses: tuple[str, ...]
     text: str
 
 
@@ -93,6 +95,7 @@ def recipes() -> Iterator[Recipe]:
             constants=tuple(options["--constants"].split(",")) if "--constants" in options else None,
             limit=int(options["--limit"]) if "--limit" in options else None,
             folds=tuple(options["--leave-out"].split(",")),
+            witnesses=tuple(options["--witness"].split(",")) if "--witness" in options else (),
             text=line,
         )
 
@@ -167,8 +170,8 @@ def families(comparisons: Sequence[Comparison]) -> str:
     return "### By family\n\n" + table(("file", "device", "runtime", "family", *COLUMNS), rows, 4)
 
 
-def left_out(found: Calibration) -> str:
-    """Return what fits say of rows they had not seen."""
+def left_out(found: Calibration, seen: tuple[Prepared, list[LeftOut]] | None = None) -> str:
+    """Return what fits say of rows they had not seen; `seen` are networks in no fit."""
     rows = [[f"in the fit: {name}", *cells(a)] for name, a in found.after.items()]
     rows += [[f"{h.by} {h.name}", *cells(h.agreement)] for h in found.held_out]
     values = ", ".join(
@@ -182,8 +185,16 @@ def left_out(found: Calibration) -> str:
     if found.fit.edges:
         lines.append(f"At the edge of the range: {', '.join(found.fit.edges)}.")
     try:
-        width = runtime_interval(found)
+        width = runtime_interval(found, witnesses=seen)
     except InputError:
+        return "\n\n".join(lines)
+    if width.sets:
+        rows = [
+            [name, f"{s.rows:,}", f"±{np.expm1(s.half_width):.0%}", "–" if s.covered is None else f"{s.covered:.0%}"]
+            for name, s in width.sets.items()
+        ]
+        head = ("set of networks", "rows", f"{width.coverage:.0%} within", "inside the width of the others")
+        lines += [SETS.format(half_width=np.expm1(width.half_width)), table(head, rows)]
         return "\n\n".join(lines)
     device = f", on a new device ±{np.expm1(width.new_device):.0%}" if width.new_device else ""
     inside = f"; {width.covered:.1%} of {width.rows:,} networks lie inside" if width.covered is not None else ""
@@ -277,7 +288,9 @@ def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
             files, recipe.runtime, Options(limit=recipe.limit), names=recipe.constants, folds=recipe.folds,
             graphs=graphs, report=say,
         )  # fmt: skip
-        sections.append(left_out(fitted))
+        beside = [place(name, folder) for name in recipe.witnesses if name not in missing]
+        seen = witnesses(beside, fitted.runtime, graphs=graphs) if beside else None
+        sections.append(left_out(fitted, seen))
         calibrations.append(fitted)
     sections.append(ratios(calibrations))
     say("ablation")
@@ -322,6 +335,12 @@ def with_section(text: str, head: str, section: str) -> str:
     old = section_of(text, head)
     return text.replace(old, section) if old else f"{text.rstrip()}\n\n{section}\n"
 
+
+SETS = (
+    "Networks come from few places that have little in common, each a set; the interval, ±{half_width:.0%}, is that "
+    "of the worst. With so few sets nothing can be promised of a new one: how much of each lies inside the width of "
+    "the others says what such a promise would have been worth."
+)
 
 RATIOS = (
     "Pairs of the networks of the section above: what both predictions get wrong in the same way cancels in the ratio "

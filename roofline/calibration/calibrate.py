@@ -35,7 +35,7 @@ class HeldOut:
     Attributes
     ----------
     by, name
-        What was left out: ``family`` vit, ``device`` t4, ``fifth`` 3, the ``largest`` fifth of each condition.
+        What was left out: ``family`` vit, ``device`` t4, ``fifth`` 3, the ``set`` of a file, the ``largest`` fifth.
     rows
         Positions of the rows left out, and `predicted_s` for them.
     """
@@ -152,7 +152,7 @@ def labels(prepared: Prepared, by: str) -> list[str | None]:
     """Return what each row is left out with; None for rows that stay in every fit.
 
     ``family``: networks of that family (single ops too where there are no networks); ``device``; ``fifth``: random
-    fifths; ``largest``: the slowest fifth of each condition.
+    fifths; ``set``: the networks of a file; ``largest``: the slowest fifth of each condition.
 
     Raises
     ------
@@ -165,6 +165,8 @@ def labels(prepared: Prepared, by: str) -> list[str | None]:
         return [m.family if m.network == networks and m.apart is None else None for m in rows]
     if by == "device":
         return [m.device if m.apart is None else None for m in rows]
+    if by == "set":
+        return [m.dataset if m.network and m.apart is None else None for m in rows]
     if by == "fifth":
         drawn = np.random.default_rng(SEED).permutation(len(rows)) % FIFTHS
         return [
@@ -177,7 +179,7 @@ def labels(prepared: Prepared, by: str) -> list[str | None]:
             "fifth" if t > limit[n] and m.apart is None else None
             for t, n, m in zip(measured_s, names, rows, strict=True)
         ]
-    raise InputError(f"rows cannot be left out by {by!r}{nearest(by, ('family', 'device', 'fifth', 'largest'))}")
+    raise InputError(f"rows cannot be left out by {by!r}{nearest(by, ('family', 'device', 'fifth', 'set', 'largest'))}")
 
 
 def hold_out(prepared: Prepared, runtime: Runtime, constants: Sequence[Fitted], by: str) -> list[HeldOut]:

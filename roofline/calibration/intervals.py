@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from roofline.calibration.calibrate import Calibration
-from roofline.calibration.predict import Group
-from roofline.calibration.ratios import DIGITS, left_out_networks, ratio_widths
+from roofline.calibration.predict import Group, Prepared
+from roofline.calibration.ratios import DIGITS, LeftOut, left_out_networks, ratio_widths
+from roofline.calibration.sets import by_set, set_scores
 from roofline.engine.evaluate import kernel_costs
 from roofline.errors import InputError
 from roofline.files import write_text
@@ -28,28 +29,39 @@ ENOUGH_SHARE = 0.01
 ENOUGH_ROWS = 20
 #: ways to leave rows out that say something of networks of other kinds, and of other devices
 FAMILIES, DEVICES = ("family", "fifth"), ("device",)
+#: ... and of whole files
+SETS = ("set",)
 
 
 def runtime_interval(
-    calibration: Calibration, coverage: float = COVERAGE, today: datetime.date | None = None
+    calibration: Calibration,
+    coverage: float = COVERAGE,
+    today: datetime.date | None = None,
+    witnesses: tuple[Prepared, Sequence[LeftOut]] | None = None,
 ) -> RuntimeInterval:
     """Return the widths that a calibration's left-out networks give.
+
+    Parameters
+    ----------
+    witnesses
+        Networks that no fit saw, as `roofline.calibration.sets.witnesses` returns them: each file is then a set, and
+        the width that of the worst set.
 
     Raises
     ------
     InputError
-        The calibration left out no networks by family (or fifth), or too few for the coverage.
+        The calibration left out no networks by family, fifth or set, or too few for the coverage.
     """
     families = _log_errors(calibration, FAMILIES)
     scores = np.concatenate(list(families.values())) if families else np.zeros(0)
     half_width = conformal_quantile(scores, coverage)
-    if not np.isfinite(half_width):
+    if not np.isfinite(half_width) and witnesses is None:
         raise InputError(f"{len(scores)} networks left out are too few for an interval at {coverage:.0%}")
     devices = _log_errors(calibration, DEVICES)
     spread = conformal_quantile(np.concatenate(list(devices.values())), coverage) if devices else np.inf
     networks = [m for m in calibration.prepared.measurements if m.network]
     when = (today or datetime.date.today()).isoformat()
-    return RuntimeInterval(
+    found = RuntimeInterval(
         coverage=coverage,
         half_width=round(half_width, DIGITS),
         new_device=round(spread, DIGITS) if np.isfinite(spread) else None,
@@ -58,10 +70,38 @@ def runtime_interval(
         families=tuple(families),
         devices=tuple(sorted({m.device for m in networks})),
         dtypes=tuple(sorted({m.dtype for m in networks})),
-        kinds=calibrated_kinds(calibration),
+        kinds=calibrated_kinds(calibration.prepared.groups),
         source=f"roofline calibrate, {when}: networks left out by family, then predicted",
         ratios=ratio_widths(left_out_networks(calibration, FAMILIES), coverage),
         ratios_new_device=ratio_widths(left_out_networks(calibration, DEVICES), coverage),
+    )
+    return found if witnesses is None else _of_sets(found, calibration, *witnesses, when)
+
+
+def _of_sets(
+    found: RuntimeInterval, calibration: Calibration, prepared: Prepared, seen: Sequence[LeftOut], when: str
+) -> RuntimeInterval:
+    """Return the interval of sets that have little in common: those of the fit, left out, and those of no fit."""
+    own = left_out_networks(calibration, SETS) or left_out_networks(calibration, FAMILIES)
+    networks = [*by_set(own), *seen]
+    measured = [network.measurement for network in networks]
+    scores = set_scores(networks, found.coverage)
+    return found.model_copy(
+        update={
+            "half_width": max(score.half_width for score in scores.values()),
+            "new_device": None,
+            "covered": None,
+            "rows": len(networks),
+            "families": tuple(dict.fromkeys(m.family for m in measured)),
+            "devices": tuple(sorted({m.device for m in measured})),
+            "dtypes": tuple(sorted({m.dtype for m in measured})),
+            "kinds": calibrated_kinds([*calibration.prepared.groups, *prepared.groups]),
+            "source": f"roofline calibrate, {when}: sets of networks left out, or in no fit",
+            "training": any(m.mode == "training" for m in measured),
+            "sets": scores,
+            "ratios": ratio_widths(networks, found.coverage),
+            "ratios_new_device": {},
+        }
     )
 
 
@@ -85,10 +125,10 @@ def covered(groups: Iterable[Array], coverage: float) -> float | None:
     return round(float(np.mean(np.concatenate(inside))), DIGITS)
 
 
-def calibrated_kinds(calibration: Calibration) -> tuple[str, ...]:
-    """Return the kinds of kernels that enough fitted rows spend enough time in."""
+def calibrated_kinds(groups: Iterable[Group]) -> tuple[str, ...]:
+    """Return the kinds of kernels that enough rows spend enough time in."""
     rows: dict[str, int] = {}
-    for group in calibration.prepared.groups:
+    for group in groups:
         for kind, share in kind_shares(group).items():
             rows[kind] = rows.get(kind, 0) + int((share >= ENOUGH_SHARE).sum())
     return tuple(sorted(kind for kind, count in rows.items() if count >= ENOUGH_ROWS))
@@ -119,8 +159,8 @@ def write_interval(runtime: str, width: RuntimeInterval, path: Path) -> None:
         for field in RuntimeInterval.model_fields:
             value = getattr(entry, field)
             if isinstance(value, dict):
-                lines += [f"{field}.{name} = {_inline(part)}" for name, part in value.items()]
-            elif value is not None:
+                lines += [f"{field}.{_key(name)} = {_inline(part)}" for name, part in value.items()]
+            elif value is not None and value is not False:
                 lines.append(f"{field} = {_toml(value)}")
         parts.append("\n".join(lines))
     write_text(path, "\n\n".join(parts) + "\n")
@@ -132,6 +172,10 @@ def _inline(part: SpecFile) -> str:
     return "{ " + ", ".join(f"{name} = {_toml(value)}" for name, value in values.items() if value is not None) + " }"
 
 
+def _key(name: str) -> str:
+    return name if name.replace("_", "").isalnum() else json.dumps(name)
+
+
 def _toml(value: Any) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
@@ -139,4 +183,5 @@ def _toml(value: Any) -> str:
 HEAD = """# How far predictions may be off: bounds on |log(measured / predicted)| of networks left out of a fit.
 # Written by `roofline calibrate --intervals`. half_width: families the fit had not seen; new_device: devices it had not
 # seen; covered: share of networks inside, each family judged by the others. ratios: the same of the ratio of two
-# networks, by what they have in common; pairs with a family (or device) judged by the pairs without it."""
+# networks, by what they have in common; pairs with a family (or device) judged by the pairs without it. sets: where
+# networks come from few places, half_width is that of the worst, and each place is judged by the others."""

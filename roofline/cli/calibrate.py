@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,7 +37,11 @@ def command(
     limit: LimitOption = None,
     leave_out: Annotated[
         list[str] | None,
-        typer.Option("--leave-out", help="Cross-validate by family, device, fifth, largest, or none."),
+        typer.Option("--leave-out", help="Cross-validate by family, device, fifth, set, largest, or none."),
+    ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option("--witness", help="For --intervals: files of networks that no fit sees, each a set."),
     ] = None,
     own: Annotated[bool, typer.Option("--own", help="Also fit each device's own two fractions.")] = False,
     cache: Annotated[
@@ -65,8 +69,14 @@ def command(
     check_limit(limit)
     chosen = words(constants) if constants else None
     if any(os.path.isdir(path) for path in files):
-        given = {"--runtime": runtime, "--device": device, "--limit": limit, "--cache": cache, "--output": file}
-        given |= {"--intervals": intervals, "--own": own or None}
+        given: dict[str, Any] = {
+            "--runtime": runtime,
+            "--device": device,
+            "--limit": limit,
+            "--cache": cache,
+            "--output": file,
+        }
+        given |= {"--intervals": intervals, "--own": own or None, "--witness": witness or None}
         for option in (name for name, value in given.items() if value is not None):
             raise InputError(f"{option} does not go with a folder: it says what it holds, and the files go into it")
         if len(files) > 1:
@@ -76,6 +86,8 @@ def command(
         folds = [name for name in words(leave_out or ["family"]) if name != "none"]
         calibrate_own(files[0], names=chosen, folds=folds, form=form, force=force)
         return
+    if witness and intervals is None:
+        raise InputError("--witness goes with --intervals: the networks take part in no fit")
     if runtime is None:
         raise InputError("name the runtime to fit with --runtime, or give a folder that `roofline measure` filled")
     from roofline.calibration.calibrate import calibrate, own_tables
@@ -95,8 +107,10 @@ def command(
         write_runtime(found, file)
     if intervals is not None:
         from roofline.calibration.intervals import runtime_interval, write_interval
+        from roofline.calibration.sets import witnesses
 
-        write_interval(found.runtime.name, runtime_interval(found), intervals)
+        seen = witnesses(words(witness), found.runtime, Options(cache=cache)) if witness else None
+        write_interval(found.runtime.name, runtime_interval(found, witnesses=seen), intervals)
     if form is Format.json:
         output.write(json_text(found.to_dict()))
     else:

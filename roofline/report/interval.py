@@ -14,6 +14,7 @@ from pydantic import Field
 from roofline.quantity import SpecFile
 from roofline.report.numbers import Run
 from roofline.specfile import load_spec
+from roofline.text import counted
 
 #: a kind of kernel without calibration data may be off by up to this factor, either way: a fit that never saw a
 #: depthwise kernel was 62 % off on networks full of them
@@ -43,17 +44,39 @@ class RatioWidth(SpecFile):
     pairs: int
 
 
+class SetScore(SpecFile):
+    """One set of networks among few that have little in common.
+
+    Attributes
+    ----------
+    rows
+        Networks of the set.
+    half_width
+        Bound of its own |log(measured / predicted)|, at the coverage of the runtime.
+    covered
+        Share of its rows inside the widest bound of the other sets; None for a single set.
+    """
+
+    rows: int
+    half_width: float
+    covered: float | None = None
+
+
 class RuntimeInterval(SpecFile):
     """What left-out networks say of one runtime. Widths are of log(measured / predicted).
 
     Attributes
     ----------
     half_width
-        Split-conformal bound on families that the fit had not seen, at `coverage`.
+        Split-conformal bound on families that the fit had not seen, at `coverage`; with `sets` that of the worst set.
     new_device
         The same on devices that the fit had not seen; None where it saw a single one.
     covered
         Share of rows inside the interval, each family judged by the others.
+    training
+        Whether training steps are among them.
+    sets
+        File -> what it says when it is left out, where families are too few to bound the error of a new one.
     ratios, ratios_new_device
         Of pairs of networks, by what the two have in common: see `roofline.report.ratios.KINDS`.
     """
@@ -68,6 +91,8 @@ class RuntimeInterval(SpecFile):
     dtypes: tuple[str, ...]
     kinds: tuple[str, ...]
     source: str
+    training: bool = False
+    sets: dict[str, SetScore] = Field(default_factory=dict)
     ratios: dict[str, RatioWidth] = Field(default_factory=dict)
     ratios_new_device: dict[str, RatioWidth] = Field(default_factory=dict)
 
@@ -164,7 +189,7 @@ def width_of(run: Run, known: Mapping[str, RuntimeInterval] | None = None) -> Wi
     if found is None:
         reason = f"too few networks were measured under {run.runtime} to bound the error"
         return Width(shared=UNKNOWN_HALF_WIDTH, unseen={}, coverage=COVERAGE, reasons=(reason,))
-    reasons: list[str] = []
+    reasons = [_of_sets(found.sets)] if found.sets else []
     half_width = found.half_width
     if run.device not in found.devices:
         spreads = [r.new_device for r in table.values() if r.new_device is not None]
@@ -174,7 +199,7 @@ def width_of(run: Run, known: Mapping[str, RuntimeInterval] | None = None) -> Wi
     if run.dtype not in found.dtypes:
         half_width = max(half_width, UNKNOWN_HALF_WIDTH)
         reasons.append(f"no {run.dtype} run was in the calibration")
-    if run.optimizer:
+    if run.optimizer and not found.training:
         half_width = max(half_width, UNKNOWN_HALF_WIDTH)
         reasons.append("no training step was in the calibration")
     unseen = {kind: share for kind, share in kind_shares(run).items() if kind not in found.kinds}
@@ -182,6 +207,15 @@ def width_of(run: Run, known: Mapping[str, RuntimeInterval] | None = None) -> Wi
     if share >= WORTH_SAYING:
         reasons.append(f"{share:.0%} of the time is in kinds without data: {', '.join(sorted(unseen))}")
     return Width(shared=half_width, unseen=unseen, coverage=found.coverage, reasons=tuple(reasons))
+
+
+def _of_sets(sets: Mapping[str, SetScore]) -> str:
+    """Return why an interval from few sets promises nothing, and what it would have covered of each."""
+    inside = ", ".join(
+        f"{name.split('.')[0]} {score.covered:.0%}" for name, score in sets.items() if score.covered is not None
+    )
+    told = f", each judged by the others: {inside} inside" if inside else ""
+    return f"{counted(len(sets), 'set')} of networks promise nothing of a new one{told}"
 
 
 def kind_shares(run: Run) -> dict[str, float]:

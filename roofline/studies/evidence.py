@@ -30,7 +30,8 @@ class Evidence:
     intervals
         One row per runtime that networks were measured under: a measurement is expected within `factor` of the
         prediction, either way, with `coverage`; `new_device_factor` on devices that no fit saw; `covered`, the share of
-        left-out networks that were inside; rows, families, devices, dtypes.
+        left-out networks that were inside; sets, where networks come from few places and no coverage can be promised;
+        rows, families, devices, dtypes.
     latencies
         One row per published latency: model, device, published_ms, predicted_ms, ratio = predicted / published.
     speedups
@@ -71,9 +72,12 @@ class Evidence:
             f"9 in 10 lie between {low:.2f} and {high:.2f}."
         ]
         for row in self.intervals.to_dict("records"):
+            told = (
+                f"9 in 10 of {row['sets']} lie" if row["sets"] else "9 in 10 of families that the fit had not seen lie"
+            )
             lines.append(
-                f"{row['rows']} measured networks under {row['runtime']}: 9 in 10 of families that the fit had not "
-                f"seen lie within a factor of {row['factor']:.2f}."
+                f"{row['rows']} measured networks under {row['runtime']}: {told} within a factor of {row['factor']:.2f}"
+                + ("; nothing is promised of another set." if row["sets"] else ".")
             )
         lines.append(f"Under every other runtime the interval is a factor of {UNSEEN_FACTOR:.1f}, and says why.")
         return "\n".join(lines)
@@ -110,6 +114,7 @@ def _intervals() -> pd.DataFrame:
                 "factor": math.exp(known.half_width),
                 "new_device_factor": np.nan if known.new_device is None else math.exp(known.new_device),
                 "covered": known.covered,
+                "sets": ", ".join(f"{name} ({score.rows})" for name, score in known.sets.items()),
                 "rows": known.rows,
                 "families": ", ".join(known.families),
                 "devices": ", ".join(known.devices),

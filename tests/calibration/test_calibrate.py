@@ -255,9 +255,9 @@ def test_the_documented_calibrations_name_what_exists(checkout: Path) -> None:
     for recipe in found:
         constants = fitted_constants(runtime(data_files("runtimes")[recipe.runtime]), recipe.constants)
         assert len(constants) <= MOST_FITTED
-        assert set(recipe.folds) <= {"family", "device", "fifth", "largest"}
+        assert set(recipe.folds) <= {"family", "device", "fifth", "largest", "set"}
         assert f"--output runtimes/{recipe.runtime}.toml" in recipe.text
-        for name in recipe.files:
+        for name in (*recipe.files, *recipe.witnesses):
             assert name.startswith("$M/") or (checkout / name).is_file()
             if name.startswith("$M/") and MEASUREMENTS.is_dir():
                 assert (MEASUREMENTS / name.removeprefix("$M/")).is_file()

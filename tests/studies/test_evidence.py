@@ -37,6 +37,10 @@ def test_factors_are_those_that_reports_carry(evidence: Evidence) -> None:
     for name, row in table.iterrows():
         device, dtype = shipped[name]["devices"][0], shipped[name]["dtypes"][0]
         report = rf.simulate("resnet-50", device, runtime=str(name), dtype=dtype, batch=64)
+        if row["sets"]:  # few sets promise nothing, and say so
+            (reason,) = (r for r in report.interval.reasons if "promise nothing of a new one" in r)
+            assert reason.startswith(str(len(shipped[name]["sets"])))
+            continue
         assert not report.interval.extrapolating
         assert report.interval.high_s / report.latency_s == pytest.approx(row["factor"])
         assert row["rows"] == shipped[name]["rows"]
