@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import pickle
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from pages import blocks
 from places import ROOT
 
 from roofline.cli.app import VERBS, app
+from roofline.cluster import executors
+from roofline.errors import InputError
 
 EXAMPLE = ROOT / "tests" / "helpers" / "example_plugin"
 NAMES = ("ROOFLINE_PLUGINS", "PYTHONPATH")
@@ -153,6 +156,13 @@ def test_workers_of_sweeps_and_islands_have_the_plugins(where: str, tmp_path: Pa
     words, env = [sys.executable, "script.py", where], environment(EXAMPLE.parent)
     done = subprocess.run(words, capture_output=True, text=True, env=env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_worker_without_the_plugin_says_so() -> None:
+    """As what another machine makes of the task's pickle."""
+    task = executors._unpacked(("nothing_here",), b"")
+    with pytest.raises(InputError, match="a worker cannot take the task: plugin 'nothing_here' cannot be imported"):
+        executors._run(pickle.loads(pickle.dumps(task)))
 
 
 def test_the_service_has_the_plugins() -> None:

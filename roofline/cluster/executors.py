@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
-from roofline.errors import InputError
+from roofline.errors import InputError, line_of
 from roofline.plugins import load_plugins, plugins
 
 T = TypeVar("T")
@@ -182,8 +182,16 @@ class _Carried:
 
 
 def _unpacked(names: tuple[str, ...], content: bytes) -> _Carried:
-    load_plugins(*names)
-    return _Carried(*pickle.loads(content))
+    """Return a task; one whose plugins this process cannot load says so when it runs, and no process dies of it."""
+    try:
+        load_plugins(*names)
+        return _Carried(*pickle.loads(content))
+    except Exception as error:
+        return _Carried(_refused, (f"a worker cannot take the task: {line_of(error)}",))
+
+
+def _refused(why: str) -> Any:
+    raise InputError(why)
 
 
 def _run(task: _Carried) -> Any:
