@@ -101,7 +101,7 @@ def main() -> None:
     found = rf.witness(
         MODELS, DEVICES, batch=BATCHES, cache=arguments.folder, kept_only=arguments.kept_only, progress=say
     )
-    text = arguments.output.read_text("utf-8")
+    text = arguments.output.read_text("utf-8") if arguments.output.is_file() else ""
     arguments.output.write_text(with_section(text, HEADS["witness"], section(found)), "utf-8")
 
 

@@ -21,6 +21,8 @@ NOTHING = frozenset(
 )
 #: instructions that change a value's format or place; an op's main work only where it has no other
 MOVING = frozenset(("convert", "copy", "copy-start", "reshape", "transpose", "slice", "concatenate", "pad", "reverse"))
+#: instructions whose computations are launched kernel by kernel
+ENTERED = frozenset(["while", "call", "conditional", "async-start"])
 #: instructions of the entry that wait for another, or end it
 ENDS = frozenset(["copy-done", "async-done", "async-update", "slice-done", "all-reduce-done"])
 #: number of a memory in layouts -> its name: what is kept between kernels lies in 3 on TPU v4i and v4, in 1 from v5e on
@@ -103,7 +105,7 @@ def compiled_kernels(module: Module, scopes: Mapping[str, str]) -> tuple[Compile
 def _launched(module: Module, computation: str, times: int) -> Iterator[tuple[str, Instruction, int]]:
     """Yield the instructions that run as kernels, with their computation and how often they run; loops are entered."""
     for instruction in module.computations[computation].values():
-        if instruction.opcode in ("while", "call", "conditional"):
+        if instruction.opcode in ENTERED:
             for called in instruction.calls:
                 yield from _launched(module, called, times * instruction.trips)
         elif instruction.opcode not in NOTHING | ENDS:
