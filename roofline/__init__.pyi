@@ -9,6 +9,7 @@ from roofline.cluster.run import run_plan as run_plan
 from roofline.errors import RooflineError as RooflineError
 from roofline.export.api import JaxProgram as JaxProgram
 from roofline.export.api import to_jax as to_jax
+from roofline.export.api import to_onnx as to_onnx
 from roofline.export.api import to_torch as to_torch
 from roofline.frontends.jax.api import from_jax as from_jax
 from roofline.frontends.onnx import from_onnx as from_onnx

@@ -111,8 +111,7 @@ def to_jax(
         import jax
     except ImportError as error:
         raise InputError(f"to_jax needs JAX: pip install 'roofline[jax]' ({error})") from None
-    space: dict[str, Any] = {"__name__": made.name}
-    exec(compile(source, f"<{made.name}>", "exec"), space)
+    space = _run(source, made.name)
 
     shaped: Any = jax.ShapeDtypeStruct
 
@@ -152,6 +151,45 @@ def to_torch(model: str | Path | Arch | OpGraph, *, image_size: int | None = Non
         import torch  # noqa: F401
     except ImportError as error:
         raise InputError(f"to_torch needs PyTorch: pip install 'roofline[torch]' ({error})") from None
-    space: dict[str, Any] = {"__name__": made.name}
-    exec(compile(source, f"<{made.name}>", "exec"), space)
-    return space[class_of(made)]()
+    return _run(source, made.name)[class_of(made)]()
+
+
+def to_onnx(
+    model: str | Path | Arch | OpGraph, path: str | Path, *, image_size: int | None = None, weights: bool = True
+) -> list[Path]:
+    """Write a network as an ONNX file, for any number of examples ``N``, and return the files that were written.
+
+    Parameters
+    ----------
+    model
+        A name, a file, an architecture, or its op graph.
+    path
+        The file. Weights of more than a GiB lie beside it, in ``PATH.data``.
+    image_size
+        Pixels per side, or tokens; by default the network's own.
+    weights
+        Whether the file holds weights, drawn as the papers do; without them it states their shapes alone, which is all
+        that `from_onnx` reads.
+
+    Raises
+    ------
+    InputError
+        The onnx package is not installed, or the file cannot be written.
+    UnknownOpError
+        The network has an op without a form in ONNX.
+    """
+    made = network(model, image_size=image_size, first=True)
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"to_onnx needs the onnx package: pip install 'roofline[onnx]' ({error})") from None
+    from roofline.export.onnx_file import write_onnx
+
+    return write_onnx(made, Path(path), weights=weights)
+
+
+def _run(source: str, name: str) -> dict[str, Any]:
+    """Return what a written program defines."""
+    space: dict[str, Any] = {"__name__": name}
+    exec(compile(source, f"<{name}>", "exec"), space)
+    return space

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from roofline.export.layers import Layer
+from roofline.export.spelling import attribute, said
 from roofline.export.tree import Module
 
 Step = Layer | Module
@@ -67,7 +68,7 @@ def body(module: Module, spell: Callable[[int, Step, Sequence[str]], str], names
                     continue
         free = [n for n in pool if n not in holder or left[holder[n]] == 0]
         wanted = step.switches.get("names", ()) if isinstance(step, Layer) else ()
-        chosen = tuple(wanted) if wanted else tuple(free[: len(step.outputs)])
+        chosen = tuple(map(attribute, wanted)) if wanted else tuple(free[: len(step.outputs)])
         statements.append(f"{', '.join(chosen)} = {call}")
         for tensor, name in zip(step.outputs, chosen, strict=True):
             text[tensor], holder[name] = name, tensor
@@ -133,5 +134,6 @@ def wrapped(line: str, indent: int) -> list[str]:
 def docstring(about: str, places: str, indent: int) -> list[str]:
     """Return the lines of a docstring: what something is, and where it stands."""
     space = " " * indent
+    about, places = said(about), said(places)
     line = f'{space}"""{f"{about} {places}".strip()}"""'
     return [line] if len(line) <= WIDTH or not about else [f'{space}"""{about}', "", f"{space}{places}", f'{space}"""']

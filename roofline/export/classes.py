@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roofline.export.layers import DIMENSIONS, Layer, Size
+from roofline.export.spelling import attribute, camel
 from roofline.export.tree import Module
 
 #: dimensions whose shared numbers are parameters all the same: a block says its widths where it is made
@@ -122,9 +123,7 @@ RESERVED = ("Conv", "Linear", "BatchNorm", "LayerNorm", "Embedding", "Attention"
 def _class_name(modules: list[Module], names: Mapping[str, str], taken: set[str]) -> str:
     """Return a name from the kind of block, where there is one, or from the name of the first module."""
     stem = modules[0].name.rpartition(".")[0] or modules[0].name
-    words = "".join(word.capitalize() for word in stem.replace("-", "_").split("_"))
-    title = names.get(modules[0].path) or TITLES.get(stem) or words
-    title = title if title.isidentifier() else f"Block{title}"
+    title = camel(names.get(modules[0].path) or TITLES.get(stem) or stem)
     return next(t for t in (title, *(f"{title}{n}" for n in range(2, len(taken) + 3))) if t not in taken)
 
 
@@ -199,8 +198,8 @@ def _parameter(made: Class, at: int, size: str) -> str:
         elif size.endswith("out_channels") and _leaves(made.body, at):
             wanted = "out_channels"
         else:
-            wanted = f"{step.name}_channels"
-    names = (wanted, f"{step.name}_{wanted}", *(f"{wanted}{n}" for n in range(2, 100)))
+            wanted = f"{attribute(step.name)}_channels"
+    names = (wanted, f"{attribute(step.name)}_{wanted}", *(f"{wanted}{n}" for n in range(2, 100)))
     return next(n for n in names if n not in made.parameters)
 
 
@@ -210,7 +209,7 @@ def _name_multiples(made: Class) -> None:
         if (" * " in text or " // " in text) and times >= OFTEN:
             keys = [key for key, spelled in made.spelled.items() if spelled == text]
             at, _ = next((key for key in keys if key[1] == "out_channels"), keys[0])
-            name = f"{made.body.steps[at].name}_channels"
+            name = f"{attribute(made.body.steps[at].name)}_channels"
             if name not in made.parameters and name not in made.named:
                 made.named[name] = text
                 made.spelled = {key: name if spelled == text else spelled for key, spelled in made.spelled.items()}

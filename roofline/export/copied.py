@@ -1,9 +1,9 @@
-"""Source text out of a file: the functions, classes and constants that a text names, and those that they name."""
+"""Source text out of files: the functions, classes and constants that a text names, and those that they name."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,15 +34,15 @@ def names_in(text: str) -> set[str]:
     return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
 
 
-def copied(path: Path, text: str, constants: Mapping[str, object]) -> tuple[list[str], list[str]]:
-    """Return the assignments and the definitions that `text` needs from a file, in the file's order.
+def copied(paths: Sequence[Path], text: str, constants: Mapping[str, object]) -> tuple[list[str], list[str]]:
+    """Return the assignments and the definitions that `text` needs from files, in their order.
 
     Parameters
     ----------
     constants
         Values that take the place of those in the file.
     """
-    known = _definitions(path)
+    known = {name: source for path in paths for name, source in _definitions(path).items()}
     wanted: set[str] = set()
     waiting = [text]
     while waiting:

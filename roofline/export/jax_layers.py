@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 Array = jax.Array
@@ -178,27 +177,6 @@ def window_reverse(x: Array, window: int, height: int, width: int) -> Array:
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, x.shape[-1])
 
 
-def window_offsets(window: int) -> Any:
-    """Return which row of a table (2 window - 1)^2 belongs to each pair of positions in a window."""
-    y, x = np.divmod(np.arange(window * window), window)
-    rows, columns = (a[:, None] - a[None, :] + window - 1 for a in (y, x))
-    return (rows * (2 * window - 1) + columns).reshape(-1)
-
-
-def shift_mask(height: int, width: int, window: int, dtype: Any) -> Any:
-    """Return what keeps positions of shifted windows apart that are no neighbours: (windows, 1, area, area)."""
-
-    def region(size: int) -> Any:
-        at = np.arange(size)
-        return (at >= size - window).astype(int) + (at >= size - window // 2)
-
-    regions = 3 * region(height)[:, None] + region(width)[None, :]
-    regions = regions.reshape(height // window, window, width // window, window).swapaxes(1, 2)
-    regions = regions.reshape(-1, window * window)
-    apart = regions[:, :, None] != regions[:, None, :]
-    return np.where(apart, -100.0, 0.0)[:, None].astype(dtype)
-
-
 def heads_first(rows: Array) -> Array:
     """Turn the rows of a window's table, (area x area, heads), into (heads, area, area)."""
     area = math.isqrt(rows.shape[0])
@@ -210,7 +188,7 @@ def attend_in_windows(q: Array, k: Array, v: Array, bias: Array, mask: Any = Non
     if mask is None:
         return attend(q, k, v, bias, heads=heads)
     images = q.shape[0] // mask.shape[0]
-    return attend(q, k, v, bias, jnp.tile(mask, (images, 1, 1, 1)), heads=heads)
+    return attend(q, k, v, bias, jnp.tile(mask.astype(q.dtype), (images, 1, 1, 1)), heads=heads)
 
 
 # weights -------------------------------------------------------------------------------------------------------------

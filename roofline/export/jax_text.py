@@ -13,9 +13,10 @@ from roofline.export.classes import Class
 from roofline.export.copied import copied, names_in
 from roofline.export.layers import Layer
 from roofline.export.network import Call, Network, tied_layer
+from roofline.export.spelling import numbered, quoted, said
 from roofline.export.tree import Module
 
-LAYERS = Path(__file__).with_name("jax_layers.py")
+LAYERS = (Path(__file__).with_name("shifts.py"), Path(__file__).with_name("jax_layers.py"))
 
 #: activation -> the function's name in the program
 ACTIVATIONS = {
@@ -68,7 +69,7 @@ class _Writer:
         code = "\n\n\n".join([*blocks, *inits, main])
         recipe = {name.upper(): value for name, value in asdict(self.network.recipe).items()}
         constants, helpers = copied(LAYERS, code, recipe)
-        head = f'"""{self.network.title}, as a program in plain JAX.\n\n{_usage(self.network)}\n"""'
+        head = f'"""{said(self.network.title)}, as a program in plain JAX.\n\n{_usage(self.network)}\n"""'
         text = "\n\n\n".join(["\n".join(constants), *helpers, code])
         return "\n\n".join([head, _imports(text), text]) + "\n"
 
@@ -117,11 +118,11 @@ class _Writer:
             return str(rule(step, x, sizes))
         names = [f"x{i}" for i in range(len(x))]  # what it is called with is computed outside its scope
         function = f"lambda {', '.join(names)}: {rule(step, names, sizes)}"
-        return f"within({', '.join([_quoted(step.name), function, *x])})"
+        return f"within({', '.join([quoted(step.name), function, *x])})"
 
     def _named(self, function: str, step: Step, x: Sequence[str], options: dict[str, str] | None = None) -> str:
         tail = [f"{n}={v}" for n, v in (options or {}).items()]
-        return f"{function}({', '.join(['p', repr(step.name).replace(chr(39), chr(34)), *x, *tail])})"
+        return f"{function}({', '.join(['p', quoted(step.name), *x, *tail])})"
 
     def _conv(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
         if step.switches["rank"] != 2:
@@ -174,7 +175,7 @@ class _Writer:
             return f"attend({', '.join(x)}, {heads}{causal})"
         mask = []
         if "window" in step.switches["extra"]:
-            mask = [f"shift_mask({sizes['height']}, {sizes['width']}, {sizes['window']}, {x[0]}.dtype)"]
+            mask = [f"shift_mask({sizes['height']}, {sizes['width']}, {sizes['window']})"]
         return f"attend_in_windows({', '.join([*x, *mask])}, {heads})"
 
     def _flatten(self, step: Layer, x: Sequence[str], sizes: dict[str, str]) -> str:
@@ -246,7 +247,7 @@ class _Writer:
                 inner = self.classes.of(step)
                 if _weighted(step):
                     told = ", ".join(["new", *(spelled[n] for n in self._told(inner))])
-                    lines.append(f"{_quoted(step.name)}: init_{_snake(inner.name)}({told})")
+                    lines.append(f"{quoted(step.name)}: init_{_snake(inner.name)}({told})")
             else:
                 lines += self._new(step, spelled)
         return lines
@@ -263,7 +264,7 @@ class _Writer:
             told = [sizes["in_channels"], sizes["out_channels"], *(["bias=False"] * (not step.switches["bias"]))]
         elif step.kind in ("batch_norm", "layer_norm"):
             kind = "layer_norm" if self.norm == "folded_batch_norm" else step.kind
-            return [f"{_quoted(step.name)}: new.{kind}({sizes['in_channels']})"]
+            return [f"{quoted(step.name)}: new.{kind}({sizes['in_channels']})"]
         elif step.kind == "embedding":
             rows = f"(2 * {sizes['window']} - 1) ** 2" if step.switches["form"] == "offsets" else sizes["rows"]
             told = [rows, sizes.get("out_channels", sizes.get("heads", ""))]
@@ -272,10 +273,10 @@ class _Writer:
             if "tokens" in sizes:
                 shape[1] = sizes["tokens"]
             drawn = "jnp.full(({},), LAYER_SCALE)" if step.kind == "mul" else "new.normal(({},), LINEAR_DEVIATION)"
-            return [f"{_quoted(n)}: {drawn.format(', '.join(shape))}" for n in step.weights]
+            return [f"{quoted(n)}: {drawn.format(', '.join(shape))}" for n in step.weights]
         else:
             return []
-        return [f"{_quoted(step.name)}: new.{step.kind}({', '.join(told)})"]
+        return [f"{quoted(step.name)}: new.{step.kind}({', '.join(told)})"]
 
     # the network ---------------------------------------------------------------------------------------------------
 
@@ -314,8 +315,8 @@ class _Writer:
         sizes = [f"{n}={v!r}" for n, v in call.arguments.items() if n in asked]
         if call.tied:
             at = (*self.network.table_of(call.tied), "table")
-            sizes.append("table=p" + "".join(f"[{_quoted(name)}]" for name in at))
-        name = f'f"{call.stage}.{{i}}"' if call.loop else _quoted(call.first)
+            sizes.append("table=p" + "".join(f"[{quoted(name)}]" for name in at))
+        name = numbered(call.stage) if call.loop else quoted(call.first)
         text = f"{', '.join(call.outputs)} = {_snake(call.cls.name)}({', '.join(['p', name, *call.inputs, *sizes])})"
         return [f"for i in range({call.start}, {call.stop}):", f"    {text}"] if call.loop else [text]
 
@@ -326,8 +327,8 @@ class _Writer:
         told = ", ".join(["new", *(f"{n}={values[n]!r}" for n in self._told(call.cls))])
         made = f"init_{_snake(call.cls.name)}({told})"
         if call.loop:
-            return [f'**{{f"{call.stage}.{{i}}": {made} for i in range({call.start}, {call.stop})}},']
-        return [f"{_quoted(call.first)}: {made},"]
+            return [f"**{{{numbered(call.stage)}: {made} for i in range({call.start}, {call.stop})}},"]
+        return [f"{quoted(call.first)}: {made},"]
 
 
 def _weighted(module: Module) -> bool:
@@ -335,11 +336,7 @@ def _weighted(module: Module) -> bool:
 
 
 def _parameters(step: Layer) -> list[str]:
-    return [f"p[{_quoted(n)}]" for n in step.weights]
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
+    return [f"p[{quoted(n)}]" for n in step.weights]
 
 
 def _snake(name: str) -> str:

@@ -48,6 +48,13 @@ class Layer:
     switches: dict[str, Any] = field(default_factory=dict)
     sizes: dict[str, Size] = field(default_factory=dict)
 
+    def number(self, size: str) -> int:
+        """Return a size that is one number."""
+        found = self.sizes[size]
+        if isinstance(found, tuple):
+            raise UnknownOpError(f"op {self.op_id!r} ({self.kind}) cannot be exported: {size} differs by axis")
+        return found
+
 
 #: size -> its dimension; equal sizes of one dimension are one parameter of a class
 DIMENSIONS = {

@@ -11,6 +11,7 @@ from roofline.errors import GraphError, UnknownOpError
 from roofline.export.classes import Class, Classes
 from roofline.export.layers import Layer, Size
 from roofline.export.recipes import Recipe
+from roofline.export.spelling import attribute
 from roofline.export.tree import Module
 from roofline.graph.tensor import Tensor
 
@@ -196,7 +197,7 @@ def tied_layer(module: Module) -> Layer | None:
 
 
 def _variable(tensor: str) -> str:
-    name = tensor.rpartition("/")[2].replace(".", "_").replace("-", "_")
+    name = attribute(tensor.rpartition("/")[2])
     return {"image": "x"}.get(name, name)
 
 

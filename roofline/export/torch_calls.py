@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from roofline.errors import UnknownOpError, nearest
 from roofline.export.body import Step, atom, halved, summed
 from roofline.export.layers import Layer
+from roofline.export.spelling import attribute
 from roofline.export.tree import Module
 
 #: activation -> its call
@@ -25,21 +25,6 @@ ACTIVATIONS = {
     "tanh": "torch.tanh({})",
     "gelu": "F.gelu({})",
     "gelu_tanh": 'F.gelu({}, approximate="tanh")',
-}
-#: names that a module has already
-TAKEN = {
-    "training",
-    "forward",
-    "type",
-    "half",
-    "float",
-    "double",
-    "to",
-    "train",
-    "eval",
-    "apply",
-    "share_memory",
-    "cpu",
 }
 
 
@@ -257,10 +242,3 @@ CALLED = {
     "window_partition": _moved,
     "window_reverse": _moved,
 }
-
-
-def attribute(name: str) -> str:
-    """Return a name as that of a module's attribute."""
-    name = re.sub(r"\W", "_", name)
-    name = name if name.isidentifier() else f"stage_{name}"
-    return f"{name}_" if name in TAKEN else name

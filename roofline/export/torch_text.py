@@ -14,10 +14,11 @@ from roofline.export.classes import Class
 from roofline.export.copied import copied, names_in
 from roofline.export.layers import Size
 from roofline.export.network import Call, Network, tied_layer
-from roofline.export.torch_calls import BUILT, CALLED, attribute, running_sizes
+from roofline.export.spelling import attribute, camel, said
+from roofline.export.torch_calls import BUILT, CALLED, running_sizes
 from roofline.export.tree import Module
 
-LAYERS = Path(__file__).with_name("torch_layers.py")
+LAYERS = (Path(__file__).with_name("torch_layers.py"),)
 
 
 def torch_text(network: Network) -> str:
@@ -41,9 +42,7 @@ def class_of(network: Network) -> str:
     first = network.title.partition(" ")[0]
     title = first if network.title.endswith(network.name) and network.name.startswith(first.lower()) else ""
     title = title + network.name.removeprefix(title.lower()) if title else network.title.partition(",")[0]
-    words = re.split(r"[^A-Za-z0-9]+", title)
-    name = "".join(w[:1].upper() + w[1:] for w in words)
-    return name if name.isidentifier() else f"Network{name}"
+    return camel(title)
 
 
 class _Writer:
@@ -56,7 +55,7 @@ class _Writer:
         recipe = {name.upper(): value for name, value in asdict(self.network.recipe).items()}
         constants, helpers = copied(LAYERS, code, recipe)
         text = "\n\n\n".join(["\n".join(constants), *helpers, code])
-        head = f'"""{self.network.title}, as a PyTorch module.\n\n    y = {self._usage()}\n"""'
+        head = f'"""{said(self.network.title)}, as a PyTorch module.\n\n    y = {self._usage()}\n"""'
         return "\n\n".join([head, _imports(text), text]) + "\n"
 
     def _usage(self) -> str:
@@ -121,7 +120,7 @@ class _Writer:
 
     def _main(self) -> str:
         stages = [(stage, list(calls)) for stage, calls in groupby(self.network.calls, key=lambda c: c.stage)]
-        lines = [f"class {class_of(self.network)}(nn.Module):", f'    """{self.network.title}."""', ""]
+        lines = [f"class {class_of(self.network)}(nn.Module):", f'    """{said(self.network.title)}."""', ""]
         lines += ["    def __init__(self) -> None:", "        super().__init__()"]
         for stage, calls in stages:
             lines += [part for line in self._stage(stage, calls) for part in wrapped(line, 8)]

@@ -10,9 +10,10 @@ import pytest
 from exported import KINDS
 
 import roofline as rf
+from roofline.export.shifts import shift_mask, window_offsets
 
 jax = pytest.importorskip("jax")
-from roofline.export.jax_layers import Weights, shift_mask, window_offsets  # noqa: E402
+from roofline.export.jax_layers import Weights  # noqa: E402
 
 #: the reader of JAX programs takes no copy beside a product for one: windows are cut for nothing
 ROUND_TRIP = {"swin-t": 0.025}
@@ -79,7 +80,7 @@ def test_shifted_windows_keep_strangers_apart() -> None:
     """Two positions of a shifted window see each other if they were neighbours before the shift."""
     height, width, window = 6, 9, 3
     shift = window // 2
-    mask = shift_mask(height, width, window, np.float32)
+    mask = shift_mask(height, width, window)
     assert mask.shape == (6, 1, 9, 9)
     for number in range(6):
         rows, columns = np.divmod(number, width // window)
