@@ -40,6 +40,12 @@ class OpenFact:
         """Whether it can change a latency."""
         return self.field not in NOT_IN_TIME
 
+    @property
+    def rate(self) -> str | None:
+        """The dtype whose matrix peak it is; None of anything else."""
+        name = self.field.removeprefix("matrix.rates.")
+        return None if name == self.field else name.partition(".")[0]
+
     def __str__(self) -> str:
         low, high = (f"{end:,.6g}" for end in (self.record.low, self.record.high))
         return f"{self.device} {self.record.path} {low} to {high} {self.record.unit or ''}".rstrip()

@@ -257,7 +257,7 @@ class Run:
     @cached_property
     def fact_effects(self) -> FactEffects:
         """Log of the factor on the latency with each unverified fact of the device at its low and its high end."""
-        return effects_of_facts(self.lowered, self.machine, program_s=self.program_s)
+        return effects_of_facts(self.lowered, self.machine, program_s=self.program_s, latency_s=self.latency_s)
 
     @cached_property
     def fact_range(self) -> FactRange:

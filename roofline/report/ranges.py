@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeAlias
+
+import numpy as np
 
 from roofline.cost import fold
 from roofline.engine.evaluate import block_costs, kernel_costs
 from roofline.engine.lowering import Lowered
 from roofline.engine.machine import Machine, machine_for
+from roofline.engine.table import DTYPE_CODES
 from roofline.hardware.ranges import OpenFact, open_facts
 from roofline.hardware.spec import Device
 
 FactEffects: TypeAlias = Mapping[OpenFact, tuple[float, float]]
 #: an effect below this share of the value is not worth a word
 WORTH_SAYING = 0.005
+#: what formulas read of a machine
+NUMBERS = [f.name for f in fields(Machine) if f.name not in ("device", "runtime", "precision", "layout")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +64,32 @@ class FactRange:
         return str(self.effects[0].fact) if self.effects and self.effects[0].size >= WORTH_SAYING else ""
 
 
-def effects_of_facts(lowered: Lowered, machine: Machine, *, program_s: float) -> FactEffects:
-    """Return the log of the factor on a latency with each unverified fact of the device at its low and high end."""
+def effects_of_facts(lowered: Lowered, machine: Machine, *, program_s: float, latency_s: float) -> FactEffects:
+    """Return the log of the factor on a latency with each unverified fact of the device at its low and high end.
 
-    def log_latency(device: Device) -> float:
+    Only facts that a core of the machine, or a product of the program, takes notice of are run again.
+    """
+
+    def log_factor(device: Device) -> float:
         other = machine_for(device, machine.runtime, machine.precision, machine.layout, machine.cores)
+        if _same(other, machine):
+            return 0.0
         blocks = block_costs(lowered.table, kernel_costs(lowered.table, other))
         device_s, host_s = (float(column[lowered.order].sum()) for column in (blocks.device_s, blocks.host_s))
-        return math.log(float(fold.latency_s(device_s, host_s, program_s=program_s)))
+        return math.log(float(fold.latency_s(device_s, host_s, program_s=program_s)) / latency_s)
 
-    facts = [fact for fact in open_facts(machine.device) if fact.slows]
-    base = log_latency(machine.device) if facts else 0.0
-    return {fact: (log_latency(fact.at_low) - base, log_latency(fact.at_high) - base) for fact in facts}
+    multiplied = set(np.unique(lowered.table.contractions.dtype).tolist())
+    return {
+        fact: (log_factor(fact.at_low), log_factor(fact.at_high))
+        for fact in open_facts(machine.device)
+        if fact.slows and (fact.rate is None or DTYPE_CODES[fact.rate] in multiplied)
+    }
+
+
+def _same(one: Machine, other: Machine) -> bool:
+    """Return whether two machines have the same numbers, whatever device they are of."""
+    pairs = [(getattr(one, name), getattr(other, name)) for name in NUMBERS]
+    return all(a.tobytes() == b.tobytes() if isinstance(a, np.ndarray) else a == b for a, b in pairs)
 
 
 def fact_range(terms: Iterable[tuple[FactEffects, float]]) -> FactRange:
