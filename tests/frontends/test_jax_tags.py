@@ -43,12 +43,12 @@ def test_the_graph_is_that_of_the_program(made: Tagged) -> None:
 def test_it_computes_the_same(made: Tagged) -> None:
     draw = np.random.default_rng(0)
     arguments = jax.tree_util.tree_map(lambda s: draw.normal(size=s.shape).astype(s.dtype), SPECS)
-    (result,) = made.function(*arguments)
+    (result,) = made.function(*jax.tree_util.tree_leaves(arguments))
     np.testing.assert_allclose(result, feed_forward(*arguments), rtol=1e-6)
 
 
 def test_every_equation_belongs_to_an_op(made: Tagged) -> None:
-    jaxpr = str(jax.make_jaxpr(made.function)(*SPECS))
+    jaxpr = str(jax.make_jaxpr(made.function)(*made.specs))
     equations = max(int(scope.partition(".")[2]) for scope in made.scopes)
     assert set(made.scopes) == {f"eqn.{n}" for n in range(1, equations + 1)}
     assert set(made.scopes.values()) == set(made.graph.ops)
@@ -78,6 +78,18 @@ def test_loops_and_inner_programs_are_entered() -> None:
     assert set(found.scopes.values()) == working
     w, x = np.ones((3, 8, 8), np.float32) / 8, np.ones((4, 8), np.float32)
     np.testing.assert_allclose(found.function(w, x)[0], program(w, x), rtol=1e-6)
+
+
+def test_a_flax_network_told_by_every_op() -> None:
+    pytest.importorskip("flax")
+    from flax import nnx
+    from jax_models import EfficientNetB0, abstract, image
+
+    made = tagged(abstract(lambda: EfficientNetB0(nnx.Rngs(0))), image(2))
+    working = {op for op in made.graph.ops if made.graph.op(op).family != "free"}
+    assert set(made.scopes.values()) == working and len(working) > 200
+    assert made.graph.params == from_jax(abstract(lambda: EfficientNetB0(nnx.Rngs(0))), image(2)).params > 5e6
+    assert all(len(spec.shape) in (0, 1, 2, 4) for spec in made.specs)
 
 
 def test_what_does_not_trace_is_said_as_by_from_jax() -> None:

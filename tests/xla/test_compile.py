@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
+import tomllib
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -196,3 +197,12 @@ def test_a_program_that_does_not_trace() -> None:
     jax = pytest.importorskip("jax")
     with pytest.raises(InputError, match="the program cannot be exported: TypeError: "):
         exported(lambda x: x @ x, [jax.ShapeDtypeStruct((8, 4), "float32")])
+
+
+def test_the_extra_installs_what_its_jax_asks_for(checkout: Path) -> None:
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pinned = dict(line.split("==") for line in project["optional-dependencies"]["witness"] if "==" in line)
+    assert pinned["jax"] == pinned["jaxlib"]
+    if metadata.version("jax") != pinned["jax"]:
+        pytest.skip("another jax is installed than the extra's")
+    assert pinned["libtpu"].startswith(wanted_by_jax(metadata.requires("jax") or ()))

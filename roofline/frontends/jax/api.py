@@ -64,7 +64,7 @@ def from_jax(
     """
     jax = _import_jax()
     title = name or getattr(function, "__name__", None) or type(function).__name__
-    function, arguments, roles = _call(jax, function, shape_specs, params)
+    function, arguments, roles = as_function(jax, function, shape_specs, params)
     leaves, tree = jax.tree_util.tree_flatten_with_path(arguments)
     arrays = [_spec(jax, leaf, jax.tree_util.keystr(path)) for path, leaf in leaves]
 
@@ -97,7 +97,7 @@ def result_of(function: Callable[..., Any], *shape_specs: Any) -> Any:
         It does not trace with these shapes, or it returns several arrays.
     """
     jax = _import_jax()
-    call, arguments, _ = _call(jax, function, shape_specs, None)
+    call, arguments, _ = as_function(jax, function, shape_specs, None)
     try:
         found = jax.tree_util.tree_leaves(jax.eval_shape(call, *arguments))
     except Exception as error:  # whatever the user's function raises
@@ -149,7 +149,9 @@ def _import_jax() -> Any:
 Roles = Callable[[Sequence[Any], Any], Role]
 
 
-def _call(jax: Any, function: Any, specs: tuple[Any, ...], params: int | None) -> tuple[Any, tuple[Any, ...], Roles]:
+def as_function(
+    jax: Any, function: Any, specs: tuple[Any, ...], params: int | None
+) -> tuple[Any, tuple[Any, ...], Roles]:
     """Return a plain function, its arguments, and the role of each leaf."""
     kind = _flax_kind(function)
     if kind == "nnx":

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from roofline.frontends.jax.api import from_jax
+from roofline.frontends.jax.api import as_function, from_jax
 from roofline.graph.opgraph import OpGraph
 
 _TAG = re.compile(r"(?:^|/)(eqn\.\d+)(?=/|$|_|:)")
@@ -31,7 +31,7 @@ class Tagged:
     Attributes
     ----------
     function, specs
-        The program as a function of arrays, and their shapes.
+        The program as a function of arrays, one after the other, and their shapes.
     scopes
         Scope -> the op that what stands in it belongs to.
     """
@@ -120,24 +120,26 @@ def tagged(function: Callable[..., Any], *specs: Any, name: str | None = None, p
     plain = from_jax(function, *specs, name=name, params=params)  # says what is wrong in the user's own names
     import jax
 
-    leaves, tree = jax.tree_util.tree_flatten(specs)
-    closed = jax.make_jaxpr(lambda *flat: function(*jax.tree_util.tree_unflatten(tree, flat)))(*leaves)
+    call, arguments, _ = as_function(jax, function, specs, params)
+    leaves, tree = jax.tree_util.tree_flatten(arguments)
+    shaped: Any = jax.ShapeDtypeStruct
+    arrays = tuple(shaped(leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf for leaf in leaves)
+    closed = jax.make_jaxpr(lambda *flat: call(*jax.tree_util.tree_unflatten(tree, flat)))(*arrays)
     run = _Run()
 
-    def named(*arguments: Any) -> list[Any]:
+    def named(*flat: Any) -> list[Any]:
         run.count = 0
-        flat = jax.tree_util.tree_leaves(arguments)
         results = run.evaluate(closed.jaxpr, closed.consts, [(value, "") for value in flat])
         return [value for value, _ in results]
 
-    graph = from_jax(named, *specs, name=plain.name, params=params)
+    graph = from_jax(lambda *args: named(*jax.tree_util.tree_leaves(args)), *arguments, name=plain.name, params=params)
     scopes = _scopes(graph, run)
     if [type(op) for op in graph.ops.values()] == [
         type(op) for op in plain.ops.values()
     ]:  # but for the names, the same
         readable = dict(zip(graph.ops, plain.ops, strict=True))
         graph, scopes = plain, {scope: readable[op] for scope, op in scopes.items()}
-    return Tagged(graph=graph, function=named, specs=specs, scopes=scopes)
+    return Tagged(graph=graph, function=named, specs=arrays, scopes=scopes)
 
 
 def _scopes(graph: OpGraph, run: _Run) -> dict[str, str]:
