@@ -33,6 +33,8 @@ PARTS: dict[str, tuple[str, list[str]]] = {
               ["benchmarks/coverage_torch_ops.py"]),
     "onnx": ("The node tests of the onnx package: what lowers, multiply-adds by hand, what is refused and why",
              ["benchmarks/coverage_onnx.py"]),
+    "exports": ("Every shipped network as PyTorch, ONNX and JAX, read back: multiply-adds, parameters, latency",
+                ["benchmarks/exports.py"]),
     "loaders": ("Ten thousand damaged files for all loaders: a result or one line",
                 ["benchmarks/attack.py", "10000", "16"]),
     "words": ("Two thousand wild argument lists: a result or one line", ["benchmarks/attack_words.py", "2000", "16"]),

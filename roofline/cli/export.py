@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -37,3 +38,29 @@ def command(
         network = frontend.network(name, frontend.Source())
         for path in export(network, chosen, folder, image_size=image_size, weights=weights, force=force):
             output.show(f"{name}: {path} ({counted(path.stat().st_size, 'byte')})")
+
+
+def forms_beside(to: list[str] | None, folder: Path | None) -> tuple[str, ...]:
+    """Return the forms in which networks are to be written beside their architecture files.
+
+    Raises
+    ------
+    InputError
+        No such form, or there is no folder to write into.
+    """
+    from roofline.export.files import forms
+
+    if not to:
+        return ()
+    if folder is None:
+        raise InputError("--export writes into the folder of --output: give it")
+    return forms(words(to))
+
+
+def export_beside(written: Iterable[Path], chosen: tuple[str, ...]) -> None:
+    """Write the network of each architecture file among some files beside it."""
+    from roofline.export.files import export
+
+    for path in written:
+        if chosen and path.suffix == ".toml":
+            export(path, chosen, path.parent, force=True)

@@ -58,6 +58,10 @@ SetOption = Annotated[
 ]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False)]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+ExportOption = Annotated[
+    list[str] | None,
+    typer.Option("--export", metavar="FORM", help="Also write the networks as torch, onnx or jax into --output."),
+]
 
 
 def space_word(space: str | None, source: str | None) -> str:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roofline.cli import output
+from roofline.cli.export import export_beside, forms_beside
 from roofline.cli.options import (
     DevicesOption,
+    ExportOption,
     ForceOption,
     Format,
     FormatOption,
@@ -65,6 +67,7 @@ def command(
     resolution: Annotated[float, typer.Option("--max-resolution", help="Largest multiple.")] = 3.0,
     step: Annotated[int | None, typer.Option("--resolution-step", help="Pixels between resolutions.")] = None,
     folder: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", file_okay=False)] = None,
+    to: ExportOption = None,
     force: ForceOption = False,
     form: FormatOption = Format.table,
     **options: Any,
@@ -74,13 +77,13 @@ def command(
     Each member is the cheapest of the networks that accuracy cannot tell from the most accurate one within its target,
     a hard limit; by latency it is then moved until no FLOPs-scaled network of equal predicted accuracy is faster.
     Prints the family, the coefficients, and what every calibration of accuracy would choose. --output keeps a
-    table, architecture files of the members, and plots.
+    table, architecture files of the members (--export: and programs), and plots.
     """
     from roofline.search.accuracy.choose import load_function
     from roofline.search.scaling.compound import TIE_PP, compound_scale
     from roofline.search.scaling.forms import Limits
 
-    devices = words(device)
+    devices, chosen = words(device), forms_beside(to, folder)
     if not devices:
         raise InputError("give at least one --device")
     if target and objective is ScaledBy.flops:
@@ -109,7 +112,7 @@ def command(
         **each_device(options, machines(devices, None).items()),
     )
     if folder is not None:
-        family.save(folder)
+        export_beside(family.save(folder), chosen)
     _print(family, form)
 
 

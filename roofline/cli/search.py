@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roofline.cli import output
+from roofline.cli.export import export_beside, forms_beside
 from roofline.cli.options import (
     EACH,
+    ExportOption,
     Format,
     FormatOption,
     FromOption,
@@ -89,6 +91,7 @@ def command(
     ] = Keep.generations,
     image_size: Annotated[int | None, typer.Option("--image-size", help="In a space that does not choose it.")] = None,
     folder: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", file_okay=False)] = None,
+    to: ExportOption = None,
     baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Random and params-only beside it.")
     ] = True,
@@ -109,14 +112,15 @@ def command(
     Prints the best candidate with the error of its accuracy, each target with its kind (soft, of the reward; or hard, a
     limit that no winner exceeds), and beside it what random search and a search by parameter count find. --output keeps
     a history, from which a search that was killed goes on when it is started again; the Pareto table, architecture
-    files of the winners, and plots.
+    files of the winners (--export: and programs), and plots.
     """
     from roofline.search.accuracy.choose import accuracy_oracle
     from roofline.search.evolution.evolve import evolve
     from roofline.search.evolution.objective import Objective
     from roofline.search.oracle.latency import Oracle
+    from roofline.search.space.spec import Space
 
-    devices = words(device)
+    devices, chosen = words(device), forms_beside(to, folder)
     if not devices:
         raise InputError("give at least one --device")
     oracle = Oracle(
@@ -125,6 +129,8 @@ def command(
         image_size=image_size,
         **each_device(options, machines(devices, None).items()),
     )
+    if chosen and not isinstance(oracle.space, Space):
+        raise InputError(f"--export: networks of {oracle.space.name!r} are programs already")
     objective = Objective(
         oracle=oracle,
         accuracy=accuracy_oracle(accuracy, oracle, store=folder and folder / ANSWERS),
@@ -158,7 +164,7 @@ def command(
     if folder is not None:
         from roofline.search.evolution.save import save
 
-        save(result, folder)
+        export_beside(save(result, folder), chosen)
     _print(result, form)
     if result.interrupted:
         output.warn(f"interrupted after {result.evaluations:,} evaluations: results so far are kept")

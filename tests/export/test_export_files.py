@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,33 @@ def test_whatever_a_stage_is_called_the_program_is_one(tmp_path: Path) -> None:
     for path in export(arch, ["torch", "onnx", "jax"], tmp_path):
         assert path.parent == tmp_path
         assert "import os" not in path.read_text(errors="ignore").splitlines()
+
+
+def test_a_search_writes_its_winners_as_programs(tmp_path: Path) -> None:
+    words = ["search", "accel-nasbench", "--device", "tpu-v3", "-n", "200", "--no-baselines"]
+    assert main([*words, "-o", str(tmp_path), "--export", "torch"]) == 0
+    folder = tmp_path / "architectures"
+    networks = sorted(folder.glob("*.toml"))
+    assert [path.stem.replace("-", "_") + "_torch.py" for path in networks] == sorted(
+        p.name for p in folder.glob("*.py")
+    )
+    space: dict[str, Any] = {}
+    exec((folder / "winner_01_torch.py").read_text(), space)
+    module = next(v for k, v in space.items() if k.startswith("Winner") or k.endswith("Winner01"))()
+    assert sum(p.numel() for p in module.parameters()) == rf.op_graph(networks[0]).params
+
+
+def test_a_family_is_written_as_programs(tmp_path: Path) -> None:
+    words = ["scale", "efficientnet-b0", "--device", "tpu-v3", "--times", "2", "--max-depth", "2", "--max-width", "1.5"]
+    assert main([*words, "-o", str(tmp_path), "--export", "jax"]) == 0
+    folder = tmp_path / "architectures"
+    assert len(list(folder.glob("*_jax.py"))) == len(list(folder.glob("*.toml"))) > 0
+
+
+@pytest.mark.parametrize("verb", [["search", "vit"], ["scale", "resnet-18", "--times", "2"]])
+def test_programs_need_a_folder(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*verb, "--device", "tpu-v3", "--export", "torch"]) == 2
+    assert capsys.readouterr().err == "error: --export writes into the folder of --output: give it\n"
 
 
 @pytest.mark.parametrize(
