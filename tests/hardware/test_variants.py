@@ -138,9 +138,9 @@ def test_what_is_no_device(overrides: dict[str, Any], error: type[Exception], me
 
 
 def test_files_keep_their_order_of_memories(tmp_path: Path) -> None:
-    source = ROOT / "hardware_specs" / "tpu-v4i.toml"
-    (tmp_path / "slow.toml").write_text(source.read_text().replace("value = 614, unit", "value = 90000, unit"))
-    with pytest.raises(SpecError, match=r"slow.toml: \[memory.CMEM.bandwidth\]: nearer memory must be faster"):
+    source = ROOT / "hardware_specs" / "tpu-v5e.toml"
+    (tmp_path / "slow.toml").write_text(source.read_text().replace("value = 819, unit", "value = 90000, unit"))
+    with pytest.raises(SpecError, match=r"slow.toml: \[memory.VMEM.bandwidth\]: nearer memory must be faster"):
         rf.device(tmp_path / "slow.toml")
 
 
