@@ -20,15 +20,15 @@ from roofline.arch.load import model
 from roofline.errors import InputError
 from roofline.search.evolution.transfer import BASE, BATCH, EVALUATIONS, Winner, best_of, gain_kept, transfer
 from roofline.search.oracle.latency import Oracle
+from roofline.search.space.base import BaseSpace
 from roofline.search.space.load import search_space
-from roofline.search.space.spec import Space
 
 STAGES = ("s0", "s1", "s2", "s3", "s4", "s5", "s6")
 #: stages before the grid shrinks below 28 positions a side
 EARLY = STAGES[:3]
 
 
-def rules(space: Space, genome: Any) -> dict[str, bool]:
+def rules(space: BaseSpace, genome: Any) -> dict[str, bool]:
     """Return which of the paper's rules a network follows."""
     chosen = space.mapping(genome)
     fused = [chosen[f"{s}_op"] == "fused" for s in STAGES]
@@ -118,7 +118,7 @@ def _print_rediscovery(found: Mapping[str, Any]) -> None:
         print(f"- {rule}: {count} of {len(winners)}")
 
 
-def _told(space: Space, genome: Any) -> str:
+def _told(space: BaseSpace, genome: Any) -> str:
     chosen = space.mapping(genome)
     fused = [s for s in STAGES if chosen[f"{s}_op"] == "fused"]
     swish = [s for s in STAGES if chosen[f"{s}_activation"] == "swish"]
