@@ -46,7 +46,7 @@ ALSO = (
     *(f"$M/timm/benchmark-train-amp-{layout}-pt112-cu113-rtx3090.csv" for layout in ("nhwc", "nchw")),
     *("$M/timm/benchmark-infer-amp-nhwc-pt240-cu124-rtx4090.csv", "$M/v100_conv.csv", "$M/gpu_fp32_conv2d.csv.gz"),
     *("$M/gpu_fp32_matmul.csv.gz", "$M/gpu_fp32_vector_ops.csv.gz", "$M/a100_fp16_ops.csv"),
-    "$M/tpu_gemm_results_v6e.csv",
+    *("$M/tpu_gemm_results_v6e.csv", "$M/training_v100_tpuv3.csv"),
 )
 #: rows of a file of networks that are traced, and of one of single ops, where a file is longer
 NETWORK_ROWS, OP_ROWS = 700, 3000
@@ -288,7 +288,7 @@ def page(folder: Path, graphs: GraphSource, only: Sequence[str] = ()) -> str:
             files, recipe.runtime, Options(limit=recipe.limit), names=recipe.constants, folds=recipe.folds,
             graphs=graphs, report=say,
         )  # fmt: skip
-        beside = [place(name, folder) for name in recipe.witnesses if name not in missing]
+        beside = [path for name in recipe.witnesses if (path := place(name, folder)).is_file()]
         seen = witnesses(beside, fitted.runtime, graphs=graphs) if beside else None
         sections.append(left_out(fitted, seen))
         calibrations.append(fitted)
