@@ -55,6 +55,9 @@ class OpenFact:
 def open_facts(device: Device) -> tuple[OpenFact, ...]:
     """Return the facts of a device that have a range.
 
+    A hypothetical variant keeps the ranges of what was not chosen; an end at which it is no possible device is left
+    where the number is.
+
     Raises
     ------
     InputError
@@ -83,6 +86,8 @@ def _open_facts(device: Device) -> Iterator[OpenFact]:
             try:
                 variant = device.with_overrides({name: fields[name] * (end / record.value)})
             except InputError as error:
-                raise InputError(f"[{record.path}]: no such device at {end:g}: {error}") from None
+                if device.variant_of is None:
+                    raise InputError(f"[{record.path}]: no such device at {end:g}: {error}") from None
+                variant = device
             ends.append(replace(variant, name=device.name))
         yield OpenFact(device=device.name, field=name, record=record, at_low=ends[0], at_high=ends[1])

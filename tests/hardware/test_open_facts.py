@@ -105,6 +105,14 @@ def test_a_chosen_number_has_no_range_any_more_and_one_that_follows_keeps_its_ow
     assert [str(f.record.low) for f in open_facts(faster)] == [str(f.record.low) for f in open_facts(pro)]
 
 
+def test_an_end_that_a_variant_rules_out_stays_where_the_number_is() -> None:
+    near = device("tpu-v4i").with_overrides({"hbm.bandwidth_bytes_per_s": 3.9e12})  # CMEM: 2 to 4.3 TB/s, now 4
+    (fact,) = (f for f in open_facts(near) if f.field == "cmem.bandwidth_bytes_per_s")
+    field = fact.field
+    assert device_fields(fact.at_low)[field] == device_fields(near)[field]
+    assert device_fields(fact.at_high)[field] == pytest.approx(4.3e12)
+
+
 #: what nobody knows of a device is worth a range where it decides how fast a memory is
 EXEMPT = {"hypothetical-cpu", "hypothetical-scalar"}  # what does not exist is what its file says
 
