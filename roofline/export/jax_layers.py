@@ -214,9 +214,9 @@ class Weights:
         weight = self.normal((height, width, in_channels // groups, out_channels), deviation)
         return {"weight": weight, "bias": jnp.zeros(out_channels)} if bias else {"weight": weight}
 
-    def linear(self, in_channels: int, out_channels: int, bias: bool = True) -> Tree:
+    def linear(self, in_channels: int, out_channels: int, bias: bool = True, deviation: float = 0.0) -> Tree:
         """Return the weight (in_channels, out_channels) of a fully connected layer."""
-        weight = self.normal((in_channels, out_channels), LINEAR_DEVIATION)
+        weight = self.normal((in_channels, out_channels), deviation or LINEAR_DEVIATION)
         return {"weight": weight, "bias": jnp.zeros(out_channels)} if bias else {"weight": weight}
 
     def batch_norm(self, channels: int) -> Tree:
@@ -256,3 +256,4 @@ TRUNCATED = False
 CONV_DEVIATION = 0.0
 LINEAR_DEVIATION = 0.01
 LAYER_SCALE = 1e-6
+RESIDUAL_DEVIATION = 0.0

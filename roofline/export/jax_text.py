@@ -262,6 +262,7 @@ class _Writer:
             if step.switches["tied"]:
                 return []
             told = [sizes["in_channels"], sizes["out_channels"], *(["bias=False"] * (not step.switches["bias"]))]
+            told += ["deviation=RESIDUAL_DEVIATION"] * step.op_id.endswith(self.network.recipe.residual or ("\0",))
         elif step.kind in ("batch_norm", "layer_norm"):
             kind = "layer_norm" if self.norm == "folded_batch_norm" else step.kind
             return [f"{quoted(step.name)}: new.{kind}({sizes['in_channels']})"]

@@ -108,7 +108,10 @@ def _linear(nodes: Nodes, layer: Layer, x: list[str], out: str) -> str:
         table = f"{'/'.join(nodes.network.table_of(layer))}.table"
         return nodes.add("MatMul", out, *x, nodes.add("Transpose", f"{out}/weight", table, perm=(1, 0)))
     incoming, outgoing = layer.number("in_channels"), layer.number("out_channels")
-    weight = nodes.weight(layer, "weight", incoming, outgoing, deviation=nodes.network.recipe.linear_deviation)
+    recipe = nodes.network.recipe
+    residual = bool(recipe.residual) and layer.op_id.endswith(recipe.residual)
+    deviation = recipe.residual_deviation if residual else recipe.linear_deviation
+    weight = nodes.weight(layer, "weight", incoming, outgoing, deviation=deviation)
     if not layer.switches["bias"]:
         return nodes.add("MatMul", out, *x, weight)
     product = nodes.add("MatMul", f"{out}/product", *x, weight)

@@ -14,7 +14,7 @@ from roofline.export.classes import Class
 from roofline.export.copied import copied, names_in
 from roofline.export.layers import Size
 from roofline.export.network import Call, Network, tied_layer
-from roofline.export.spelling import attribute, camel, said
+from roofline.export.spelling import attribute, camel, quoted, said
 from roofline.export.torch_calls import BUILT, CALLED, running_sizes
 from roofline.export.tree import Module
 
@@ -124,7 +124,12 @@ class _Writer:
         lines += ["    def __init__(self) -> None:", "        super().__init__()"]
         for stage, calls in stages:
             lines += [part for line in self._stage(stage, calls) for part in wrapped(line, 8)]
-        lines += ["        self.apply(draw)", ""]
+        lines += ["        self.apply(draw)"]
+        if residual := [f"{quoted(end.replace('/', '.') + '.weight')}" for end in self.network.recipe.residual]:
+            lines += ["        for name, weight in self.named_parameters():"]
+            lines += [f"            if name.endswith(({', '.join(residual)})):"]
+            lines += ["                normal(weight, RESIDUAL_DEVIATION)"]
+        lines.append("")
         arguments = ", ".join(f"{a}: Tensor" for a in self.network.arguments)
         lines += [f"    def forward(self, {arguments}) -> Tensor:"]
         run = [line for stage, calls in stages for line in self._run(stage, calls)]

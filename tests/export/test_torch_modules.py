@@ -191,3 +191,11 @@ def test_weights_are_drawn_as_the_papers_do() -> None:
     vit = rf.to_torch("vit-ti-16").encoder[3].mlp.fc1.weight
     assert vit.std().item() == pytest.approx(0.0176, rel=0.02)  # 0.02, cut at two deviations
     assert vit.abs().max().item() <= 0.04
+
+
+def test_residual_layers_of_gpt2_begin_smaller() -> None:
+    torch.manual_seed(0)
+    block = rf.to_torch("gpt2").decoder[5]
+    assert block.mlp.fc1.weight.std().item() == pytest.approx(0.02, rel=0.01)
+    for layer in (block.attn.proj, block.mlp.fc2):
+        assert layer.weight.std().item() == pytest.approx(0.02 / 24**0.5, rel=0.01)  # twelve blocks of two

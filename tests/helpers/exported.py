@@ -28,7 +28,8 @@ KINDS = [
 #: (form, family, device or "") -> by how much a latency may differ from the shipped graph's; see docs/export.md
 APART = {
     ("torch", "swin", ""): 0.035,
-    ("torch", "efficientnet-h", ""): 0.035,
+    ("torch", "efficientnet-h", "tpu-v3"): 0.035,
+    ("torch", "efficientnet-x", "tpu-v3"): 0.06,
     ("jax", "swin", ""): 0.025,
     ("onnx", "swin", "v100"): 0.08,
 }
