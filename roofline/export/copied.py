@@ -51,4 +51,33 @@ def copied(paths: Sequence[Path], text: str, constants: Mapping[str, object]) ->
             waiting.append(known[word])
     assigned = [n for n in known if n in wanted and not known[n].startswith(("def ", "class ", "@"))]
     values = [f"{n} = {constants[n]!r}" if n in constants else known[n] for n in assigned]
-    return values, [known[n] for n in known if n in wanted and n not in assigned]
+    defined = [known[n] for n in known if n in wanted and n not in assigned]
+    called = attributes_in("\n\n".join([text, *(d for d in defined if not d.startswith("class "))]))
+    return values, [_of_use(d, called) if d.startswith("class ") else d for d in defined]
+
+
+def attributes_in(text: str) -> set[str]:
+    """Return what a program asks of objects.
+
+    Examples
+    --------
+    >>> sorted(attributes_in("new.conv(3).weight"))
+    ['conv', 'weight']
+    """
+    return {node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+
+
+def _of_use(source: str, called: set[str]) -> str:
+    """Return a class without the methods that neither the program nor another method calls."""
+    lines = source.splitlines()
+    methods = {m.name: m for m in ast.parse(source).body[0].body if isinstance(m, ast.FunctionDef)}  # type: ignore[attr-defined]
+    kept = {name for name in methods if name in called or name.startswith("__")}
+    while True:
+        inside = attributes_in("\n".join(ast.unparse(methods[name]) for name in kept))
+        if not (more := inside & set(methods) - kept):
+            break
+        kept |= more
+    for name, method in reversed(methods.items()):
+        if name not in kept:  # with the empty line before it
+            del lines[method.lineno - 2 : method.end_lineno]
+    return "\n".join(lines)

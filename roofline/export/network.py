@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 from roofline.arch.block import Block
@@ -26,11 +26,14 @@ class Call:
         Their class.
     modules
         The blocks.
+    stage
+        The stage that the blocks belong to: their name without the number, or the name of the only block.
     inputs, outputs
         Variables that they read and write.
     """
 
     cls: Class
+    stage: str
     modules: tuple[Module, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -39,11 +42,6 @@ class Call:
     def first(self) -> str:
         """The name of the first block."""
         return self.modules[0].name
-
-    @property
-    def stage(self) -> str:
-        """The stage that the blocks belong to: their name without the number."""
-        return self.first.rpartition(".")[0] or self.first
 
     @property
     def loop(self) -> bool:
@@ -58,7 +56,7 @@ class Call:
     @property
     def start(self) -> int:
         """The number of the first block in its stage."""
-        return int(self.first.rpartition(".")[2]) if self.stage != self.first else 0
+        return int(self.first.removeprefix(f"{self.stage}.")) if self.stage != self.first else 0
 
     @property
     def stop(self) -> int:
@@ -101,6 +99,16 @@ class Network:
         block = self.blocks.get(where[0])
         about = (block.__doc__ or "").strip().partition("\n")[0] if block else ""
         return about, f"In {places}."
+
+    @cached_property
+    def stages(self) -> dict[str, str]:
+        """The stage of each block: ``s1`` of ``s1.0``, ``s1.1`` ..., where these are numbered without a gap."""
+        names = [step.name for step in self.root.steps]
+        numbered: dict[str, list[str]] = {}
+        for name in names:
+            numbered.setdefault(name.rpartition(".")[0], []).append(name)
+        whole = {s for s, found in numbered.items() if found == [f"{s}.{i}" for i in range(len(found))]}
+        return {name: s if (s := name.rpartition(".")[0]) in whole else name for name in names}
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -152,7 +160,8 @@ class Network:
             outputs = tuple(free[: len(step.outputs)])
             for tensor, name in zip(step.outputs, outputs, strict=True):
                 text[tensor], holder[name] = name, tensor
-            yield Call(cls=self.classes.of(step), modules=(step,), inputs=inputs, outputs=outputs)
+            stage = self.stages[step.name]
+            yield Call(cls=self.classes.of(step), stage=stage, modules=(step,), inputs=inputs, outputs=outputs)
 
 
 def block_names(blocks: Mapping[str, Block]) -> dict[str, str]:
@@ -213,5 +222,5 @@ def _looped(calls: list[Call]) -> Iterator[Call]:
             if not same:
                 break
             modules.append(other.modules[0])
-        yield Call(cls=first.cls, modules=tuple(modules), inputs=first.inputs, outputs=first.outputs)
+        yield replace(first, modules=tuple(modules))
         at += len(modules)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import keyword
 import re
+from collections.abc import Sequence
 
+from roofline.errors import InputError
 from roofline.text import words
 
 #: names that modules of PyTorch, or exported programs, have already
@@ -74,3 +76,22 @@ def said(text: str) -> str:
     ("the 'deep' one", 'a b')
     """
     return " ".join(text.split()).replace("\\", "/").replace('"', "'")
+
+
+def distinct(names: Sequence[str], where: str) -> None:
+    """Raise if two names are one as code.
+
+    Raises
+    ------
+    InputError
+        They are.
+
+    Examples
+    --------
+    >>> distinct(["a", "b"], "stages")
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(attribute(name), name)
+        if other != name:
+            raise InputError(f"{where} {other!r} and {name!r} have one name in a program: {attribute(name)!r}")

@@ -14,7 +14,7 @@ from roofline.export.classes import Class
 from roofline.export.copied import copied, names_in
 from roofline.export.layers import Size
 from roofline.export.network import Call, Network, tied_layer
-from roofline.export.spelling import attribute, camel, quoted, said
+from roofline.export.spelling import attribute, camel, distinct, quoted, said
 from roofline.export.torch_calls import BUILT, CALLED, running_sizes
 from roofline.export.tree import Module
 
@@ -69,6 +69,7 @@ class _Writer:
         told = sorted(made.parameters, key=lambda n: n in made.defaults)
         signature = ", ".join(["self", *(_declared(n, made) for n in told)])
         built = [f"{n} = {text}" for n, text in made.named.items()] + [f"self.{n} = {n}" for n in kept]
+        distinct([step.name for step in made.body.steps], f"layers of {made.body.path!r}")
         for at, step in enumerate(made.body.steps):
             built += [f"self.{attribute(n)} = {made_}" for n, made_ in self._built(made, at, step)]
         arguments = [f"{a}: Tensor" for a in written.arguments]
@@ -120,6 +121,7 @@ class _Writer:
 
     def _main(self) -> str:
         stages = [(stage, list(calls)) for stage, calls in groupby(self.network.calls, key=lambda c: c.stage)]
+        distinct([stage for stage, _ in stages], "stages")
         lines = [f"class {class_of(self.network)}(nn.Module):", f'    """{said(self.network.title)}."""', ""]
         lines += ["    def __init__(self) -> None:", "        super().__init__()"]
         for stage, calls in stages:
@@ -167,8 +169,9 @@ class _Writer:
         x = list(call.inputs)
         if call.tied:
             first, *inner = self.network.table_of(call.tied)
-            stage, _, number = first.rpartition(".")
-            home = f"self.{attribute(stage)}[{number}]" if stage else f"self.{attribute(first)}"
+            stage = self.network.stages[first]
+            number = f"[{first.removeprefix(f'{stage}.')}]" if stage != first else ""
+            home = f"self.{attribute(stage)}{number}"
             x.append(".".join([home, *map(attribute, inner), "weight"]))
         return f"{', '.join(call.outputs)} = {block}({', '.join(x)})"
 

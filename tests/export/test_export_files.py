@@ -43,7 +43,7 @@ def test_an_architecture_file_and_a_saved_graph_are_written(tmp_path: Path, chec
 
 def test_whatever_a_stage_is_called_the_program_is_one(tmp_path: Path) -> None:
     """Names of an architecture file are names or quoted texts in a program, never code."""
-    names = ['a"""b\n', "class", "x\\", "{y}", "1 2", "s); import os; ("]
+    names = ['a"""b\n', "class", "x\\", "{y}", "1.2.", "s); import os; ("]
     stages = rf.model("mobilenetv2-0.35").stages
     renamed = [s.model_copy(update={"name": names[i % 6] + str(i)}) for i, s in enumerate(stages)]
     arch = Arch(name='n"\n', family="f", title='t"""\nimport os', image_size=32, stages=tuple(renamed))
@@ -54,6 +54,14 @@ def test_whatever_a_stage_is_called_the_program_is_one(tmp_path: Path) -> None:
     for path in export(arch, ["torch", "onnx", "jax"], tmp_path):
         assert path.parent == tmp_path
         assert "import os" not in path.read_text(errors="ignore").splitlines()
+
+
+def test_two_stages_of_one_name_in_code_are_refused() -> None:
+    first, second, *rest = rf.model("mobilenetv2-0.35").stages
+    named = (first.model_copy(update={"name": "a b"}), second.model_copy(update={"name": "a_b"}), *rest)
+    arch = Arch(name="n", family="f", title="t", image_size=32, stages=named)
+    with pytest.raises(rf.RooflineError, match="stages 'a b' and 'a_b' have one name in a program: 'a_b'"):
+        rf.to_torch(arch)
 
 
 def test_a_search_writes_its_winners_as_programs(tmp_path: Path) -> None:
