@@ -180,7 +180,7 @@ def test_a_new_option_is_one_declaration() -> None:
 
 def test_the_memory_format_follows_the_unit_that_multiplies() -> None:
     """TensorFlow on a V100: channels last on tensor cores, channels first on vector lanes, or what is asked for."""
-    run = {"device": "v100", "runtime": "tensorflow", "batch": 8}
+    run: dict[str, Any] = {"device": "v100", "runtime": "tensorflow", "batch": 8}
     assert rf.simulate("resnet-18", dtype="fp16", **run).layout == "nhwc"
     assert rf.simulate("resnet-18", dtype="fp32", **run).layout == "nchw"
     assert rf.simulate("resnet-18", dtype="fp32", layout="nhwc", **run).layout == "nhwc"

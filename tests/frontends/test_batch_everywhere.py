@@ -33,7 +33,7 @@ def jax_door(step: tuple[int, ...], folder: Path) -> rf.OpGraph:
 
 def onnx_door(step: tuple[int, ...], folder: Path) -> rf.OpGraph:
     pytest.importorskip("onnx")
-    from tests.helpers.onnx_files import ints, model, node, weight, write
+    from onnx_files import ints, model, node, weight, write
 
     nodes = [node("Exp", "t", "e"), node("Reshape", "e column", "c"), node("Mul", "c x", "m"), node("MatMul", "m w")]
     inputs = {"t": step, "x": (EXAMPLES, 6)}

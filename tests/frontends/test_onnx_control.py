@@ -22,8 +22,10 @@ ENDLESS = scalar("endless", 2**63 - 1, np.int64)
 
 
 def body(nodes: list[Any], inputs: str, outputs: str, stored: Any = ()) -> Any:
-    infos = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in t.split()] for t in (inputs, outputs)]
-    return helper.make_graph(nodes, "body", *infos, list(stored))
+    infos: list[Any] = [
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in t.split()] for t in (inputs, outputs)
+    ]
+    return helper.make_graph(nodes, "body", infos[0], infos[1], list(stored))
 
 
 def lowered(nodes: list[Any], folder: Path, stored: Any = (), shapes: Any = None, **options: Any) -> rf.OpGraph:

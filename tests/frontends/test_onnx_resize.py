@@ -49,7 +49,8 @@ def made(said: dict[str, Any], form: str, *values: float, roi: tuple[float, ...]
     ],
 )  # fmt: skip
 def test_sizes_are_those_of_the_reference(resize: Any, tmp_path: Path) -> None:
-    expected = ReferenceEvaluator(resize).run(None, {"x": np.zeros(IMAGE, np.float32)})[0].shape
+    results: Any = ReferenceEvaluator(resize).run(None, {"x": np.zeros(IMAGE, np.float32)})
+    expected = results[0].shape
     graph = rf.from_onnx(write(resize, tmp_path))
     n, height, width, channels = graph.tensors[graph.outputs[0]].shape
     assert (n, channels, height, width) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -152,8 +153,7 @@ def test_a_branch_on_data_whose_sides_cost_the_same_is_one_of_them() -> None:
 
 
 def test_what_takes_functions_and_has_no_rule_is_named() -> None:
-    from torch._higher_order_ops.while_loop import while_loop
-
+    while_loop: Any = import_module("torch._higher_order_ops.while_loop").while_loop
     program = lambda a: while_loop(lambda y: y.sum() < 9, lambda y: (y @ y,), (a,))  # noqa: E731
     with pytest.raises(UnknownOpError, match="no lowering rule for higher-order op 'while_loop' at 'the program'"):
         rf.from_torch(program, (x(8, 8),))

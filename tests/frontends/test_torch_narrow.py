@@ -229,7 +229,8 @@ class Converted(nn.Module):
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Return (rows, 4096)."""
         numbers: Any = self.numbers
-        return rows @ numbers.to(rows.dtype).t() * self.scale
+        scaled: torch.Tensor = rows @ numbers.to(rows.dtype).t() * self.scale
+        return scaled
 
 
 def test_a_compiled_product_loads_narrow_weights_and_an_eager_one_their_copy() -> None:

@@ -27,7 +27,7 @@ def x(*shape: int) -> torch.Tensor:
 @pytest.fixture(scope="module", autouse=True)
 def vision() -> None:
     """State the ops of torchvision where its compiled part is not installed."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     conv = (
         "deform_conv2d(Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, int stride_h, int "
         "stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w, int groups, int offset_groups, bool use_mask)"
@@ -104,6 +104,8 @@ def test_places_that_do_not_grow_with_the_images_are_no_batch() -> None:
             super().__init__()
             self.register_buffer("places", x(2, 3, 2, 2))
 
+        places: torch.Tensor
+
         def forward(self, a: torch.Tensor) -> torch.Tensor:
             return F.grid_sample(a, self.places, align_corners=False)
 
@@ -141,7 +143,8 @@ def test_a_transform_between_layers_is_trained() -> None:
             self.mix = nn.Linear(64, 64, device="meta")
 
         def forward(self, a: torch.Tensor) -> torch.Tensor:
-            return torch.fft.irfft(torch.fft.rfft(self.mix(a)))
+            mixed: torch.Tensor = torch.fft.irfft(torch.fft.rfft(self.mix(a)))
+            return mixed
 
     forward, back, _ = step(rf.from_torch(Mixing(), (x(8, 64),))).phases
     for phase in (forward, back):
@@ -181,7 +184,7 @@ def test_maxima_are_pooled(module: nn.Module, shape: tuple[int, ...], window: in
 def test_positions_of_maxima_are_written_where_somebody_reads_them() -> None:
     def undone(a: torch.Tensor) -> torch.Tensor:
         values, places = F.max_pool2d(a, 2, return_indices=True)
-        return F.max_unpool2d(values, places, 2)
+        return F.max_unpool2d(values, places, [2, 2])
 
     graph = rf.from_torch(undone, (x(2, 3, 8, 8),))
     graph.check_shapes()

@@ -79,7 +79,7 @@ def test_it_grows_with_the_batch(page: dict[str, Any]) -> None:
 
 
 def test_it_is_lowered_and_trained(page: dict[str, Any]) -> None:
-    def hadamard(x: torch.Tensor) -> torch.Tensor:
+    def hadamard(x: torch.Tensor) -> torch.Tensor:  # type: ignore[name-defined]
         return torch.empty_like(x)
 
     custom = torch.library.custom_op("mylib::hadamard", hadamard, mutates_args=())
