@@ -13,7 +13,7 @@ from roofline.errors import InputError
 
 EXTRA = "pip install 'roofline[witness]'"
 #: where in whose files an instruction was written: it changes with every edit, the program does not
-_PLACES = re.compile(r"^#loc.*$\n?|\s*loc\(#?\w+\)", re.MULTILINE)
+_PLACES = re.compile(r'^#loc.*$\n?|\s*loc\(#?\w+\)|\s*loc\("[^"]*"\(#?\w+\)\)', re.MULTILINE)
 _SCOPES = re.compile(r'^#loc\d* = loc\("(jit\([^"]*)"\(', re.MULTILINE)
 
 

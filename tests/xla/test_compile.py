@@ -193,6 +193,22 @@ def test_the_key_is_that_of_the_program_not_of_where_it_is_written() -> None:
 
 
 @needs_wheel
+def test_the_key_is_that_of_the_program_whoever_asks() -> None:
+    jax = pytest.importorskip("jax")
+    spec = (jax.ShapeDtypeStruct((1, 8, 8, 4), "bfloat16"),)
+
+    def pool(x: Any) -> Any:
+        window = (1, 3, 3, 1)
+        return jax.lax.reduce_window(jax.nn.relu(x), -float("inf"), jax.lax.max, window, (1, 2, 2, 1), "SAME")
+
+    def again(depth: int) -> str:
+        return again(depth - 1) if depth else exported(lambda x: pool(x), spec).key
+
+    assert exported(pool, spec).key != exported(lambda x: jax.nn.relu(pool(x)), spec).key
+    assert len({again(depth) for depth in (0, 1, 7)}) == 1
+
+
+@needs_wheel
 def test_a_program_that_does_not_trace() -> None:
     jax = pytest.importorskip("jax")
     with pytest.raises(InputError, match="the program cannot be exported: TypeError: "):
