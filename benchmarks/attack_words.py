@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from attack import MEMORY_BYTES, PATIENCE_S, mutant, patience
+from attack import MEMORY_BYTES, PATIENCE_S, mutant
 from loaders import LOADERS
+from patience import patience
 
 from roofline.cli.app import app, main
 
@@ -131,7 +132,8 @@ def options() -> dict[str, list[Option]]:
     group: Any = typer.main.get_command(app)
     found: dict[str, list[Option]] = {}
     for name, command in group.commands.items():
-        declared = [p for p in command.params if p.param_type_name == "option"]
+        # a plugin that is found runs, and stays: its mistakes are those of tests/test_plugins.py
+        declared = [p for p in command.params if p.param_type_name == "option" and p.name != "plugin"]
         found[name] = [Option(words=(*p.opts, *p.secondary_opts), flag=p.is_flag) for p in declared]
     return found
 
