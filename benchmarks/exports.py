@@ -64,7 +64,8 @@ def main() -> int:
     """Run the networks that the arguments name."""
     patterns = sys.argv[1:] or ["*"]
     names = [name for name in rf.models() if any(fnmatch(name, pattern) for pattern in patterns)]
-    started, failed, worst = time.perf_counter(), 0, {}
+    started, failed = time.perf_counter(), 0
+    worst: dict[tuple[str, str], float] = {}
     for name in names:
         for form, wrong, apart in differences(name):
             if wrong:

@@ -16,6 +16,7 @@ from onnx.reference import ReferenceEvaluator
 import roofline as rf
 from roofline.export import onnx_file
 from roofline.export.api import network
+from roofline.export.onnx_nodes import Weight
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -89,19 +90,21 @@ def test_all_forms_compute_the_same(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     inputs = images_of(arch, "cpu")
     names = [entry.name for entry in model.graph.input]
-    (expected,) = ReferenceEvaluator(model).run(None, dict(zip(names, (x.numpy() for x in inputs), strict=True)))
+    given = dict(zip(names, (x.numpy() for x in inputs), strict=True))
+    results: Any = ReferenceEvaluator(model).run(None, given)
+    expected = np.asarray(results[0])
     assert expected.std() > 1e-3
-    close = {"rtol": 1e-4, "atol": 1e-4 * float(np.abs(expected).max())}
+    largest = float(np.abs(expected).max())
 
     module = rf.to_torch(arch).eval()
     assert not module.load_state_dict(weights_for(module, stored), strict=False).unexpected_keys
     with torch.no_grad():
-        np.testing.assert_allclose(module(*inputs).numpy(), expected, **close)
+        np.testing.assert_allclose(module(*inputs).numpy(), expected, rtol=1e-4, atol=1e-4 * largest)
 
     program = rf.to_jax(arch)
     last = [x.permute(0, 2, 3, 1).numpy() if x.dim() == 4 else x.numpy().astype("int32") for x in inputs]
     result = jax.jit(program.forward)(tree_of(stored, program.variables), *last)
-    np.testing.assert_allclose(result, expected, **close)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4 * largest)
 
 
 def test_many_weights_lie_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,9 +120,9 @@ def test_many_weights_lie_beside_the_file(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_weights_are_drawn_as_the_papers_do() -> None:
     recipe = network("resnet-18").recipe
-    weight = onnx_file.Weight(name="w", shape=(64, 64, 3, 3), deviation=(2 / (9 * 64)) ** 0.5)
+    weight = Weight(name="w", shape=(64, 64, 3, 3), deviation=(2 / (9 * 64)) ** 0.5)
     values = onnx_file.drawn(weight, truncated=recipe.truncated)
     assert values.std() == pytest.approx((2 / 576) ** 0.5, rel=0.02)
-    cut = onnx_file.drawn(onnx_file.Weight(name="w", shape=(500, 500), deviation=0.02), truncated=True)
+    cut = onnx_file.drawn(Weight(name="w", shape=(500, 500), deviation=0.02), truncated=True)
     assert np.abs(cut).max() <= 0.04
     assert cut.std() == pytest.approx(0.0176, rel=0.01)  # a normal cut at two deviations

@@ -164,7 +164,7 @@ def test_a_few_steps_of_training_lower_the_loss(name: str) -> None:
         labels = torch.arange(len(scores)) % scores.shape[-1]
         loss = torch.nn.functional.cross_entropy(scores, labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         assert all(p.grad is not None for p in module.parameters())
         optimizer.step()
         losses.append(loss.item())
