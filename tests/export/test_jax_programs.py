@@ -100,6 +100,23 @@ def test_pairs_of_equal_offset_share_a_row() -> None:
     assert len(set(seen.values())) == len(seen) == (2 * window - 1) ** 2
 
 
+@pytest.mark.parametrize("function", ["max", "mean"])
+def test_windows_of_even_side_have_their_border_behind(function: str) -> None:
+    torch: Any = pytest.importorskip("torch")
+    b = rf.GraphBuilder("even")
+    with b.scope("pool"):
+        graph = b.graph([b.pool(b.input("image", (1, 3, 3, 1)), function, kernel=2)])
+    image = -np.arange(1, 10, dtype=np.float32).reshape(1, 3, 3, 1)
+    expected = np.zeros((3, 3), dtype=np.float32)
+    for i in range(3):
+        for j in range(3):
+            inside = image[0, i : i + 2, j : j + 2, 0]
+            expected[i, j] = inside.max() if function == "max" else inside.sum() / 4
+    program = rf.to_jax(graph)
+    np.testing.assert_allclose(program.forward({"params": {}}, image)[0, :, :, 0], expected)
+    np.testing.assert_allclose(rf.to_torch(graph)(torch.from_numpy(image[:, None, :, :, 0]))[0, 0], expected)
+
+
 def test_what_no_writer_knows_is_named() -> None:
     b = rf.GraphBuilder("sorted")
     with b.scope("s0"):

@@ -71,7 +71,7 @@ def tree_of(stored: list[Any], shapes: Any, place: tuple[str, ...] = ()) -> Any:
 
 #: small networks of every kind of block
 SMALL = ["efficientnet-x-b0", "resnet-rs-50", "regnety-400mf", "mobilenetv3-small", "convnext-t", "vit-ti-16", "swin-t",
-         "bert-base", "gpt2", "inception-v3", "mobilenetv2-0.35"]  # fmt: skip
+         "bert-base", "gpt2", "inception-v3", "mobilenetv2-0.35", "rest"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -105,6 +105,20 @@ def test_all_forms_compute_the_same(name: str, tmp_path: Path) -> None:
     last = [x.permute(0, 2, 3, 1).numpy() if x.dim() == 4 else x.numpy().astype("int32") for x in inputs]
     result = jax.jit(program.forward)(tree_of(stored, program.variables), *last)
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4 * largest)
+
+
+def test_the_rest_of_the_blocks_read_back_is_the_same(tmp_path: Path) -> None:
+    arch = tiny("rest")
+    shipped = rf.op_graph(arch, batch=2)
+    (path,) = rf.to_onnx(arch, tmp_path / "net.onnx", weights=False)
+    program = rf.to_jax(arch, batch=2)
+    module = rf.to_torch(arch).eval()
+    for read in (
+        rf.from_onnx(path, dims={"N": 2}),
+        rf.from_jax(program.forward, program.variables, *program.inputs),
+        rf.from_torch(module, images_of(arch, "cpu")),
+    ):
+        assert (read.macs, read.params) == (shipped.macs, shipped.params)
 
 
 def test_many_weights_lie_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
