@@ -27,9 +27,12 @@ def segment_product(values: Array, segments: NDArray[np.int64], count: int) -> A
     return found
 
 
-def latency_s(device_s: Numeric, host_s: Numeric, *, program_s: float) -> Array:
-    """Program + max(device queue, host queue): a runtime that dispatches kernel by kernel cannot outrun its host."""
-    return np.asarray(program_s + np.maximum(device_s, host_s))
+def latency_s(device_s: Numeric, host_s: Numeric, *, program_s: float, out: Array | None = None) -> Array:
+    """Program + max(device queue, host queue): a runtime that dispatches kernel by kernel cannot outrun its host.
+
+    `out` takes the result, where one is given.
+    """
+    return np.asarray(np.add(program_s, np.maximum(device_s, host_s, out=out), out=out))
 
 
 def peak_memory_bytes(

@@ -20,6 +20,7 @@ from roofline.arch.block import out_ports
 from roofline.arch.build import instances
 from roofline.errors import InputError, RooflineError
 from roofline.search.oracle import lut
+from roofline.search.oracle.entries import FEW, entries_in
 from roofline.search.oracle.keys import key
 from roofline.search.oracle.latency import Oracle
 from roofline.search.oracle.segments import walk
@@ -284,3 +285,30 @@ def test_blocks_a_period_apart_are_equal(name: str) -> None:
         except RooflineError:  # no block fits behind the first
             continue
         assert all(a == b for a, b in zip(blocks, blocks[stage.period :], strict=False)), stage.name
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint16])
+@pytest.mark.parametrize("sizes", [(3, 2, 4, 5, 3, 2, 6, 2), (3, 7, 2), (100, 90, 80, 2), (127, 127, 127, 9, 2)])
+def test_entries_are_positions_in_tables(dtype: Any, sizes: tuple[int, ...]) -> None:
+    """Turned round as words or as a product, for any length and format: what NumPy itself calls the place."""
+    rng = np.random.default_rng(0)
+    genomes = np.stack([rng.integers(0, size, 5000) for size in sizes], axis=1).astype(dtype)
+    heard: list[tuple[int, ...]] = [(), (0,), tuple(range(len(sizes))), (0, len(sizes) - 1)]
+    axes = tuple((genes, tuple(sizes[g] for g in genes)) for genes in heard)
+    for most in (FEW, 5000):
+        found = entries_in(axes, len(sizes), most)
+        for low in range(0, 5000, most):
+            part = genomes[low : low + most]
+            found.load(part)
+            for number, (genes, shape) in enumerate(axes):
+                wanted = np.ravel_multi_index(tuple(part[:, g] for g in genes), shape) if genes else np.zeros(len(part))
+                np.testing.assert_array_equal(found.of(number), wanted)
+
+
+def test_what_the_cold_oracle_of_the_benchmark_answers_is_the_same() -> None:
+    oracle = Oracle("resnet", ["v100", "tpu-v3"], batch=8)
+    genomes = oracle.space.sample(300, seed=4)
+    for distinct in (True, False):
+        np.testing.assert_allclose(
+            ColdOracle(oracle, distinct=distinct).latency_s(genomes), oracle.latency_s(genomes), rtol=EXACT
+        )

@@ -1,8 +1,9 @@
-"""The history of a search: SQLite, one transaction per generation, from which a killed search goes on."""
+"""The history of a search: SQLite, whole generations in each transaction, from which a killed search goes on."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,8 @@ create table if not exists evaluations (
     latency_s text);
 """
 Keep = Literal["generations", "all"]
+#: generations that end within so many seconds are written together: a search that is killed repeats them at most
+PERIOD_S = 0.25
 
 
 class History(Database):
@@ -46,6 +49,8 @@ class History(Database):
         if keep not in ("generations", "all"):
             raise InputError(f"history keeps 'generations' or 'all', got {keep!r}")
         self.space, self.keep = space, keep
+        self._waiting: list[tuple[State, Evaluation]] = []
+        self._written_s = -PERIOD_S
         super().__init__(folder, FILE, TABLES, {"format": FORMAT, **about})
 
     def load(self) -> State | None:
@@ -72,24 +77,58 @@ class History(Database):
         return curve
 
     def record(self, state: State, children: Evaluation) -> None:
-        """Write one generation, all of it or nothing.
+        """Take one generation; it is written now, or with those that end soon after it.
 
         Raises
         ------
         InputError
             The disk is full, say; what was written before is kept.
         """
-        best = state.best
-        judged = (float(column[0]) for column in (best.fitness, best.accuracy, best.half_width, best.latency_s[:, 0]))
-        kept = 0 if state.archive is None else len(state.archive)
-        summary = (state.generation, state.evaluations, self.space.text(best.genomes[0]), *judged, kept)
+        self._waiting.append((state, children))
+        if time.monotonic() - self._written_s >= PERIOD_S:
+            self.write()
+
+    def write(self) -> None:
+        """Write the generations that wait, all of them or none.
+
+        Raises
+        ------
+        InputError
+            As `record`.
+        """
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
         with clear(self.folder), transaction(self._db):
-            self._db.execute("insert or replace into state values (0, ?, ?, ?)", pack(state))
-            self._db.execute("insert or replace into generations values (?, ?, ?, ?, ?, ?, ?, ?)", summary)
-            if self.keep == "all":
+            self._db.execute("insert or replace into state values (0, ?, ?, ?)", pack(waiting[-1][0]))
+            self._db.executemany(
+                "insert or replace into generations values (?, ?, ?, ?, ?, ?, ?, ?)", map(self._summary, waiting)
+            )
+            for state, children in waiting if self.keep == "all" else ():
                 self._db.executemany(
                     "insert into evaluations values (?, ?, ?, ?, ?, ?, ?, ?)", _rows(self.space, state, children)
                 )
+        self._written_s = time.monotonic()
+
+    def close(self) -> None:
+        """Write what waits, and let go of the folder.
+
+        Raises
+        ------
+        InputError
+            As `record`.
+        """
+        try:
+            if hasattr(self, "_db"):
+                self.write()
+        finally:
+            super().close()
+
+    def _summary(self, generation: tuple[State, Evaluation]) -> tuple[Any, ...]:
+        state, best = generation[0], generation[0].best
+        judged = (float(column[0]) for column in (best.fitness, best.accuracy, best.half_width, best.latency_s[:, 0]))
+        kept = 0 if state.archive is None else len(state.archive)
+        return state.generation, state.evaluations, self.space.text(best.genomes[0]), *judged, kept
 
 
 def _rows(space: BaseSpace, state: State, e: Evaluation) -> Iterator[tuple[Any, ...]]:

@@ -65,6 +65,7 @@ class Chain:
         self._left: list[tuple[Held, ...] | None] = []
         self._moved: dict[Any, Moved | str] = {}
         self._cuts: dict[Any, tuple[Fragment, Fragment]] = {}
+        self._joined: dict[Any, Fragment] = {}
         self._fresh: list[tuple[int, Fragment, tuple[Held | None, ...]]] = []
         self.start = self._wait(Waiting(chain=None, held=(None,), flow=space.flow(batch)))
 
@@ -111,11 +112,11 @@ class Chain:
         own, alone = block.fragment, Waiting(chain=None, held=one.held, flow=block.left, part=part, entered=one.flow)
         if one.chain is None:
             return NONE, replace(alone, chain=own)
-        both = replace(alone, chain=after(one.chain, own), entered=one.entered, count=one.count)
+        both = replace(alone, entered=one.entered, count=one.count)
         if not one.chain.computes:
-            return NONE, both
+            return NONE, replace(both, chain=self._after(one.chain, own))
         if not own.computes:
-            return NONE, replace(both, part=one.part)
+            return NONE, replace(both, chain=self._after(one.chain, own), part=one.part)
         behind = self._crossing(one, own)
         if isinstance(behind, str):
             if one.count == MAX_WAITING:
@@ -123,9 +124,15 @@ class Chain:
                     f"{self.space.where(part)} fuses across the cut with {one.part}, as {one.count - 1} blocks before"
                     " it do with their followers, in this runtime: make one block of them"
                 )
-            return NONE, replace(both, count=one.count + 1)
+            return NONE, replace(both, chain=self._after(one.chain, own), count=one.count + 1)
         row, tail = self._row(one, behind, part)
-        return row, replace(alone, chain=after(tail, own))
+        return row, replace(alone, chain=self._after(tail, own))
+
+    def _after(self, chain: Fragment, block: Fragment) -> Fragment:
+        key = chain.key, block.key
+        if key not in self._joined:
+            self._joined[key] = after(chain, block)
+        return self._joined[key]
 
     def _crossing(self, one: Waiting, follower: Fragment) -> Moved | str:
         """Return what of a waiting block runs behind its cut; a text where all of it does."""

@@ -22,7 +22,7 @@ from roofline.numeric import Array, Numeric
 from roofline.search.oracle import stored
 from roofline.search.oracle.chain import walk_modules
 from roofline.search.oracle.segments import Walk, walk
-from roofline.search.oracle.tables import StageTable, build_tables, gather, join, latency, time_columns
+from roofline.search.oracle.tables import StageTable, build_tables, gather, gathered, join, time_columns
 from roofline.search.space.base import BaseSpace
 from roofline.search.space.load import search_space
 from roofline.search.space.own.modules import ModuleSpace
@@ -172,10 +172,13 @@ class Oracle:
         for profile, members in enumerate(self.profiles()):
             names = [n for d in range(len(members)) for n in time_columns(d)]
             idle = frozenset.intersection(*(table.idle for table in self.tables(profile)))
-            sums = self._gather(profile, checked, [n for n in names if n not in idle])
-            for d, i in enumerate(members):
-                pair = [sums.get(n, 0.0) for n in time_columns(d)]
-                out[:, i] = latency([np.asarray(p) for p in pair], self.targets[i].machine.runtime.program_s)
+            used = [n for n in names if n not in idle]
+            for rows, parts in gathered(self._tables_for(profile, used), checked, used):
+                sums = dict(zip(used, parts, strict=True))
+                for d, i in enumerate(members):
+                    device_s, host_s = (sums.get(n, 0.0) for n in time_columns(d))
+                    program_s = self.targets[i].machine.runtime.program_s
+                    fold.latency_s(device_s, host_s, program_s=program_s, out=out[rows, i])
         return self._complete(out, checked)
 
     def exists(self, genomes: Any) -> NDArray[np.bool_]:
@@ -233,15 +236,18 @@ class Oracle:
         return self._complete(out, checked)
 
     def _gather(self, profile: int, genomes: NDArray[np.integer[Any]], names: Sequence[str]) -> dict[str, Array]:
+        return dict(zip(names, gather(self._tables_for(profile, names), genomes, names), strict=True))
+
+    def _tables_for(self, profile: int, names: Sequence[str]) -> tuple[StageTable, ...]:
         key = profile, tuple(names)
         if key not in self._joined:
             self._joined[key] = join(self.tables(profile), names)
-        return dict(zip(names, gather(self._joined[key], genomes, names), strict=True))
+        return self._joined[key]
 
     def _complete(self, values: Array, genomes: NDArray[np.integer[Any]]) -> Array:
         """Return `values` unless a row has none: the genome is no network."""
-        missing = np.isnan(values)
-        if missing.any():
+        if np.isnan(values.sum()):  # one is enough
+            missing = np.isnan(values)
             row = int(np.flatnonzero(missing.reshape(len(values), -1).any(axis=1))[0])
             self.space.decode(genomes[row])  # a forbidden combination says so itself
             raise InputError(f"genome {row} is no network of space {self.space.name!r}: {genomes[row].tolist()!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline.cost import fold
 from roofline.engine.evaluate import block_costs, kernel_costs
 from roofline.engine.machine import Machine
 from roofline.numeric import Array
+from roofline.search.oracle.entries import entries_in
 from roofline.search.oracle.segments import Segment, Walk
 from roofline.search.oracle.steps import STRUCTURE
 
@@ -23,7 +23,7 @@ COSTED = ("macs", "params", "vector_ops", "traffic_bytes", "weight_traffic_bytes
 COUNTS = (*COSTED, "blocks", *STRUCTURE)
 #: what the widest block sets
 MAXIMA = ("live_bytes",)
-#: candidates that are gathered together: their indices stay in the second cache
+#: candidates that are gathered together: their genes and entries stay in the second cache
 CHUNK = 1 << 15
 #: stages are joined while their common table stays this small
 JOINED_ENTRIES = 1 << 14
@@ -37,11 +37,6 @@ class StageTable:
     genes: tuple[int, ...]
     shape: tuple[int, ...]
     columns: dict[str, Array]
-
-    @cached_property
-    def strides(self) -> tuple[int, ...]:
-        """Entries between neighbours along each gene."""
-        return tuple(prod(self.shape[i + 1 :]) for i in range(len(self.shape)))
 
     @cached_property
     def idle(self) -> frozenset[str]:
@@ -114,50 +109,35 @@ def _union(a: StageTable, b: StageTable) -> StageTable | None:
 
 
 def gather(tables: Sequence[StageTable], genomes: NDArray[np.integer[Any]], names: Sequence[str]) -> list[Array]:
-    """Return the fold of each named column for genomes (N, L): a sum over stages, or a maximum.
-
-    Genomes must have been checked. Their entries are found a chunk at a time, gene by gene.
-    """
-    count = len(genomes)
-    out = [np.empty(count) for _ in names]
-    large = max(prod(t.shape) for t in tables) > np.iinfo(np.uint16).max
-    kind = np.uint32 if large else np.uint16
-    buffer = np.empty(min(CHUNK, count))
-    for low in range(0, count, CHUNK):
-        genes = np.ascontiguousarray(genomes[low : low + CHUNK].T, dtype=kind)
-        n = genes.shape[1]
-        product, entry = np.empty(n, dtype=kind), np.empty(n, dtype=kind)
-        at = np.empty(n, dtype=np.intp)
-        for number, table in enumerate(tables):
-            _entries(table, genes, product, entry)
-            np.copyto(at, entry)
-            for name, column in zip(names, out, strict=True):
-                target = column[low : low + n]
-                if number == 0:
-                    table.columns[name].take(at, out=target, mode="clip")
-                    continue
-                part = buffer[:n]
-                table.columns[name].take(at, out=part, mode="clip")
-                if name in MAXIMA:
-                    np.maximum(target, part, out=target)
-                else:
-                    np.add(target, part, out=target)
+    """Return the fold of each named column for genomes (N, L): a sum over stages, or a maximum; see `gathered`."""
+    out = [np.empty(len(genomes)) for _ in names]
+    for rows, sums in gathered(tables, genomes, names):
+        for column, part in zip(out, sums, strict=True):
+            column[rows] = part
     return out
 
 
-def _entries(table: StageTable, genes: NDArray[Any], product: NDArray[Any], entry: NDArray[Any]) -> None:
-    """Write the entry of each candidate: the sum of genes x strides."""
-    if not table.genes:
-        entry.fill(0)
-        return
-    *first, last = table.genes
-    np.copyto(entry, genes[last])
-    for gene, stride in zip(first, table.strides, strict=False):
-        np.multiply(genes[gene], stride, out=product)
-        np.add(entry, product, out=entry)
+def gathered(
+    tables: Sequence[StageTable], genomes: NDArray[np.integer[Any]], names: Sequence[str]
+) -> Iterator[tuple[slice, list[Array]]]:
+    """Yield rows of genomes (N, L), and the fold of each named column for them, a chunk at a time.
 
-
-def latency(sums: Sequence[Array], program_s: float) -> Array:
-    """Return the fold of device and host seconds that `simulate` uses too."""
-    device_s, host_s = sums
-    return fold.latency_s(device_s, host_s, program_s=program_s)
+    Genomes must have been checked. What is yielded is written over by the next chunk.
+    """
+    count, length = genomes.shape
+    size = min(CHUNK, count)
+    found = entries_in(tuple((table.genes, table.shape) for table in tables), length, size)
+    parts = np.empty((len(names) + 1, size))
+    columns = [[table.columns[name] for name in names] for table in tables]
+    folds = [np.maximum if name in MAXIMA else np.add for name in names]
+    for low in range(0, count, CHUNK):
+        n = min(size, count - low)
+        found.load(genomes[low : low + n])
+        *sums, part = parts[:, :n]
+        for number, own in enumerate(columns):
+            places = found.of(number)
+            for column, target, fold_in in zip(own, sums, folds, strict=True):
+                column.take(places, out=part if number else target, mode="clip")
+                if number:
+                    fold_in(target, part, out=target)
+        yield slice(low, low + n), sums

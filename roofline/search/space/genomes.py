@@ -88,16 +88,13 @@ class Genes:
             raise InputError(f"genomes must be an array (N, {self.length}), got shape {array.shape!r}")
         if array.shape[1] != self.length:
             raise InputError(f"genomes of space {self.space!r} have {self.length} genes, got {array.shape[1]}")
-        if len(array):
-            low, high = _extremes(array)
-            bad = np.flatnonzero((low < 0) | (high >= np.array(self.sizes)))
-            if len(bad):
-                gene = int(bad[0])
-                row = int(np.flatnonzero((array[:, gene] < 0) | (array[:, gene] >= self.sizes[gene]))[0])
-                raise InputError(
-                    f"genome {row}: gene {gene} ({self.names[gene]!r}) must be in 0..{self.sizes[gene] - 1},"
-                    f" got {int(array[row, gene])}"
-                )
+        if len(array) and not _within(array, np.array(self.sizes)):
+            gene = int(np.flatnonzero(((array < 0) | (array >= np.array(self.sizes))).any(axis=0))[0])
+            row = int(np.flatnonzero((array[:, gene] < 0) | (array[:, gene] >= self.sizes[gene]))[0])
+            raise InputError(
+                f"genome {row}: gene {gene} ({self.names[gene]!r}) must be in 0..{self.sizes[gene] - 1},"
+                f" got {int(array[row, gene])}"
+            )
         return array
 
     def valid(self, genomes: Genomes) -> NDArray[np.bool_]:
@@ -213,14 +210,16 @@ def _word(option: int, width: int) -> str:
     return np.base_repr(option, 36).lower().zfill(width)
 
 
-def _extremes(array: Genomes) -> tuple[Genomes, Genomes]:
-    """Return the least and the largest value of each column; rows are compared in long runs, which is fast."""
-    width = array.shape[1]
-    whole = len(array) // RUN * RUN
+def _within(array: Genomes, sizes: NDArray[np.int64]) -> bool:
+    """Return whether no gene is below 0 or too large; rows are compared in long runs, which is fast.
+
+    Read without a sign, what is below 0 is larger than any option.
+    """
+    width, whole = array.shape[1], len(array) // RUN * RUN
+    if array.dtype.kind == "i":
+        array = array.view(array.dtype.str.replace("i", "u"))
     runs = array[:whole].reshape(-1, RUN * width) if whole and array.flags.c_contiguous else array[:0]
     if not len(runs):
-        return array.min(axis=0), array.max(axis=0)
-    rest = array[whole:]
-    low = np.concatenate([runs.min(axis=0).reshape(RUN, width), rest]).min(axis=0)
-    high = np.concatenate([runs.max(axis=0).reshape(RUN, width), rest]).max(axis=0)
-    return low, high
+        return bool(np.all(array.max(axis=0) < sizes))
+    high = np.concatenate([runs.max(axis=0).reshape(RUN, width), array[whole:]]).max(axis=0)
+    return bool(np.all(high < sizes))

@@ -31,6 +31,17 @@ class Held:
     arrival: Arrival
 
 
+class Key(tuple[Any, ...]):
+    """A tuple that knows its hash: those of fragments are long, and asked for often."""
+
+    @cached_property
+    def _hash(self) -> int:
+        return super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fragment:
     """A piece of a program: ops and tensors under canonical names, its inputs and outputs in order."""
@@ -41,14 +52,14 @@ class Fragment:
     outputs: tuple[str, ...]
 
     @cached_property
-    def form(self) -> tuple[Any, ...]:
+    def form(self) -> Key:
         """What passes decide by."""
         ops = tuple(
             (type(op), _form(op), op.inputs, op.outputs, op.into, tuple(map(_kind, _sizes(op))))
             for op in self.ops.values()
         )
         tensors = tuple((t.id, len(t.shape), t.dtype.name, t.role, t.tied) for t in self.tensors.values())
-        return ops, tensors, self.inputs, self.outputs
+        return Key((ops, tensors, self.inputs, self.outputs))
 
     @cached_property
     def sizes(self) -> tuple[Any, ...]:
@@ -56,9 +67,9 @@ class Fragment:
         return tuple(_sizes(op) for op in self.ops.values()), tuple(t.shape for t in self.tensors.values())
 
     @cached_property
-    def key(self) -> tuple[Any, ...]:
+    def key(self) -> Key:
         """Equal for equal fragments."""
-        return self.form, self.sizes
+        return Key((self.form, self.sizes))
 
     @property
     def computes(self) -> bool:
