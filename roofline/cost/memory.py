@@ -3,27 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from roofline.numeric import Array, Numeric
 
 
-def padding_ratio(*, batch: Numeric, inner: Numeric, channels: Numeric, lanes: float, sublanes: float) -> Array:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tile:
+    """The tile of memory, and of a vector register, in which the two minor dimensions of a tensor lie.
+
+    Attributes
+    ----------
+    half
+        What a tile of half the sublanes takes of a whole one, where a dimension needs no more: half of its memory, more
+        of its time.
+    cut_images
+        The width of so many images at most is cut into a piece for each sublane.
+    """
+
+    lanes: float
+    sublanes: float
+    half: float
+    cut_images: float
+
+
+def padding_ratio(
+    *, batch: Numeric, inner: Numeric, width: Numeric, channels: Numeric, tile: Tile, in_lanes: float = 1.0
+) -> Array:
     """Return stored over useful elements of a tensor whose two minor dimensions are tiled by sublanes x lanes.
 
-    A compiler chooses: channels in the lanes with batch or the inner dimension (width or token) in the sublanes, or
-    batch in the lanes with channels in the sublanes; the best is taken. Windows slide along width, and tokens are
-    summed over, so neither lies in the lanes. 1 where lanes = sublanes = 1.
+    A compiler chooses: channels in the lanes with `sublane_padding`, or batch in the lanes with channels in the
+    sublanes, `in_lanes` times as dear; the best is taken. 1 where lanes = sublanes = 1.
 
     Source: cloud TPU performance guide (no waste with batch a multiple of 8 and features of 128, or batch of 128 and
     features of 8); jax tpu_info for the (8, 128) tile. That width stays out of the lanes is seen in the Accel-NASBench
     networks on TPU v2: at 112 columns, blocks of 64 and of 96 channels add the same time for each further window
     element, that of 128 lanes.
     """
-    channels_minor = _waste(channels, lanes) * np.minimum(_waste(batch, sublanes), _waste(inner, sublanes))
-    batch_minor = _waste(batch, lanes) * _waste(channels, sublanes)
-    return np.asarray(np.minimum(channels_minor, batch_minor))
+    channels_minor = _waste(channels, tile.lanes) * sublane_padding(batch=batch, inner=inner, width=width, tile=tile)
+    return np.asarray(np.minimum(channels_minor, in_lanes * _batch_minor(batch, channels, tile)))
+
+
+def sublane_padding(*, batch: Numeric, inner: Numeric, width: Numeric, tile: Tile) -> Array:
+    """Return the part that sublanes have in it where channels lie in the lanes: of batch, or of the inner dimension.
+
+    Windows slide along the width of an image, so that it lies in neither; but the width of a few images is cut into
+    pieces, images of their own with borders.
+
+    Parameters
+    ----------
+    inner, width
+        The dimension before the channels: of tokens the one, of image maps the other; 1 is neither.
+
+    Source: programs compiled ahead of time with libtpu 0.0.42.1 (tiles of 4 sublanes for up to 4 images; the cut, which
+    openxla/xla space_to_batch_converter.h has as a pass of 8 pieces and at most one image by default).
+    """
+    pieces = (np.ceil(width / tile.sublanes) + CUT_BORDER) * tile.sublanes / width
+    cut = np.where(batch <= tile.cut_images, pieces, np.inf)
+    return np.asarray(np.minimum(np.minimum(_in_sublanes(batch, tile), cut), _waste(inner, tile.sublanes)))
+
+
+def _batch_minor(batch: Numeric, channels: Numeric, tile: Tile) -> Numeric:
+    return _waste(batch, tile.lanes) * _in_sublanes(channels, tile)
+
+
+def _in_sublanes(size: Numeric, tile: Tile) -> Array:
+    return np.where(size <= tile.sublanes / 2.0, tile.half * tile.sublanes / size, _waste(size, tile.sublanes))
 
 
 def row_major_padding(*, width: Numeric, height: Numeric, lanes: float, sublanes: float, limit: float) -> Array:
@@ -109,6 +156,12 @@ def move_slowdown(run_bytes: Numeric, *, fraction: float) -> Array:
     return np.asarray(1.0 + (1.0 / fraction - 1.0) * LINE_BYTES / (LINE_BYTES + run_bytes))
 
 
+#: how much longer a depthwise window takes in a register with images in its lanes, where a weight must reach all of
+#: them: compiled kernels (libtpu 0.0.42.1) of 96 and 144 channels with 128 images take as long as with their channels
+#: padded to 128 and 256, 1.33 and 1.68 times; what the Accel-NASBench networks on TPU v2 allow, with 64 images
+WINDOWS_IN_LANES = 1.35
+#: columns that a piece of a cut image has of its neighbours: those that a 3 x 3 window reaches
+CUT_BORDER = 2.0
 #: longest row that a norm keeps beside the processor, and that a softmax keeps in its registers (ATen,
 #: softmax_warp_forward): layer norms on an A100 (LLMCompass) take 1.0 times the time of one reading and writing up to
 #: 16 KiB and 2.0 times that from 32 KiB on, its softmax 1.0 times up to 1,024 elements and 1.5 to 1.8 times beyond

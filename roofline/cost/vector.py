@@ -1,6 +1,12 @@
-"""Vector time: everything that is not a dense product shares one unit, with a slower path for transcendentals."""
+"""Vector time: everything that is not a dense product shares one unit, with a slower path for transcendentals.
+
+Processors that issue one instruction after the other add up what each class of them takes. Those that issue a bundle of
+slots per clock (VLIW) work on arithmetic, transcendentals, loads and stores side by side: the fullest slot decides.
+"""
 
 from __future__ import annotations
+
+from functools import reduce
 
 import numpy as np
 
@@ -31,6 +37,46 @@ def vector_time_s(
     """
     slots = simple_ops / simple_ops_per_s + transcendental_ops / transcendental_ops_per_s + load_ops / load_ops_per_s
     return np.asarray(slots / fraction)
+
+
+def slot_time_s(
+    *,
+    simple_ops: Numeric,
+    transcendental_ops: Numeric,
+    loads: Numeric,
+    stores: Numeric,
+    transposes: Numeric,
+    simple_ops_per_s: float,
+    transcendental_ops_per_s: float,
+    loads_per_s: float,
+    stores_per_s: float,
+    transposes_per_s: float,
+    fraction: float,
+) -> Array:
+    """Time of vector work [s] where the slots of a bundle run side by side: that of the fullest slot.
+
+    Loads, stores and transposes (changes of the lane) count words: a lane and sublane of a register; all rates are of
+    lanes and sublanes together.
+
+    Source: programs compiled ahead of time with libtpu 0.0.42.1 for TPU v2 to v6e: bundles with slots of their own for
+    arithmetic, transcendentals, loads and stores.
+    """
+    slots = (
+        simple_ops / simple_ops_per_s,
+        transcendental_ops / transcendental_ops_per_s,
+        loads / loads_per_s,
+        stores / stores_per_s,
+        transposes / transposes_per_s,
+    )
+    return np.asarray(reduce(np.maximum, slots) / fraction)
+
+
+def refills(elements: Numeric, results: Numeric, *, kept_weights: float) -> Array:
+    """Return the words loaded again for `elements` of sliding windows: weights beyond `kept_weights` of each result.
+
+    Registers hold the weights of a small window; those of a larger one are fetched for every result.
+    """
+    return np.asarray(np.maximum(elements - kept_weights * results, 0.0))
 
 
 def waiting_ops(simple_ops: Numeric, transcendental_ops: Numeric) -> Array:

@@ -28,6 +28,7 @@ from roofline.graph.tensor import Role, Tensor
 from roofline.numeric import Numeric
 from roofline.passes.kernels import Access, Kernel
 from roofline.passes.pipeline import Program
+from roofline.passes.results import image_maps
 from roofline.work import work_of
 
 
@@ -67,16 +68,19 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     windows = _Collector(WindowColumns, count)
     accesses, kernel_rows = _Collector(AccessColumns, count), _Collector(KernelColumns, count)
     labels: list[Label] = []
-    for graph, kernel in ((phase.graph, kernel) for phase in program.phases for kernel in phase.kernels):
+    phases = [(phase, image_maps(phase.graph)) for phase in program.phases]
+    for graph, kernel, maps in ((phase.graph, kernel, maps) for phase, maps in phases for kernel in phase.kernels):
         owner = len(labels) * count + rows
-        macs, vector_ops = _add_ops(graph, kernel, owner, contractions, windows, vectors)
+        macs, vector_ops = _add_ops(graph, kernel, owner, maps, contractions, windows, vectors)
         for access in kernel.accesses:
-            _add_access(accesses, access, owner)
+            _add_access(accesses, access, owner, maps)
         kernel_rows.add(
             block=rows,
             label=len(labels),
             times=kernel.times,
-            ops=len(kernel.ops),
+            ops=0
+            if kernel.kind == "movement" and kernel.accesses[0].relaid
+            else len(kernel.ops),  # no op of the program
             copies_only=float(kernel.kind == "movement"),
             run_bytes=_run_bytes(graph, kernel),
             sums_own=_sums_own(graph, kernel),
@@ -117,7 +121,13 @@ def _held_bytes(program: Program, *roles: Role) -> Numeric:
 
 
 def _add_ops(
-    graph: OpGraph, kernel: Kernel, owner: Index, contractions: _Collector, windows: _Collector, vectors: _Collector
+    graph: OpGraph,
+    kernel: Kernel,
+    owner: Index,
+    maps: frozenset[str],
+    contractions: _Collector,
+    windows: _Collector,
+    vectors: _Collector,
 ) -> tuple[Numeric, Numeric]:
     """Add the rows of a kernel's ops; return its MACs and its vector operations."""
     macs: Numeric = 0.0
@@ -130,7 +140,7 @@ def _add_ops(
         for contraction in work.contractions:
             macs = macs + contraction.macs
             if contraction.form != "depthwise":
-                _add_contraction(contractions, contraction, owner, inputs[0], op, channels_first)
+                _add_contraction(contractions, contraction, owner, inputs[0], op, channels_first, outputs[0], maps)
         vector_ops = vector_ops + work.vector_ops
         largest = inputs[0] if op.reduces and not inputs[0].stored else outputs[0]
         if op.family != "movement":
@@ -139,9 +149,10 @@ def _add_ops(
                 simple_ops=work.simple_ops,
                 transcendental_ops=work.transcendental_ops,
                 window_loads=work.window_loads,
+                results=outputs[0].elements,
                 pools=float(op.family == "pool"),
                 gradient_loads=work.gradient_loads,
-                **_tile(largest),
+                **_tile(largest, maps),
             )
         if isinstance(op, SlidingOp):
             sides = zip(inputs[0].shape[1:-1], outputs[0].shape[1:-1], op.kernel, op.stride, strict=True)
@@ -151,8 +162,16 @@ def _add_ops(
 
 
 def _add_contraction(
-    contractions: _Collector, c: Contraction, owner: Index, operand: Tensor, op: Op, channels_first: float
+    contractions: _Collector,
+    c: Contraction,
+    owner: Index,
+    operand: Tensor,
+    op: Op,
+    channels_first: float,
+    result: Tensor,
+    maps: frozenset[str],
 ) -> None:
+    image = isinstance(op, Conv) and result.id in maps
     contractions.add(
         kernel=owner,
         batch=c.batch,
@@ -164,10 +183,12 @@ def _add_contraction(
         windowed=float(isinstance(op, Conv | ConvTranspose)),
         dtype=DTYPE_CODES[operand.dtype.part.name],
         channels_first=channels_first,
+        images=result.shape[0] if image else 1,
+        width=result.shape[-2] if image else 1,
     )
 
 
-def _add_access(accesses: _Collector, access: Access, owner: Index) -> None:
+def _add_access(accesses: _Collector, access: Access, owner: Index, maps: frozenset[str]) -> None:
     accesses.add(
         kernel=owner,
         role=ROLE_CODES[access.role],
@@ -181,15 +202,23 @@ def _add_access(accesses: _Collector, access: Access, owner: Index) -> None:
         slides=float(access.slides),
         distance_bytes=access.distance_bytes,
         result=float(access.result),
+        relaid=float(access.relaid),
         height=access.tensor.shape[-3] if len(access.tensor.shape) > 3 else 1,
-        **_tile(access.tensor),
+        **(_rows(access.tensor) if access.relaid and access.role == "read" else _tile(access.tensor, maps)),
     )
 
 
-def _tile(tensor: Tensor) -> dict[str, Numeric]:
+def _rows(tensor: Tensor) -> dict[str, Numeric]:
+    """Return the same of an image as the program gets it: the rows of its planes lie in the lanes."""
+    return {"batch": tensor.shape[-3], "inner": 1, "width": 1, "channels": tensor.shape[-2]}
+
+
+def _tile(tensor: Tensor, maps: frozenset[str]) -> dict[str, Numeric]:
     """Return the dimensions that a tiled layout can put into lanes and sublanes."""
-    shape = tensor.shape or (1,)
-    return {"batch": shape[0], "inner": shape[-2] if len(shape) > 2 else 1, "channels": shape[-1]}
+    shape, image = tensor.shape or (1,), tensor.id in maps
+    before = shape[-2] if len(shape) > 2 else 1
+    inner, width = (1, before) if image else (before, 1)
+    return {"batch": shape[0], "inner": inner, "width": width, "channels": shape[-1]}
 
 
 def _run_bytes(graph: OpGraph, kernel: Kernel) -> Numeric:

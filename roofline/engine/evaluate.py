@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from roofline.cost import combine, fold, matrix, memory, vector
 from roofline.cost.combine import ENGINES
-from roofline.engine.machine import Machine
+from roofline.engine.machine import WORD_BITS, Machine
 from roofline.engine.table import READ, WEIGHT, WRITE, AccessColumns, KernelTable, VectorColumns
 from roofline.numeric import Array
+
+#: bytes of an element in a register of a vector unit
+WORD_BYTES = WORD_BITS / 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,7 +113,11 @@ def _contractions(table: KernelTable, machine: Machine) -> tuple[Array, Array]:
             fill_rows=machine.fill_rows,
             tap_folding=runtime.tap_folding,
         )
+        in_sublanes = memory.sublane_padding(batch=c.images, inner=1.0, width=c.width, tile=machine.register)
+        product = replace(product, m=c.m * np.where(c.width > 1.0, in_sublanes, 1.0))
         apart_s, grouped_s = matrix.systolic_time_s(product, array), matrix.grouped_systolic_time_s(product, array)
+        turned_s = matrix.stationary_images_time_s(product, array, positions=c.m / c.images, images=c.images)
+        apart_s = np.where(c.images > 1.0, np.minimum(apart_s, turned_s), apart_s)
         passes = matrix.systolic_passes(product, array)
         sums = vector.partial_sum_ops(m=c.m, n=c.n, batch=c.batch, passes=passes, ops_per_sum=runtime.partial_sum_ops)
         return np.where(c.grouped > 0, grouped_s, apart_s) / fraction, np.asarray(sums)
@@ -165,13 +172,12 @@ def _conversions(table: KernelTable, machine: Machine) -> Array:
 def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
     """Return vector time [s] of every kernel: its ops on padded registers, partial sums, conversions, loads."""
     v, a, count, runtime = table.vectors, table.accesses, table.kernel_count, machine.runtime
-    padding = _padding(v, machine)
+    padding = _padding(v, machine, machine.register)
+    window_padding = _padding(v, machine, machine.register, in_lanes=memory.WINDOWS_IN_LANES)
     pool_ops = runtime.window_ops if runtime.pool_ops is None else runtime.pool_ops
     gradient_ops = runtime.window_ops if runtime.gradient_window_ops is None else runtime.gradient_window_ops
     ops_per_load = runtime.window_ops + v.pools * (pool_ops - runtime.window_ops)
-    windows = (v.window_loads * ops_per_load + v.gradient_loads * gradient_ops) * padding
-    accesses = a.by_vector_unit * a.elements * (runtime.access_ops + a.by_index * runtime.broadcast_ops)
-    load_ops = fold.segment_sum(windows, v.kernel, count) + fold.segment_sum(accesses, a.kernel, count)
+    windows = (v.window_loads * ops_per_load + v.gradient_loads * gradient_ops) * window_padding
     by_software = machine.stored_only[a.dtype] * (1.0 - table.kernels.copies_only[a.kernel])  # a copy converts nothing
     ops_per_element = (1.0 - by_software) * a.by_vector_unit * machine.narrow[a.dtype] * runtime.conversion_ops
     converted = a.elements * (ops_per_element + by_software * runtime.emulated_conversion_ops)
@@ -180,10 +186,17 @@ def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
         + partial_ops
         + fold.segment_sum(converted, a.kernel, count)
     )
+    transcendental_ops = fold.segment_sum(v.transcendental_ops * padding, v.kernel, count)
+    windows = fold.segment_sum(windows, v.kernel, count)
+    if machine.slots:
+        simple_ops = simple_ops + windows + transcendental_ops * runtime.refinement_ops
+        return _slots(table, machine, simple_ops, transcendental_ops, window_padding)
+    accesses = a.by_vector_unit * a.elements * (runtime.access_ops + a.by_index * runtime.broadcast_ops)
+    load_ops = windows + fold.segment_sum(accesses, a.kernel, count)
     return vector.vector_time_s(
         simple_ops=simple_ops,
         load_ops=load_ops,
-        transcendental_ops=fold.segment_sum(v.transcendental_ops * padding, v.kernel, count),
+        transcendental_ops=transcendental_ops,
         simple_ops_per_s=machine.simple_ops_per_s,
         load_ops_per_s=machine.load_ops_per_s,
         transcendental_ops_per_s=machine.transcendental_ops_per_s,
@@ -191,11 +204,37 @@ def _vector(table: KernelTable, machine: Machine, partial_ops: Array) -> Array:
     )
 
 
+def _slots(
+    table: KernelTable, machine: Machine, simple_ops: Array, transcendental_ops: Array, window_padding: Array
+) -> Array:
+    """Return the same where bundles issue: what is counted in words goes through slots of its own."""
+    v, a, count = table.vectors, table.accesses, table.kernel_count
+    elements = v.window_loads + v.gradient_loads
+    weighted = (1.0 - v.pools) * elements  # a pool has no weights
+    fetched = elements + vector.refills(weighted, v.results, kept_weights=machine.runtime.kept_weights)
+    words = a.elements * a.element_bytes / WORD_BYTES * _padding(a, machine, machine.register)
+    crossing = words * a.by_vector_unit * (1.0 - a.slides)  # what a window slides over is loaded for its elements
+    return vector.slot_time_s(
+        simple_ops=simple_ops,
+        transcendental_ops=transcendental_ops,
+        loads=fold.segment_sum(fetched * window_padding, v.kernel, count)
+        + fold.segment_sum(crossing * (a.role != WRITE), a.kernel, count),
+        stores=fold.segment_sum(crossing * (a.role == WRITE), a.kernel, count),
+        transposes=fold.segment_sum(words * a.relaid * (a.role == WRITE), a.kernel, count),
+        simple_ops_per_s=machine.simple_ops_per_s,
+        transcendental_ops_per_s=machine.transcendental_ops_per_s,
+        loads_per_s=machine.loads_per_s,
+        stores_per_s=machine.stores_per_s,
+        transposes_per_s=machine.transposes_per_s,
+        fraction=machine.runtime.vector_fraction,
+    )
+
+
 def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
     """Return memory time [s], padded traffic [bytes] and ideal memory time [s] of every kernel."""
     a, count = table.accesses, table.kernel_count
     useful = a.elements * a.element_bytes
-    stored = useful * _padding(a, machine)
+    stored = useful * _padding(a, machine, machine.tile)
     if machine.fetches_again:
         stored = stored * (1.0 + machine.fetches_again * (_fetches(table) - 1.0))
     padded_bytes = fold.segment_sum(stored, a.kernel, count)
@@ -229,16 +268,19 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
     return time_s, padded_bytes, ideal_s
 
 
-def _padding(shapes: VectorColumns | AccessColumns, machine: Machine) -> Array:
+def _padding(
+    shapes: VectorColumns | AccessColumns, machine: Machine, tile: memory.Tile, *, in_lanes: float = 1.0
+) -> Array:
     """Return stored over useful elements of what a tiled layout is chosen for; linear memory has nothing to pad."""
     if machine.lanes * machine.sublanes == 1.0:
         return np.ones(1)
     return memory.padding_ratio(
         batch=shapes.batch,
         inner=shapes.inner,
+        width=shapes.width,
         channels=shapes.channels,
-        lanes=machine.lanes,
-        sublanes=machine.sublanes,
+        tile=tile,
+        in_lanes=in_lanes,
     )
 
 
@@ -261,7 +303,7 @@ def _result_copies(a: AccessColumns, stored: Array, useful: Array, machine: Mach
     """Return the bytes that each result moves to get into the order of the source program."""
     limit = machine.runtime.result_padding
     padding = memory.row_major_padding(
-        width=a.inner, height=a.height, lanes=machine.lanes, sublanes=machine.sublanes, limit=limit
+        width=a.width, height=a.height, lanes=machine.lanes, sublanes=machine.sublanes, limit=limit
     )
     return np.asarray(a.result * np.where(padding > 0, stored + useful * padding, 0.0))
 

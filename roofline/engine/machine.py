@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline.cost.matrix import SPLITS, TILES
+from roofline.cost.memory import Tile
 from roofline.dtypes import DTYPES, Precision
 from roofline.engine.table import DTYPE_CODES
 from roofline.graph.op import Layout
@@ -22,6 +23,14 @@ ALIGNED_BYTES = 2.0
 #: tensor cores fetch elements of this size transposed, 8 x 8 at a time; larger ones take an instruction for each word
 #: (PTX ISA: ldmatrix, and the transposed operands of wgmma, are for 16-bit formats)
 TRANSPOSED_BYTES = 2.0
+#: images whose width is cut into pieces where the copies this takes go through the main memory; where there is memory
+#: on chip for tensors, it is done for all that leave a register's sublanes empty. Seen in programs compiled ahead of
+#: time with libtpu 0.0.42.1: at 1 image a core on TPU v2 and v3, at 1 to 7 from v4i on. The first is the default limit
+#: of openxla/xla space_to_batch_converter.h
+CUT_IMAGES = 1.0
+#: time that a half-filled register takes of a whole one, where some kernels pack two into one: depthwise kernels of
+#: EfficientNet-B0 and X-B0 compiled for TPU v2 (libtpu 0.0.42.1) take 0.80 and 0.77 of the time of 8 images for 4
+HALF_REGISTER = 0.78
 #: bytes that one lane loads at a time
 LOAD_BYTES = 4
 
@@ -58,14 +67,24 @@ class Machine:
     simple_ops_per_s: float
     transcendental_ops_per_s: float
     load_ops_per_s: float
+    loads_per_s: float
+    stores_per_s: float
+    transposes_per_s: float
     bandwidths_bytes_per_s: tuple[float, ...]
     capacities_bytes: tuple[float, ...]
     bandwidth_fraction: float
     fetches_again: float
     lanes: float
     sublanes: float
+    tile: Tile
+    register: Tile
     tiles: tuple[tuple[int, int], ...] = TILES
     splits: tuple[int, ...] = SPLITS
+
+    @property
+    def slots(self) -> bool:
+        """Whether the vector units issue bundles: arithmetic, transcendentals, loads and stores side by side."""
+        return self.device.vector.loads_per_clock is not None
 
     @property
     def systolic(self) -> bool:
@@ -136,6 +155,9 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         simple_ops_per_s=device.vector_simple_ops_per_s * share * clock_ratio,
         transcendental_ops_per_s=device.vector_transcendental_ops_per_s * share * clock_ratio,
         load_ops_per_s=_load_ops_per_s(device) * share * clock_ratio,
+        loads_per_s=device.per_second(device.vector.loads_per_clock) * share * clock_ratio,
+        stores_per_s=device.per_second(device.vector.stores_per_clock) * share * clock_ratio,
+        transposes_per_s=device.per_second(device.vector.transposes_per_clock) * share * clock_ratio,
         bandwidths_bytes_per_s=tuple(
             level.bandwidth_bytes_per_s * share for level in (device.main_memory, *device.shared_memory)
         ),
@@ -146,7 +168,15 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         fetches_again=float(not device.moves_tiles),
         lanes=float(device.vector.lanes),
         sublanes=float(device.vector.sublanes),
+        tile=_tile(device, half=0.5),
+        register=_tile(device, half=HALF_REGISTER),
     )
+
+
+def _tile(device: Device, *, half: float) -> Tile:
+    lanes, sublanes = float(device.vector.lanes), float(device.vector.sublanes)
+    cut_images = sublanes - 1.0 if device.shared_memory else CUT_IMAGES
+    return Tile(lanes=lanes, sublanes=sublanes, half=half, cut_images=cut_images)
 
 
 def _load_ops_per_s(device: Device) -> float:

@@ -28,7 +28,7 @@ class KernelParts(Columns):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ContractionColumns(KernelParts):
-    """One row per dense or grouped product."""
+    """One row per dense or grouped product, of the positions of `images` of `width` columns, or both are 1."""
 
     batch: Array
     m: Array
@@ -39,6 +39,8 @@ class ContractionColumns(KernelParts):
     windowed: Array
     dtype: Index
     channels_first: Array
+    images: Array
+    width: Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,15 +55,17 @@ class WindowColumns(KernelParts):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VectorColumns(KernelParts):
-    """One row per op with vector work; batch, inner and channels are the shape that its layout is chosen for."""
+    """One row per op with vector work, of `results` elements; the rest is the shape that its layout is chosen for."""
 
     simple_ops: Array
     transcendental_ops: Array
     window_loads: Array
+    results: Array
     pools: Array
     gradient_loads: Array
     batch: Array
     inner: Array
+    width: Array
     channels: Array
 
 
@@ -80,9 +84,11 @@ class AccessColumns(KernelParts):
     slides: Array
     distance_bytes: Array
     result: Array
+    relaid: Array
     height: Array
     batch: Array
     inner: Array
+    width: Array
     channels: Array
 
 

@@ -115,10 +115,13 @@ def _processors(device: D, value: float, factor: float, *, engine: str) -> D:
     return _matrix("units", device, value, factor) if both or engine == "matrix" else device
 
 
-def _transcendental(device: D, value: float, factor: float) -> D:
-    return replace(device, vector=replace(device.vector, transcendental_per_clock=value))
+def _slot(field: str, device: D, value: float, factor: float) -> D:
+    """Set what a vector unit does per clock beside its arithmetic."""
+    return replace(device, vector=replace(device.vector, **{field: value}))  # type: ignore[arg-type]
 
 
+#: fields of a vector unit that say so; those that a device has none of cannot be set
+SLOTS = ("transcendental_per_clock", "loads_per_clock", "stores_per_clock", "transposes_per_clock")
 STEPS: dict[str, Callable[[Any, float, float], Any]] = {
     "cores": _cores,
     "clock_hz": _clock,
@@ -129,7 +132,7 @@ STEPS: dict[str, Callable[[Any, float, float], Any]] = {
     "vector.units": partial(_processors, engine="vector"),
     "vector.clock_hz": partial(_vector, "clock_hz"),
     "vector.simple_per_clock": partial(_vector, "simple_per_clock", macs=True),
-    "vector.transcendental_per_clock": _transcendental,
+    **{f"vector.{field}": partial(_slot, field) for field in SLOTS},
 }
 
 

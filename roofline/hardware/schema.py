@@ -124,12 +124,18 @@ class VectorTable(_Table):
     flops_per_op: Literal[1, 2]
     simple_per_clock: Count
     transcendental_per_clock: Count
+    loads_per_clock: Count | None = None
+    stores_per_clock: Count | None = None
+    transposes_per_clock: Count | None = None
     clock: Frequency | None = None
     peak_reason: str | None = None
     peak: Rate
 
     @model_validator(mode="after")
     def _check(self) -> VectorTable:
+        slots = (self.loads_per_clock, self.stores_per_clock, self.transposes_per_clock)
+        if None in slots and any(slots):
+            raise ValueError("loads, stores and transposes_per_clock are stated together, or none without bundles")
         if (self.lanes is None) != (self.sublanes is None):
             raise ValueError("lanes and sublanes are stated together, or neither where memory is linear")
         return self

@@ -62,6 +62,8 @@ class VectorUnit:
     """Vector units: `units` per core, each with its lane operations per clock; the peak [FLOP/s] is the chip's.
 
     Tensors lie in memory in tiles of `lanes` x `sublanes` elements, a register of the unit; linear memory has 1 x 1.
+    `loads_per_clock`, `stores_per_clock` and `transposes_per_clock` (words that change their lane) are of units that
+    issue bundles (VLIW), with slots for them beside those for arithmetic; None where instructions follow one another.
     """
 
     units: int
@@ -70,6 +72,9 @@ class VectorUnit:
     flops_per_op: int
     simple_per_clock: float
     transcendental_per_clock: float
+    loads_per_clock: float | None
+    stores_per_clock: float | None
+    transposes_per_clock: float | None
     clock_hz: float | None
     peak_flops_per_s: float
 
@@ -140,7 +145,13 @@ class Silicon:
     @property
     def vector_transcendental_ops_per_s(self) -> float:
         """Exponentials, logarithms, reciprocals and the like per second of the chip."""
-        return self.vector_simple_ops_per_s * self.vector.transcendental_per_clock / self.vector.simple_per_clock
+        return self.per_second(self.vector.transcendental_per_clock)
+
+    def per_second(self, per_clock: float | None) -> float:
+        """Return a rate of one vector unit [per clock] as that of the chip [per second]; infinite where none is."""
+        return (
+            math.inf if per_clock is None else self.vector_simple_ops_per_s * per_clock / self.vector.simple_per_clock
+        )
 
     @property
     def main_memory(self) -> MemoryLevel:

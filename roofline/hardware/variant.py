@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from roofline.errors import InputError
-from roofline.hardware.derive import label_of, set_field
+from roofline.hardware.derive import SLOTS, label_of, set_field
 from roofline.hardware.order import instances, memory_mistakes
 from roofline.hardware.silicon import QuantityRecord, Silicon
 from roofline.names import lookup
@@ -55,7 +55,7 @@ def device_fields(device: Silicon) -> dict[str, float]:
         "vector.units": vector.units,
         "vector.clock_hz": vector.clock_hz,
         "vector.simple_per_clock": vector.simple_per_clock,
-        "vector.transcendental_per_clock": vector.transcendental_per_clock,
+        **{f"vector.{rate}": getattr(vector, rate) for rate in SLOTS},
     }
     found |= {f"matrix.rates.{name}.peak_flops_per_s": rate.peak_flops_per_s for name, rate in matrix.rates.items()}
     for level in device.memory:

@@ -4,6 +4,9 @@ Every group has at most one *anchor* (a contraction, a reduction, a pool ...); p
 them (*epilogue*) or after them (*prologue*) where the runtime's policy names that group's family. Two groups merge only
 if the kernels stay free of cycles. What turns integers back into floats, or weights into a wider format, waits for its
 readers: a kernel that reads the narrow ones moves fewer bytes than one that is handed the wide ones.
+
+Some compilers compute a convolution inside the kernel of the one that alone reads it (*nested*), so that what lies
+between the two never reaches memory. There a map is also summed over its positions by the kernel that computes it.
 """
 
 from __future__ import annotations
@@ -12,10 +15,12 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from roofline.graph.movement import Move
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import BatchNorm, Cast, Elementwise, Norm
+from roofline.graph.ops import BatchNorm, Cast, Conv, Elementwise, Norm, Reduce
 from roofline.numeric import Numeric, same
+from roofline.passes.entry import ENTRY
 from roofline.passes.policy import Policy
 
 POINTWISE, MOVEMENT = "pointwise", "movement"
@@ -46,8 +51,12 @@ class _Fuser:
         self.graph, self.policy = graph, policy
         self.returned = written | graph.results
         self.group_of: dict[str, _Group] = {}
+        self.inner: dict[str, str] = {}
+        self.awaited: set[str] = set()
 
     def run(self) -> list[tuple[str, ...]]:
+        if self.policy.nested_convolutions:
+            self._pair()
         for position, (op_id, op) in enumerate(self.graph.ops.items()):
             if op.family != "free":
                 self._place(position, op_id, op)
@@ -64,7 +73,7 @@ class _Fuser:
             producer.after.add(group)
         if self._widens(group) and not self.returned & set(op.outputs):
             return
-        if family == POINTWISE:
+        if family == POINTWISE or self._sums_map(op):
             group = self._join_producer(group, op_id, full)
         for producer in full | partial if self.policy.epilogue else ():
             wanted = family in (POINTWISE, "reduction") or self._is_stored(producer)
@@ -74,6 +83,10 @@ class _Fuser:
             for producer in sorted(full | partial, key=lambda g: -g.last):
                 if producer is not group and producer.family == POINTWISE and self._absorbs(group, producer):
                     group = self._merge(producer, group)
+        for producer in sorted(group.before, key=lambda g: -g.last):
+            nested = any(self.inner.get(i) == op_id for _, i in producer.ops)
+            if nested and producer is not group and self._absorbs(group, producer):
+                group = self._merge(producer, group)
 
     def _producers(self, op: Op) -> tuple[set[_Group], set[_Group]]:
         """Return the groups that compute the op's full operands, and those that compute broadcast ones only."""
@@ -89,6 +102,7 @@ class _Fuser:
     def _join_producer(self, group: _Group, op_id: str, full: set[_Group]) -> _Group:
         reserved = "reduction" in self.policy.prologue and self._feeds_norm(op_id)
         reserved = reserved or not self._in_epilogue(self.graph.op(op_id))
+        reserved = reserved or op_id in self.awaited
         for producer in sorted(full, key=lambda g: (self._widens(g), -g.last)):
             anchored = producer.family != POINTWISE
             absorbed = producer.family in self.policy.epilogue and not (anchored and (reserved or group.moves))
@@ -138,6 +152,66 @@ class _Fuser:
                 if isinstance(op, Norm) or (passes_on and self._feeds_norm(reader)):
                     return True
         return False
+
+    def _pair(self) -> None:
+        """Find the convolutions that are computed inside the next one, and the point-wise ops that it takes with them.
+
+        An activation lies between the two, and nobody else reads what does. Two are in one kernel at most, and the last
+        of a chain takes the one before it. What reads an entering image, or what a depthwise convolution has computed,
+        goes on through memory: so does a depthwise convolution's result, whose reader still takes the point-wise ops.
+        """
+        for op_id in reversed(self.graph.ops):
+            op = self.graph.op(op_id)
+            if not isinstance(op, Conv) or op.form == "grouped":
+                continue
+            source, between = self._chain(op_id)
+            producer = self.graph.op(source) if source else None
+            if not isinstance(producer, Conv) or not any(self._activates(i) for i in between):
+                continue
+            if producer.form == "depthwise":
+                self.awaited.update(between)
+            elif op_id not in self.inner and self._nests(source, producer):
+                self.inner[source] = op_id
+                self.awaited.update(between)
+
+    def _chain(self, op_id: str) -> tuple[str, list[str]]:
+        """Return what a chain of point-wise ops to an op begins with, and the chain; "" where others read it too."""
+        between: list[str] = []
+        while True:
+            op = self.graph.op(op_id)
+            whole = (
+                [t for t, small in zip(op.inputs, op.broadcast, strict=True) if not small]
+                if isinstance(op, Elementwise)
+                else [op.inputs[0]]
+            )
+            source = self.graph.producers.get(self.graph.root(whole[0])) if len(whole) == 1 else None
+            if source is None:
+                return "", between
+            written = self.graph.op(source).outputs
+            readers = {reader for t in written for reader in self.graph.effective_readers(t)}
+            if readers != {op_id} or self.returned & set(written):
+                return "", between
+            if self.graph.op(source).family != POINTWISE:
+                return source, between
+            between.append(source)
+            op_id = source
+
+    def _activates(self, op_id: str) -> bool:
+        op = self.graph.op(op_id)
+        return isinstance(op, Elementwise) and len(op.inputs) == 1
+
+    def _nests(self, op_id: str, op: Conv) -> bool:
+        """Whether a convolution may be computed inside another, for all that it reads."""
+        source = self.graph.op(before) if (before := self._chain(op_id)[0]) else None
+        entering = isinstance(source, Move) and source.function == ENTRY
+        return op.form == "dense" and not entering and not (isinstance(source, Conv) and source.form == "depthwise")
+
+    def _sums_map(self, op: Op) -> bool:
+        """Whether the kernel that computes a map also sums it over its positions."""
+        if not (self.policy.nested_convolutions and isinstance(op, Reduce)):
+            return False
+        rank = len(self.graph.tensors[op.inputs[0]].shape)
+        return rank - 1 not in {axis % rank for axis in op.axes}
 
     def _absorbs(self, group: _Group, producer: _Group) -> bool:
         if not same(producer.times, group.times) or _path_besides_edge(producer, group):

@@ -14,11 +14,13 @@ import numpy as np
 
 from roofline.graph.gradients import ConvInputGrad, ConvWeightGrad
 from roofline.graph.indexing import Update
+from roofline.graph.movement import Move
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import BatchNorm, Conv, Norm, SlidingOp, Softmax
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric
+from roofline.passes.entry import ENTRY
 from roofline.passes.results import channels_second
 
 AccessRole: TypeAlias = Literal["weight", "state", "read", "write"]
@@ -60,6 +62,8 @@ class Access:
         A window slides over the tensor, over each channel by itself.
     result
         Writes: an image map that the program returns in channels-first order.
+    relaid
+        The kernel brings images that enter the program into the order of its compiler.
     """
 
     tensor: Tensor
@@ -72,6 +76,7 @@ class Access:
     softmax_row: Numeric = 0
     slides: bool = False
     result: bool = False
+    relaid: bool = False
 
     @property
     def bytes(self) -> Numeric:
@@ -152,6 +157,7 @@ def _accesses(
             shown = graph.tensors[root]  # its bytes, also where they are seen as other numbers
             amount = amount * (tensor.dtype.bytes / shown.dtype.bytes)
             touched[root] = np.minimum(touched.get(root, 0.0) + amount, shown.elements)
+    relaid = any(isinstance(op := graph.op(i), Move) and op.function == ENTRY for i in group)
     accesses = [
         Access(tensor=graph.tensors[t], role="weight", elements=elements)
         if graph.tensors[t].stored
@@ -164,6 +170,7 @@ def _accesses(
             norm_row_bytes=row_of[t][0],
             softmax_row=row_of[t][1],
             slides=t in slid_over,
+            relaid=relaid,
         )
         for t, elements in touched.items()
     ]
@@ -180,6 +187,7 @@ def _accesses(
                     by_vector_unit=computes,
                     by_index=by_index,
                     result=t in results,
+                    relaid=relaid,
                 )
                 accesses.append(access)
     return accesses

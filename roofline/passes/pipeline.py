@@ -19,6 +19,7 @@ from roofline.passes.backward import backward_of
 from roofline.passes.backward.update import update_graph
 from roofline.passes.batch_norm import fold_batch_norm, use_batch_statistics
 from roofline.passes.composites import split_composites, split_pads
+from roofline.passes.entry import copy_images
 from roofline.passes.fuse import fuse
 from roofline.passes.kernels import Kernel, make_kernels
 from roofline.passes.layout import apply_layout
@@ -97,10 +98,11 @@ def program(
         A backward pass is needed through an op without a rule for it.
     """
     forward = rewrite(graph, policy)
+    compiled = copy_images(forward, policy, wanted)
     if policy.mode == "inference":
-        return Program(phases=(_phase(forward, policy),))
+        return Program(phases=(_phase(compiled, policy),))
     behind = backward_of(forward, wanted, recompute=policy.recompute, in_segments=in_segments)
-    phases = [_phase(forward, policy, behind.saved)]
+    phases = [_phase(compiled, policy, behind.saved)]
     state_bytes: Numeric = 0.0
     if policy.optimizer is not None:
         if len(behind.graph):

@@ -34,6 +34,8 @@ class Policy:
     fuse_movement: bool
     epilogue_functions: tuple[str, ...] | None = None
     batch_norm_functions: tuple[str, ...] = ()
+    nested_convolutions: bool = False
+    image_copies: bool = False
     split: tuple[str, ...] = ()
     layout_copies: bool = False
     mode: Mode = "inference"

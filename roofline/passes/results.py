@@ -1,23 +1,25 @@
-"""Results of a program that the software wants in the order of its source, which its compiler does not compute in."""
+"""Image maps, and those that software wants in the order of the source program, which its compiler does not use."""
 
 from __future__ import annotations
 
+from roofline.graph.gradients import ConvInputGrad, ConvWeightGrad
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import BatchNorm, Conv, Pool
 
 #: ops whose operands have the channels second in a channels-first program
-IMAGE_OPS: tuple[type[Op], ...] = (Conv, BatchNorm, Pool)
+IMAGE_OPS: tuple[type[Op], ...] = (Conv, BatchNorm, Pool, ConvInputGrad, ConvWeightGrad)
 IMAGE_RANK = 4
 
 
 def channels_second(graph: OpGraph) -> frozenset[str]:
-    """Return the ids of the image maps of a channels-first program; empty where no convolution is channels-first.
+    """Return the ids of the image maps of a channels-first program; empty where no convolution is channels-first."""
+    first = any(op.layout == "nchw" for op in graph.ops.values())
+    return image_maps(graph) if first else frozenset()
 
-    They are what convolutions, batch norms and pools read and write, and what point-wise ops make of it.
-    """
-    if not any(op.layout == "nchw" for op in graph.ops.values()):
-        return frozenset()
+
+def image_maps(graph: OpGraph) -> frozenset[str]:
+    """Return the ids of what convolutions, batch norms and pools read and write, and point-wise ops make of it."""
     found: set[str] = set()
     for op in graph.ops.values():
         near = [t for t in (*op.inputs[:1], *op.outputs) if len(graph.tensors[t].shape) == IMAGE_RANK]

@@ -60,7 +60,15 @@ def _free_memory(machine: Machine) -> Machine:
 
 
 def _free_vector(machine: Machine) -> Machine:
-    return replace(machine, simple_ops_per_s=np.inf, transcendental_ops_per_s=np.inf, load_ops_per_s=np.inf)
+    return replace(
+        machine,
+        simple_ops_per_s=np.inf,
+        transcendental_ops_per_s=np.inf,
+        load_ops_per_s=np.inf,
+        loads_per_s=np.inf,
+        stores_per_s=np.inf,
+        transposes_per_s=np.inf,
+    )
 
 
 def _fed_arrays(machine: Machine) -> Machine:

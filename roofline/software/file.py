@@ -29,6 +29,8 @@ class Fusion(SpecFile):
     movement: bool
     epilogue_functions: tuple[str, ...] | None = None
     batch_norm_functions: tuple[str, ...] = ()
+    nested_convolutions: bool = False
+    image_copies: bool = False
     split: tuple[str, ...] = ()
     layout_copies: bool = False
     why: str

@@ -30,6 +30,9 @@ class Runtime:
         copies in another order join point-wise kernels.
     lane_layout
         Memory format of images where their products run on the vector lanes; `default_layout` where they do not.
+    nested_convolutions, image_copies
+        Whether a convolution is computed inside the kernel of the one that alone reads it, and whether images that
+        enter are copied into the compiler's order.
     epilogue_functions, batch_norm_functions, split
         Functions that kernels of products absorb (None: all), that those of batch norms with stored statistics absorb,
         and that run as chains of simpler ones.
@@ -49,6 +52,8 @@ class Runtime:
     fuse_movement: bool
     epilogue_functions: tuple[str, ...] | None
     batch_norm_functions: tuple[str, ...]
+    nested_convolutions: bool
+    image_copies: bool
     split: tuple[str, ...]
     layout_copies: bool
 
@@ -189,6 +194,18 @@ class Runtime:
         "vector.gradient_window_ops",
         "the same in gradients of depthwise convolutions; left out: `window_ops`",
         default=None,
+    )
+    kept_weights: float = constant(
+        "vector.kept_weights",
+        "vector units that issue bundles: weights of a sliding window that stay in registers from result to result",
+        default=FREE,
+        without=Without(FREE, "window refills", "the weights of every window stay in registers", kinds=TPU),
+    )
+    refinement_ops: float = constant(
+        "vector.refinement_ops",
+        "operations that refine the estimate of a transcendental slot into an exponential or a reciprocal",
+        default=0.0,
+        without=Without(0.0, "refined transcendentals", "a transcendental takes its own slot alone", kinds=TPU),
     )
     access_ops: float = constant(
         "vector.access_ops",

@@ -22,6 +22,7 @@ from roofline.cost.matrix import (
     grouped_systolic_time_s,
     patches_along,
     share_tiles,
+    stationary_images_time_s,
     systolic_passes,
     systolic_time_s,
     tensorcore_time_s,
@@ -46,6 +47,21 @@ def values(given: dict[str, Any]) -> tuple[Product, dict[str, Any]]:
 
 
 sizes = st.integers(1, 700)
+
+
+def test_images_that_stay_in_the_array_by_hand() -> None:
+    """112 x 112 positions of 3 channels and 9 taps: whatever the number of images, a load of 64 rows for each.
+
+    Programs compiled for TPU v2 (libtpu 0.0.42.1) take 66, 66 and 67 cycles a position at 8, 16 and 64 images.
+    """
+    product, array = values({**MXU, "n": 32, "k": 3, "taps": 9})
+    array = SystolicArray(**array)
+    for images in (8.0, 16.0, 64.0, 128.0):
+        steps = float(stationary_images_time_s(product, array, positions=112.0**2, images=images))
+        assert steps == 112**2 * 64 + FILL_AND_DRAIN
+    assert float(stationary_images_time_s(product, array, positions=4.0, images=129.0)) == 2 * 4 * 64 + FILL_AND_DRAIN
+    many, _ = values({"n": 100, "k": 129})
+    assert float(stationary_images_time_s(many, array, positions=4.0, images=8.0)) == 4 * 2 * 104 + FILL_AND_DRAIN
 
 
 # systolic ------------------------------------------------------------------------------------------------------------

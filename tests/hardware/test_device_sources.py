@@ -44,6 +44,7 @@ FIELDS = {
     r"vector\.(lanes|sublanes)": r"vpu_\1",
     r"vector\.simple_per_clock": "vector_ops_per_clk_per_core|fp32_lanes_per_core|vector_fma_per_clk_per_core_fp32",
     r"vector\.transcendental_per_clock": "sfu_per_clk_per_core",
+    r"vector\.(loads|stores|transposes)_per_clock": "nowhere",
     r"vector\.peak": "peak_vector_fp32",
     r"memory\.(HBM|GDDR.*)\.capacity": "mem_capacity",
     r"memory\.(HBM|GDDR.*)\.bandwidth": "mem_bw",
@@ -131,6 +132,25 @@ def candidates(rows: dict[str, dict[str, str]], path: str) -> list[tuple[float, 
     return found
 
 
+@cache
+def compiled_slots() -> dict[str, list[str]]:
+    """Return row -> cells of v2 / v3, v4i, v5e and v6e of the table of slots in compiled programs."""
+    lines = REFERENCE.with_name("tpu_compiler.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines if line.startswith("|")]
+    return {row[0]: row[1:] for row in rows}
+
+
+def slots(name: str, path: str) -> set[float]:
+    """Return the words per clock that the slots of compiled programs make of a rate of a TPU."""
+    column = {"tpu-v2": 0, "tpu-v3": 0, "tpu-v4i": 1, "tpu-v5e": 2, "tpu-v6e": 3}[name]
+    rate = path.removeprefix("vector.").removesuffix("_per_clock")
+    if rate == "transcendental":
+        cell = compiled_slots()["transcendental slot"][column]
+        return {1024.0 * int(cell[0]) / (2 if "twice as long" in cell else 1)}
+    cells = compiled_slots()["vector load / store slots"][column].split(" / ")
+    return {1024.0 * int(cells[("loads", "stores").index(rate)][0])}
+
+
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the reference table is not beside this checkout")
 @pytest.mark.parametrize("name", REAL)
 def test_every_sourced_number_equals_the_reference_table(name: str) -> None:
@@ -143,6 +163,8 @@ def test_every_sourced_number_equals_the_reference_table(name: str) -> None:
             assert number["value"] == (2 if mega else 1)
         elif number.get("source", "").endswith("-fit"):  # fitted to latencies of this very device
             assert path.startswith("runtime.") and "fitted to" in raw(name)["sources"][number["source"]]
+        elif number.get("source") == "libtpu":
+            assert number["value"] in slots(name, path), path
         elif "estimate" in number:
             assert not candidates(rows, path), f"{path} is known, not to be estimated"
         else:

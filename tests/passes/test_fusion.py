@@ -62,8 +62,9 @@ MBCONV_KERNELS = {
     # norms are folded and sums end the convolution; its kernels have no swish and no sigmoid to end with
     "tensorrt": "expand | swish | dw | swish_2 se/mean | se/reduce | se/swish | se/expand | se/sigmoid se/scale |"
     " project residual",
-    # whatever is element-wise ends the convolution before it, and the gate opens the one behind
-    "xla_tpu": "expand expand_bn swish | dw dw_bn swish_2 | se/mean | se/reduce se/swish | se/expand se/sigmoid |"
+    # images enter in another order; a convolution is computed inside the one that alone reads it, a map is summed where
+    # it is computed, and the gate opens the convolution behind it
+    "xla_tpu": "x.entry | expand expand_bn swish dw dw_bn swish_2 se/mean | se/reduce se/swish se/expand se/sigmoid |"
     " se/scale project project_bn residual",
     # element-wise loops are joined with the loops that make their operand
     "native": "expand swish | dw swish_2 | se/mean | se/reduce se/swish | se/expand se/sigmoid | se/scale |"
@@ -127,6 +128,30 @@ def test_a_convolution_kernel_ends_with_what_its_library_offers() -> None:
     x = b.activation("tanh", b.activation("swish", b.conv(x, 8, name="second")))
     kernels = lower(b.graph([x]), policy_of("tensorrt"))[1]
     assert [k.ops for k in kernels] == [("first", "relu"), ("second",), ("swish", "tanh")]
+
+
+def test_two_convolutions_in_a_kernel_at_most() -> None:
+    """Of three in a chain the last takes the one before it.
+
+    So XLA compiles bottlenecks for TPUs (libtpu 0.0.42.1, ResNet's of 14 px).
+    """
+    b = GraphBuilder()
+    x = b.relu(b.input("x", (8, 14, 14, 64)))
+    y = b.conv(x, 16, name="first")
+    y = b.conv(b.relu(y), 16, kernel=3, name="second")
+    y = b.conv(b.relu(y), 64, name="third")
+    kernels = lower(b.graph([b.relu(b.add(y, x))]), policy_of("xla_tpu"))[1]
+    assert [k.ops for k in kernels] == groups("relu | first relu_2 | second relu_3 third add relu_4")
+
+
+def test_what_goes_on_through_memory_where_convolutions_nest() -> None:
+    """A depthwise result, what a convolution without an activation hands on, and the first of the entering image."""
+    b = GraphBuilder()
+    x = b.relu(b.conv(b.input("x", (8, 32, 32, 3)), 16, kernel=3, name="stem"))
+    x = b.relu(b.depthwise(x, kernel=3, name="depthwise"))
+    x = b.conv(b.conv(x, 8, name="project"), 32, name="expand")
+    kernels = lower(b.graph([x]), policy_of("xla_tpu"))[1]
+    assert [k.ops for k in kernels] == groups("x.entry | stem relu | depthwise | relu_2 project | expand")
 
 
 def test_a_batch_norm_kernel_applies_the_relu_that_alone_reads_it() -> None:

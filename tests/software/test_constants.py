@@ -148,7 +148,7 @@ def test_two_constants_may_not_have_one_place_in_a_file() -> None:
 
 def test_every_number_of_a_runtime_is_declared() -> None:
     policy = {"fold_batch_norm", "attention", "epilogue", "prologue", "fuse_movement", "epilogue_functions", "split"}
-    policy |= {"batch_norm_functions"}
+    policy |= {"batch_norm_functions", "nested_convolutions", "image_copies"}
     told = {"name", "title", "device_kinds", "default_layout", "lane_layout", "layout_copies"}
     assert {c.field for c in CONSTANTS} == set(Runtime.__dataclass_fields__) - policy - told
     help_text = Runtime.__doc__ or ""
@@ -176,7 +176,14 @@ def test_defaults_hold_where_a_file_leaves_a_constant_out() -> None:
     left_out = {c.place for c in CONSTANTS if not c.required}
     assert left_out == {
         *("matrix.product_fraction", "matrix.grouped_fraction", "matrix.winograd", "vector.pool_ops"),
-        *("vector.gradient_window_ops", "vector.broadcast_ops", "memory.sum_wait", "memory.result_padding"),
+        *(
+            "vector.gradient_window_ops",
+            "vector.kept_weights",
+            "vector.refinement_ops",
+            "vector.broadcast_ops",
+            "memory.sum_wait",
+            "memory.result_padding",
+        ),
         "launch.trace",
     }
 
