@@ -31,7 +31,7 @@ APART = {
     ("torch", "swin", ""): 0.035,
     ("torch", "efficientnet-h", "tpu-v3"): 0.035,
     ("torch", "efficientnet-x", "tpu-v3"): 0.06,
-    ("jax", "swin", ""): 0.025,
+    ("jax", "swin", ""): 0.03,
     ("onnx", "swin", "v100"): 0.08,
 }
 #: tokens with which a file looks up all positions that its network has
