@@ -150,6 +150,8 @@ def _run(
             if progress:
                 progress(state, time.perf_counter() - began)
             if state.evaluations >= evaluations:
+                if kept:
+                    kept.write()  # belongs to the seconds that are told
                 break
             following, children = engine.step(state, objective, evaluations)
             if kept:
