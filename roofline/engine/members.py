@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from roofline.arch.block import build_block
+from roofline.arch.block import build_block, wanted
 from roofline.arch.build import instances
 from roofline.arch.spec import Arch
 from roofline.engine.lowering import steps_of
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.opgraph import OpGraph
-from roofline.passes.pipeline import lower
+from roofline.passes.pipeline import program
 from roofline.passes.policy import Policy
 
 
@@ -20,17 +20,23 @@ def members_of_arch(arch: Arch, batch: int, policy: Policy) -> list[tuple[str, t
     Passes call the ops that they add ``op/part`` or ``op.part``; see `origin`.
     """
     found = []
-    for instance, step in zip(instances(arch, batch), steps_of(arch, batch, policy), strict=True):
+    for instance, (block, ports) in zip(instances(arch, batch), steps_of(arch, batch, policy), strict=True):
         b = GraphBuilder()
-        graph = b.graph(list(build_block(*step, b)))
-        found += [(f"{instance.name}/{name}", tuple(f"{instance.name}/{op}" for op in ops))
-                  for name, ops in members_of_graph(graph, policy)]  # fmt: skip
+        graph = b.graph(list(build_block(block, ports, b)))
+        kernels = _kernels(graph, policy, wanted(ports))
+        found += [(f"{instance.name}/{name}", tuple(f"{instance.name}/{op}" for op in ops)) for name, ops in kernels]
     return found
 
 
 def members_of_graph(graph: OpGraph, policy: Policy) -> list[tuple[str, tuple[str, ...]]]:
     """Return (kernel, its ops) of a graph in execution order, as `lower_graph` fuses it."""
-    return [(kernel.name, kernel.ops) for kernel in lower(graph, policy)[1]]
+    return _kernels(graph, policy)
+
+
+def _kernels(
+    graph: OpGraph, policy: Policy, gradients: frozenset[str] = frozenset()
+) -> list[tuple[str, tuple[str, ...]]]:
+    return [(kernel.name, kernel.ops) for kernel in program(graph, policy, gradients).phases[0].kernels]
 
 
 def origin(op: str, known: Collection[str]) -> str | None:

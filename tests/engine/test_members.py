@@ -26,6 +26,5 @@ def test_kernels_of_a_graph() -> None:
     setting, graph = resolve("tpu-v2", batch=4), rf.op_graph("resnet-18", batch=4)
     found = members_of_graph(graph, setting.policy)
     assert [name for name, _ in found] == list(rf.simulate(graph, "tpu-v2", cores=1).kernels["kernel"])
-    assert sorted(op for _, ops in found for op in ops) == sorted(
-        op for op in graph.ops if graph.op(op).family != "free"
-    )
+    held = [op for _, ops in found for op in ops if op in graph.ops]  # a pass adds the copy of the image
+    assert sorted(held) == sorted(op for op in graph.ops if graph.op(op).family != "free")
