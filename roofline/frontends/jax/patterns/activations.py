@@ -1,4 +1,4 @@
-"""Activations that a program spells out: SiLU and both forms of GELU. Runtimes know them as one op each."""
+"""Activations that a program spells out: SiLU, hard swish and both forms of GELU. Runtimes know them as one op each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from roofline.graph.ops import Elementwise
 
 
 def fold_activations(sketch: Sketch) -> None:
-    """Name the gates: x * sigmoid(x) is swish, x * (1 + erf(x / sqrt 2)) / 2 is gelu, its tanh form gelu_tanh."""
+    """Name the gates: x * sigmoid(x) is swish, x * (1 + erf(x / sqrt 2)) / 2 is gelu, its tanh form gelu_tanh.
+
+    x * min(max(x + 3, 0), 6) / 6 is hard_swish.
+    """
     for op in list(sketch.ops.values()):
         if not isinstance(op, Elementwise):
             continue
@@ -15,6 +18,11 @@ def fold_activations(sketch: Sketch) -> None:
             _replace(sketch, op, op.inputs[0], "swish")
         elif op.function in ("erf", "erfc"):
             _replace(sketch, op, _back(sketch, op.inputs[0]), "gelu")
+        elif op.function == "min" and len(op.inputs) == 1:
+            ramp = _unary(sketch, op.inputs[0], "relu")
+            shifted = _unary(sketch, ramp.inputs[0], "add") if ramp is not None else None
+            if shifted is not None:
+                _replace(sketch, op, shifted.inputs[0], "hard_swish")
         elif op.function == "tanh":
             x = _cubic(sketch, _back(sketch, op.inputs[0]))
             if x is not None:
@@ -65,7 +73,7 @@ def _replace(sketch: Sketch, gate: Elementwise, x: str, function: str) -> None:
         if op.function != "mul" or len(op.inputs) != 2:
             return
         other = op.inputs[1] if op.inputs[0] == tensor else op.inputs[0]
-        if other != x and (function == "swish" or _back(sketch, other) != x):
+        if other != x and (function in ("swish", "hard_swish") or _back(sketch, other) != x):
             return
         made = Elementwise(inputs=(x,), outputs=op.outputs, function=function, broadcast=(False,), times=op.times)
         sketch.put(reader, made)
