@@ -23,8 +23,7 @@ from roofline.search.oracle import lut
 from roofline.search.oracle.entries import FEW, entries_in
 from roofline.search.oracle.keys import key
 from roofline.search.oracle.latency import Oracle
-from roofline.search.oracle.segments import walk
-from roofline.search.space.spec import Space
+from roofline.search.space.base import BaseSpace
 
 #: device -> runtime, precision: one and two cores, systolic and not, fused and op by op, casts that follow the ops
 CASES: list[tuple[str, str | None, str | None]] = [
@@ -40,7 +39,7 @@ EXACT = 1e-9
 
 
 @lru_cache(maxsize=2)
-def small(name: str) -> Space:
+def small(name: str) -> BaseSpace:
     """A part of a space with every kind of choice, and tables that are built fast."""
     space = rf.search_space(name)
     if name == "efficientnet-x":
@@ -266,7 +265,7 @@ def test_bad_lut_requests_are_refused(tmp_path: Path) -> None:
 def test_a_stage_drops_the_genes_it_does_not_hear() -> None:
     oracle = Oracle(rf.search_space("efficientnet-x").restricted({f"s{i}_kernel": [3] for i in range(7)}), "tpu-v3")
     target = oracle.targets[0]
-    found = {s.stage: s for s in walk(oracle.space, target.policy, target.core_batch).segments}
+    found = {s.stage: s for s in oracle.walked(target).segments}
     names = [oracle.space.names[g] for g in found["s3"].genes]
     assert "s2_width" in names and "image_size" in names
     assert "stem" not in names and "s1_width" not in names and "s2_op" not in names
