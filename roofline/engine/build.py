@@ -28,7 +28,7 @@ from roofline.graph.tensor import Role, Tensor
 from roofline.numeric import Numeric
 from roofline.passes.kernels import Access, Kernel
 from roofline.passes.pipeline import Program
-from roofline.passes.results import image_maps
+from roofline.passes.results import IMAGE_OPS, IMAGE_RANK
 from roofline.work import work_of
 
 
@@ -68,8 +68,8 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     windows = _Collector(WindowColumns, count)
     accesses, kernel_rows = _Collector(AccessColumns, count), _Collector(KernelColumns, count)
     labels: list[Label] = []
-    phases = [(phase, image_maps(phase.graph)) for phase in program.phases]
-    for graph, kernel, maps in ((phase.graph, kernel, maps) for phase, maps in phases for kernel in phase.kernels):
+    for graph, kernel in ((phase.graph, kernel) for phase in program.phases for kernel in phase.kernels):
+        maps = any(isinstance(graph.op(op_id), IMAGE_OPS) for op_id in kernel.ops) or _enters(kernel)
         owner = len(labels) * count + rows
         macs, vector_ops = _add_ops(graph, kernel, owner, maps, contractions, windows, vectors)
         for access in kernel.accesses:
@@ -78,9 +78,7 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
             block=rows,
             label=len(labels),
             times=kernel.times,
-            ops=0
-            if kernel.kind == "movement" and kernel.accesses[0].relaid
-            else len(kernel.ops),  # no op of the program
+            ops=0 if _enters(kernel) else len(kernel.ops),  # the copy is no op of the program
             copies_only=float(kernel.kind == "movement"),
             run_bytes=_run_bytes(graph, kernel),
             sums_own=_sums_own(graph, kernel),
@@ -124,7 +122,7 @@ def _add_ops(
     graph: OpGraph,
     kernel: Kernel,
     owner: Index,
-    maps: frozenset[str],
+    maps: bool,
     contractions: _Collector,
     windows: _Collector,
     vectors: _Collector,
@@ -140,7 +138,7 @@ def _add_ops(
         for contraction in work.contractions:
             macs = macs + contraction.macs
             if contraction.form != "depthwise":
-                _add_contraction(contractions, contraction, owner, inputs[0], op, channels_first, outputs[0], maps)
+                _add_contraction(contractions, contraction, owner, inputs[0], op, channels_first, outputs[0])
         vector_ops = vector_ops + work.vector_ops
         largest = inputs[0] if op.reduces and not inputs[0].stored else outputs[0]
         if op.family != "movement":
@@ -169,9 +167,8 @@ def _add_contraction(
     op: Op,
     channels_first: float,
     result: Tensor,
-    maps: frozenset[str],
 ) -> None:
-    image = isinstance(op, Conv) and result.id in maps
+    image = isinstance(op, Conv) and len(result.shape) == IMAGE_RANK
     contractions.add(
         kernel=owner,
         batch=c.batch,
@@ -188,7 +185,7 @@ def _add_contraction(
     )
 
 
-def _add_access(accesses: _Collector, access: Access, owner: Index, maps: frozenset[str]) -> None:
+def _add_access(accesses: _Collector, access: Access, owner: Index, maps: bool) -> None:
     accesses.add(
         kernel=owner,
         role=ROLE_CODES[access.role],
@@ -208,16 +205,21 @@ def _add_access(accesses: _Collector, access: Access, owner: Index, maps: frozen
     )
 
 
+def _enters(kernel: Kernel) -> bool:
+    """Whether a kernel brings an image that enters the program into the compiler's order."""
+    return any(access.relaid for access in kernel.accesses)
+
+
 def _rows(tensor: Tensor) -> dict[str, Numeric]:
     """Return the same of an image as the program gets it: the rows of its planes lie in the lanes."""
     return {"batch": tensor.shape[-3], "inner": 1, "width": 1, "channels": tensor.shape[-2]}
 
 
-def _tile(tensor: Tensor, maps: frozenset[str]) -> dict[str, Numeric]:
-    """Return the dimensions that a tiled layout can put into lanes and sublanes."""
-    shape, image = tensor.shape or (1,), tensor.id in maps
+def _tile(tensor: Tensor, maps: bool) -> dict[str, Numeric]:
+    """Return the dimensions that a tiled layout can put into lanes and sublanes; `maps` where a kernel is of images."""
+    shape = tensor.shape or (1,)
     before = shape[-2] if len(shape) > 2 else 1
-    inner, width = (1, before) if image else (before, 1)
+    inner, width = (1, before) if maps and len(shape) == IMAGE_RANK else (before, 1)
     return {"batch": shape[0], "inner": inner, "width": width, "channels": shape[-1]}
 
 

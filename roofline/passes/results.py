@@ -1,4 +1,4 @@
-"""Image maps, and those that software wants in the order of the source program, which its compiler does not use."""
+"""Results of a program that the software wants in the order of its source, which its compiler does not compute in."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ IMAGE_RANK = 4
 
 
 def channels_second(graph: OpGraph) -> frozenset[str]:
-    """Return the ids of the image maps of a channels-first program; empty where no convolution is channels-first."""
-    first = any(op.layout == "nchw" for op in graph.ops.values())
-    return image_maps(graph) if first else frozenset()
+    """Return the ids of the image maps of a channels-first program; empty where no convolution is channels-first.
 
-
-def image_maps(graph: OpGraph) -> frozenset[str]:
-    """Return the ids of what convolutions, batch norms and pools read and write, and point-wise ops make of it."""
+    They are what convolutions, batch norms and pools read and write, and what point-wise ops make of it.
+    """
+    if not any(op.layout == "nchw" for op in graph.ops.values()):
+        return frozenset()
     found: set[str] = set()
     for op in graph.ops.values():
         near = [t for t in (*op.inputs[:1], *op.outputs) if len(graph.tensors[t].shape) == IMAGE_RANK]
