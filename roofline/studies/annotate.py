@@ -114,8 +114,17 @@ def _key(node: Any) -> str:
 def _place(nodes: Any, kernels: tuple[Kernel, ...], origins: Mapping[str, str]) -> _Placed:
     own: dict[str, list[int]] = {}
     anchors: dict[int, str] = {}
+    of_kernels = [_origins(kernel, origins) for kernel in kernels]
     for position, kernel in enumerate(kernels):
-        found = [key for op in (kernel.name, *kernel.ops) if (key := _origin(op, origins)) is not None]
+        found = of_kernels[position]
+        if not found:  # the copy of an input: it belongs to the first that reads it
+            written = {access.tensor.id for access in kernel.accesses if access.role == "write"}
+            readers = (
+                later
+                for later in range(position + 1, len(kernels))
+                if written & {access.tensor.id for access in kernels[later].accesses if access.role == "read"}
+            )
+            found = next((of_kernels[later][:1] for later in readers), [])
         if found:
             anchors[position] = found[0]
         for key in dict.fromkeys(found):
@@ -126,6 +135,11 @@ def _place(nodes: Any, kernels: tuple[Kernel, ...], origins: Mapping[str, str]) 
         for position in positions:
             members.setdefault(position, []).append(key)
     return _Placed(working=frozenset(own), kernels=known, nodes=members, anchors=anchors)
+
+
+def _origins(kernel: Kernel, origins: Mapping[str, str]) -> list[str]:
+    """Return the nodes of a kernel, that of its anchor first."""
+    return [key for op in (kernel.name, *kernel.ops) if (key := _origin(op, origins)) is not None]
 
 
 def _origin(op: str, origins: Mapping[str, str]) -> str | None:

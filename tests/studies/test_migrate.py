@@ -33,7 +33,7 @@ def test_a_speed_up_is_the_ratio_of_two_simulations(moved: Migration) -> None:
         assert old.interval.low_s / new.interval.high_s < row["speedup_low"] < row["speedup"] < row["speedup_high"]
         facts = [old.fact_range.low / new.fact_range.high, old.fact_range.high / new.fact_range.low]  # of two devices
         assert [row["facts_low"], row["facts_high"]] == pytest.approx([row["speedup"] * end for end in facts])
-        assert row["decided_by"].startswith(("tpu-v2 memory.", "tpu-v4i memory."))
+        assert row["decided_by"].startswith(("tpu-v2 ", "tpu-v4i "))
 
 
 def test_families_are_geometric_means_and_one_member_is_its_own(moved: Migration) -> None:
