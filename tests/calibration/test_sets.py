@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_training_tables_are_steps_that_fit(tmp_path: Path) -> None:
     )
     for m, whole_s in ((gpu, 0.5), (tpu, 0.1)):
         assert m.mode == "training" and m.latency_s == pytest.approx(whole_s * m.batch / 128)
-        options = {
+        options: dict[str, Any] = {
             "runtime": m.runtime,
             "dtype": m.dtype,
             "cores": m.cores,

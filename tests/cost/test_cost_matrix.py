@@ -54,8 +54,8 @@ def test_images_that_stay_in_the_array_by_hand() -> None:
 
     Programs compiled for TPU v2 (libtpu 0.0.42.1) take 66, 66 and 67 cycles a position at 8, 16 and 64 images.
     """
-    product, array = values({**MXU, "n": 32, "k": 3, "taps": 9})
-    array = SystolicArray(**array)
+    product, said = values({**MXU, "n": 32, "k": 3, "taps": 9})
+    array = SystolicArray(**said)
     for images in (8.0, 16.0, 64.0, 128.0):
         steps = float(stationary_images_time_s(product, array, positions=112.0**2, images=images))
         assert steps == 112**2 * 64 + FILL_AND_DRAIN

@@ -94,7 +94,7 @@ def test_half_a_register_takes_more_than_half_the_time() -> None:
 
 
 def test_windows_gain_less_from_images_in_the_lanes() -> None:
-    images = {"batch": 128.0, "inner": 1.0, "width": 28.0, "tile": lying(128, 8)}
+    images: dict[str, Any] = {"batch": 128.0, "inner": 1.0, "width": 28.0, "tile": lying(128, 8)}
     assert float(padding_ratio(**images, channels=32.0)) == 1
     assert float(padding_ratio(**images, channels=32.0, in_lanes=1.35)) == 1.35
     assert float(padding_ratio(**images, channels=120.0, in_lanes=1.35)) == 128 / 120, "then channels lie there"
@@ -259,7 +259,7 @@ def test_slots_fill_as_those_of_compiled_programs(device: str) -> None:
         busy_s = (
             kernels[kernels["kind"] != "movement"]["vector_time_s"].sum() * load_runtime("xla", "tpu").vector_fraction
         )
-        found.append(busy_s * load_device(device).clock_hz / registers)
+        found.append(busy_s * (load_device(device).clock_hz or 0.0) / registers)
     assert found == pytest.approx(COMPILED[device], rel=0.2)
 
 

@@ -41,7 +41,9 @@ values = [32, 64, 96]
 
 @pytest.fixture(params=SPACES)
 def space(request: pytest.FixtureRequest) -> Space:
-    return rf.search_space(str(request.param))
+    found = rf.search_space(str(request.param))
+    assert isinstance(found, Space)
+    return found
 
 
 def test_genomes_and_mappings_and_words_go_round(space: Space) -> None:

@@ -137,7 +137,7 @@ def test_the_shipped_ratios_are_those_of_the_estimates() -> None:
 def test_predictions_stand_beside_every_estimate() -> None:
     table = compiled_migrations()
     assert len(table) == sum(len(batches) for batches in compiled().migration.values())
-    row = table.set_index(["model", "batch"]).loc[("efficientnet-x-b3", 32)]
+    (row,) = table[(table["model"] == "efficientnet-x-b3") & (table["batch"] == 32)].to_dict("records")
     old, new = (rf.simulate("efficientnet-x-b3", d, batch=32).latency_s for d in ("tpu-v2", "tpu-v4i"))
     assert row["predicted"] == pytest.approx(old / new, rel=1e-12)
     assert row["facts_low"] < row["predicted"] < row["facts_high"]
