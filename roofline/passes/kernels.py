@@ -289,8 +289,10 @@ def _live_bytes(graph: OpGraph, raw: list[list[Access]], saved: frozenset[str]) 
 
 
 def _describe(graph: OpGraph, group: tuple[str, ...]) -> tuple[str, str]:
-    """Return the kind of a kernel and a name: the anchor op's, with the functions fused around it."""
+    """Return the kind of a kernel and a name: the anchor op's; of two convolutions that which the other one feeds."""
+    convolutions = [op_id for op_id in group if isinstance(graph.op(op_id), Conv)]
     anchor = next((op_id for op_id in group if graph.op(op_id).family != "pointwise"), group[0])
+    anchor = convolutions[-1] if convolutions else anchor
     op: Op = graph.op(anchor)
     kind = KIND_OF_FAMILY[op.family]
     if isinstance(op, CONVOLUTIONS) and op.form != "depthwise":
