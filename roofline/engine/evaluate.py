@@ -303,7 +303,7 @@ def _result_copies(a: AccessColumns, stored: Array, useful: Array, machine: Mach
     """Return the bytes that each result moves to get into the order of the source program."""
     limit = machine.runtime.result_padding
     padding = memory.row_major_padding(
-        width=a.width, height=a.height, lanes=machine.lanes, sublanes=machine.sublanes, limit=limit
+        width=np.maximum(a.inner, a.width), height=a.height, lanes=machine.lanes, sublanes=machine.sublanes, limit=limit
     )
     return np.asarray(a.result * np.where(padding > 0, stored + useful * padding, 0.0))
 
