@@ -160,8 +160,10 @@ def move_slowdown(run_bytes: Numeric, *, fraction: float) -> Array:
 #: them: compiled kernels (libtpu 0.0.42.1) of 96 and 144 channels with 128 images take as long as with their channels
 #: padded to 128 and 256, 1.33 and 1.68 times; what the Accel-NASBench networks on TPU v2 allow, with 64 images
 WINDOWS_IN_LANES = 1.35
-#: columns that a piece of a cut image has of its neighbours: those that a 3 x 3 window reaches
-CUT_BORDER = 2.0
+#: columns that a piece of a cut image takes as long as beside its own: a 3 x 3 window reaches two of its neighbours', and
+#: they are copied there. One image of 56 px compiled for TPU v2 (libtpu 0.0.42.1) takes 1.8 times as long as one of
+#: eight by estimated cycles, 6 columns, and 1.4 times by its depthwise bundles, 3 columns
+CUT_BORDER = 3.0
 #: longest row that a norm keeps beside the processor, and that a softmax keeps in its registers (ATen,
 #: softmax_warp_forward): layer norms on an A100 (LLMCompass) take 1.0 times the time of one reading and writing up to
 #: 16 KiB and 2.0 times that from 32 KiB on, its softmax 1.0 times up to 1,024 elements and 1.5 to 1.8 times beyond

@@ -75,7 +75,7 @@ def test_padding_by_trying_every_layout(batch: int, inner: int, channels: int, t
         (1, 112, 1, 32, 128 / 32),  # 112 tokens in the sublanes, 32 channels in the lanes
         (64, 1, 112, 16, 128 / 64),  # 64 images fill half of the lanes, 16 channels two sets of sublanes
         (2, 1, 56, 128, 2),  # two images fill half of a tile of four sublanes
-        (1, 1, 56, 128, (7 + 2) / 7),  # one image, cut into eight pieces of seven columns with borders of two
+        (1, 1, 56, 128, (7 + 3) / 7),  # one image, cut into eight pieces of seven columns with borders of three
         (1, 1, 1, 1000, 4 * 1024 / 1000),  # a vector fills one sublane of four
         (1, 1, 1, 1, 512),  # a number takes half a tile
     ],
