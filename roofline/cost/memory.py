@@ -160,7 +160,7 @@ def move_slowdown(run_bytes: Numeric, *, fraction: float) -> Array:
 #: them: compiled kernels (libtpu 0.0.42.1) of 96 and 144 channels with 128 images take as long as with their channels
 #: padded to 128 and 256, 1.33 and 1.68 times; what the Accel-NASBench networks on TPU v2 allow, with 64 images
 WINDOWS_IN_LANES = 1.35
-#: columns that a piece of a cut image takes as long as beside its own: a 3 x 3 window reaches two of its neighbours', and
+#: columns that a piece of a cut image takes as long as beside its own: a 3 x 3 window reaches two of others, and
 #: they are copied there. One image of 56 px compiled for TPU v2 (libtpu 0.0.42.1) takes 1.8 times as long as one of
 #: eight by estimated cycles, 6 columns, and 1.4 times by its depthwise bundles, 3 columns
 CUT_BORDER = 3.0
