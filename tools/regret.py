@@ -33,7 +33,7 @@ FILLED = re.compile(r"(<!-- (\w+): [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
 #: shares of the networks that the limits of the page's searches let through
 SHARES = (0.02, 0.05, 0.1, 0.25, 0.5)
 #: how the table was measured, where it is not by all of the device
-MEASURED_ON: Mapping[str, dict[str, Any]] = {"tpu-v2": {"cores": 1}, "a100-40gb": {}}
+MEASURED_ON: Mapping[str, dict[str, Any]] = {"tpu-v2": {"cores": 1, "runtime": "pytorch_xla"}, "a100-40gb": {}}
 #: runs of each search, and evaluations of the long one that looks for the best of a whole space
 RUNS, LONG = 10, 1_000_000
 

@@ -143,7 +143,7 @@ def to_torch(model: str | Path | Arch | OpGraph, *, image_size: int | None = Non
     --------
     >>> module = to_torch("mobilenetv2-0.35")
     >>> sum(p.numel() for p in module.parameters())
-    1677256
+    1677128
     """
     made = network(model, image_size=image_size, first=True)
     source = torch_text(made)

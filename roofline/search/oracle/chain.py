@@ -176,7 +176,8 @@ class Chain:
     def _group(self, members: Sequence[tuple[int, Fragment, tuple[Held | None, ...]]]) -> None:
         rows, pieces, held = zip(*members, strict=True)
         source, count = stacked(pieces, held, "part"), len(rows)
-        lowered = program(source, self.policy)
+        computed = frozenset(t for t in source.inputs if source.tensors[t].arrival is not None)
+        lowered = program(source, self.policy, computed)
         zeros = np.zeros(count)
         structure = {name: zeros + value for name, value in structure_of(source, self.batch).items()}
         table = build_table(source, lowered, count)
