@@ -23,20 +23,22 @@ def members_of_arch(arch: Arch, batch: int, policy: Policy) -> list[tuple[str, t
     for instance, (block, ports) in zip(instances(arch, batch), steps_of(arch, batch, policy), strict=True):
         b = GraphBuilder()
         graph = b.graph(list(build_block(block, ports, b)))
-        kernels = _kernels(graph, policy, wanted(ports))
+        kernels = members_of_graph(graph, policy, wanted(ports))
         found += [(f"{instance.name}/{name}", tuple(f"{instance.name}/{op}" for op in ops)) for name, ops in kernels]
     return found
 
 
-def members_of_graph(graph: OpGraph, policy: Policy) -> list[tuple[str, tuple[str, ...]]]:
-    """Return (kernel, its ops) of a graph in execution order, as `lower_graph` fuses it."""
-    return _kernels(graph, policy)
-
-
-def _kernels(
-    graph: OpGraph, policy: Policy, gradients: frozenset[str] = frozenset()
+def members_of_graph(
+    graph: OpGraph, policy: Policy, computed: frozenset[str] = frozenset()
 ) -> list[tuple[str, tuple[str, ...]]]:
-    return [(kernel.name, kernel.ops) for kernel in program(graph, policy, gradients).phases[0].kernels]
+    """Return (kernel, its ops) of a graph in execution order, as `lower_graph` fuses it.
+
+    Parameters
+    ----------
+    computed
+        Inputs that another block of the network computes.
+    """
+    return [(kernel.name, kernel.ops) for kernel in program(graph, policy, computed).phases[0].kernels]
 
 
 def origin(op: str, known: Collection[str]) -> str | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roofline.engine.members import origin
 from roofline.errors import InputError
 from roofline.files import atomic
 from roofline.passes.pipeline import lower
@@ -139,13 +139,8 @@ def _place(nodes: Any, kernels: tuple[Kernel, ...], origins: Mapping[str, str]) 
 
 def _origins(kernel: Kernel, origins: Mapping[str, str]) -> list[str]:
     """Return the nodes of a kernel, that of its anchor first."""
-    return [key for op in (kernel.name, *kernel.ops) if (key := _origin(op, origins)) is not None]
-
-
-def _origin(op: str, origins: Mapping[str, str]) -> str | None:
-    """Return the node that an op comes from; passes call what they add ``op/part`` or ``op.part``."""
-    cuts = [len(op), *(match.start() for match in reversed(list(re.finditer(r"[/.]", op))))]
-    return next((origins[op[:cut]] for cut in cuts if op[:cut] in origins), None)
+    found = (origin(op, origins) for op in (kernel.name, *kernel.ops))
+    return [origins[op] for op in found if op is not None]
 
 
 def _free(nodes: Any, own: Mapping[str, list[int]]) -> dict[str, list[int]]:
