@@ -11,14 +11,21 @@ from roofline.names import key
 from roofline.plugins import find_plugins
 
 #: what the files of each folder describe
-FOLDERS = {"hardware_specs": "device", "runtimes": "runtime", "models": "model", "spaces": "search space"}
+FOLDERS = {
+    "hardware_specs": "device",
+    "runtimes": "runtime",
+    "libraries": "kernel library",
+    "formats": "number format",
+    "models": "model",
+    "spaces": "search space",
+}
 _PACKAGE = Path(__file__).resolve().parent
 _ROOTS = (_PACKAGE / "data", _PACKAGE.parent)
 _ADDED: list[Path] = []
 
 
 def data_folder(name: str) -> Path:
-    """Return the folder ``hardware_specs``, ``runtimes``, ``models`` or ``spaces``.
+    """Return one of the `FOLDERS`.
 
     Raises
     ------
@@ -47,7 +54,7 @@ def added_data() -> tuple[Path, ...]:
 
 
 def add_data(root: str | Path) -> None:
-    """Read ``hardware_specs``, ``runtimes``, ``models`` and ``spaces`` in a folder of one's own as those that ship.
+    """Read those of the `FOLDERS` that a folder of one's own has as those that ship.
 
     Raises
     ------

@@ -88,7 +88,7 @@ def test_the_wheel_simulates_as_the_checkout_does(installed: Path, tmp_path: Pat
 
 def test_the_wheel_carries_every_data_file(wheel: Path, checkout: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("hardware_specs", "runtimes", "models", "spaces"):
+    for folder in ("hardware_specs", "runtimes", "libraries", "formats", "models", "spaces"):
         files = [path.name for path in (checkout / folder).glob("*.toml")]
         assert files
         assert {f"roofline/data/{folder}/{name}" for name in files} <= inside
@@ -100,7 +100,7 @@ def test_the_wheel_carries_every_data_file(wheel: Path, checkout: Path) -> None:
 
 def test_the_wheel_is_the_same_from_another_folder_at_another_time(wheel: Path, checkout: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
-    for name in ("roofline", "hardware_specs", "runtimes", "models", "spaces"):
+    for name in ("roofline", "hardware_specs", "runtimes", "libraries", "formats", "models", "spaces"):
         shutil.copytree(checkout / name, elsewhere / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(checkout / name, elsewhere)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 import numpy as np
 from pydantic import model_validator
 
+from roofline.arch.step import Step
 from roofline.dtypes import DTYPES, DType
 from roofline.errors import RooflineError
 from roofline.graph.builder import GraphBuilder
@@ -119,6 +120,8 @@ class Stage(SpecFile):
     """
 
     kind: ClassVar[str] = ""
+    #: whether its blocks keep a cache from step to step
+    decodes: ClassVar[bool] = False
     #: fields that a width multiplier scales
     width_fields: ClassVar[tuple[str, ...]] = ()
     #: behind the first, blocks of equal inputs that lie so far apart are equal, unless one is the last
@@ -139,6 +142,10 @@ class Stage(SpecFile):
             if not 0 < value <= MOST:
                 zero = ", or 0 for none" if field.default == 0 else ""
                 raise ValueError(f"{name} must be above 0 and at most {MOST:,}{zero}, got {value!r}")
+        return self
+
+    def at(self, step: Step) -> Self:
+        """Return the stage as it is in a step of a decoder; only stages of decoders differ from step to step."""
         return self
 
     def make(self, index: int, ports: Ports) -> Block:

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from roofline.arch.block import Stage
 from roofline.arch.rounding import KEPT_SHARE
+from roofline.arch.step import PREFILL, Step
+from roofline.errors import InputError
 from roofline.numeric import whole_number
 from roofline.quantity import SpecFile
 
@@ -85,6 +87,25 @@ class Arch:
     published: Published | None = None
     sources: tuple[tuple[str, str], ...] = ()
     scaling: Scaling = EFFICIENTNET_ROUNDING
+
+    @property
+    def decodes(self) -> bool:
+        """Whether it has stages that keep a cache from step to step."""
+        return any(stage.decodes for stage in self.stages)
+
+    def at(self, step: Step) -> Arch:
+        """Return the network as it is in a step of a decoder.
+
+        Raises
+        ------
+        InputError
+            It keeps nothing from step to step, so it has no steps.
+        """
+        if step == PREFILL:
+            return self
+        if not self.decodes:
+            raise InputError(f"{self.name!r} is no decoder: it keeps no cache, so it has no phase {step.phase!r}")
+        return replace(self, stages=tuple(stage.at(step) for stage in self.stages))
 
     def with_image_size(self, image_size: int | None) -> Arch:
         """Return the same network for another input size.

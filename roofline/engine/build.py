@@ -92,7 +92,7 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     blocks.add(
         params=source.params,
         weight_bytes=_held_bytes(program, "parameter", "buffer"),
-        cache_bytes=_held_bytes(program, "state"),
+        cache_bytes=_held_bytes(program, "state", "cache"),
         saved_bytes=program.saved_bytes,
         state_bytes=program.state_bytes,
     )

@@ -2,64 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 import numpy as np
 
 from roofline.cost import combine, fold, matrix, memory, vector
 from roofline.cost.combine import ENGINES
+from roofline.engine.costs import BlockCosts, KernelCosts
+from roofline.engine.libraries import with_libraries
 from roofline.engine.machine import WORD_BITS, Machine
 from roofline.engine.table import READ, WEIGHT, WRITE, AccessColumns, KernelTable, VectorColumns
 from roofline.numeric import Array
 
 #: bytes of an element in a register of a vector unit
 WORD_BYTES = WORD_BITS / 8
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class KernelCosts:
-    """What one run of each kernel costs on one machine [s], and the bytes it moves with layout padding.
-
-    `engine_s` has a row for each of `ENGINES`: how long it alone needs.
-    `conversion_s` goes into the order of bytes that a library wants and overlaps with nothing, as `floor_s` does.
-    `ideal_memory_s` is the time of the unpadded traffic at the nominal bandwidth of the levels that serve it.
-    """
-
-    engine_s: Array
-    floor_s: Array
-    conversion_s: Array
-    host_s: Array
-    time_s: Array
-    padded_bytes: Array
-    ideal_memory_s: Array
-
-    @property
-    def bound(self) -> Array:
-        """Index into `combine.BOUNDS` of what each kernel spends most on."""
-        return np.asarray(np.argmax(np.vstack([self.engine_s, self.floor_s]), axis=0))
-
-    def part(self, kernels: slice) -> KernelCosts:
-        """Return the costs of some kernels."""
-        return KernelCosts(**{f.name: getattr(self, f.name)[..., kernels] for f in fields(self)})
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class BlockCosts:
-    """Per-block sums and maxima: all that the folds of whole networks need."""
-
-    device_s: Array
-    host_s: Array
-    macs: Array
-    vector_ops: Array
-    traffic_bytes: Array
-    weight_traffic_bytes: Array
-    ideal_memory_s: Array
-    live_bytes: Array
-    weight_bytes: Array
-    cache_bytes: Array
-    saved_bytes: Array
-    state_bytes: Array
-    params: Array
 
 
 def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
@@ -82,7 +38,7 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
     engine_s = np.stack([busy_s[engine] for engine in ENGINES])
     floor_s = runtime.floor_s + runtime.trace_s * table.kernels.ops
     conversion_s = _conversions(table, machine) * memory_s
-    return KernelCosts(
+    costs = KernelCosts(
         engine_s=engine_s,
         floor_s=floor_s,
         conversion_s=conversion_s,
@@ -91,6 +47,7 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
         padded_bytes=padded_bytes,
         ideal_memory_s=ideal_memory_s,
     )
+    return with_libraries(table, machine, costs)
 
 
 def _contractions(table: KernelTable, machine: Machine) -> tuple[Array, Array]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from roofline.cost.chip import Chip
 from roofline.cost.matrix import SPLITS, TILES
 from roofline.cost.memory import Tile
 from roofline.dtypes import DTYPES, Precision
@@ -14,6 +16,10 @@ from roofline.engine.table import DTYPE_CODES
 from roofline.graph.op import Layout
 from roofline.hardware.spec import Device
 from roofline.numeric import Array
+from roofline.software.libraries.attention import AttentionLibrary
+from roofline.software.libraries.experts import ExpertsLibrary
+from roofline.software.libraries.library import Library
+from roofline.software.libraries.products import ProductsLibrary
 from roofline.software.spec import Runtime
 
 #: floating-point arithmetic of vector units is this wide: narrower formats are converted
@@ -33,6 +39,21 @@ CUT_IMAGES = 1.0
 HALF_REGISTER = 0.78
 #: bytes that one lane loads at a time
 LOAD_BYTES = 4
+
+
+#: the lowest compute capability whose processors form clusters that share loads (CUDA C++ Programming Guide, thread
+#: block clusters)
+CLUSTERS = 9.0
+L = TypeVar("L", bound=Library)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Libraries:
+    """The kernel libraries of a runtime that have kernels for a device, in order of preference."""
+
+    products: tuple[ProductsLibrary, ...] = ()
+    attention: tuple[AttentionLibrary, ...] = ()
+    experts: tuple[ExpertsLibrary, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,6 +99,7 @@ class Machine:
     sublanes: float
     tile: Tile
     register: Tile
+    libraries: Libraries = Libraries()
     tiles: tuple[tuple[int, int], ...] = TILES
     splits: tuple[int, ...] = SPLITS
 
@@ -90,6 +112,24 @@ class Machine:
     def systolic(self) -> bool:
         """Whether the matrix units are systolic arrays."""
         return self.device.matrix.systolic
+
+    def chip(self, dtypes: NDArray[np.int64]) -> Chip:
+        """Return what kernel libraries see; its matrix rates are those of a column of `DTYPE_CODES`."""
+        near = len(self.bandwidths_bytes_per_s) > 1
+        device = self.device
+        return Chip(
+            processors=self.units,
+            clock_hz=device.matrix.clock_hz or device.clock_hz or np.nan,
+            macs_per_s=self.unit_macs_per_s[dtypes],
+            lane_ops_per_s=self.simple_ops_per_s / self.units,
+            transcendental_ops_per_s=self.transcendental_ops_per_s / self.units,
+            local_bytes_per_s=device.local_bytes_per_s,
+            near_bytes_per_s=self.bandwidths_bytes_per_s[-1],
+            far_bytes_per_s=self.bandwidths_bytes_per_s[0],
+            near_bytes=device.shared_memory[0].capacity_bytes if near else 0.0,
+            multicast=float((device.capability or 0.0) >= CLUSTERS),
+            budget_w=np.inf if device.tdp_w is None else device.tdp_w,
+        )
 
     def check_dtype(self, codes: NDArray[np.int64]) -> None:
         """Raise unless the device multiplies matrices of every dtype in `codes`.
@@ -170,7 +210,17 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
         sublanes=float(device.vector.sublanes),
         tile=_tile(device, half=0.5),
         register=_tile(device, half=HALF_REGISTER),
+        libraries=Libraries(
+            products=_for(device, runtime.products),
+            attention=_for(device, runtime.fused_attention),
+            experts=_for(device, runtime.experts),
+        ),
     )
+
+
+def _for(device: Device, libraries: tuple[L, ...]) -> tuple[L, ...]:
+    """Return the libraries among some that have kernels for a device."""
+    return tuple(one for one in libraries if one.runs_on(device.kind, device.capability))
 
 
 def _tile(device: Device, *, half: float) -> Tile:

@@ -166,7 +166,7 @@ class _Growth:
         if self.graph.tensors[tensor].shape[axis] != factor * self.batch:
             return False
         if producer_id is None:
-            grows = self.graph.tensors[tensor].role == "state" and axis not in self.state.get(tensor, {})
+            grows = self.graph.tensors[tensor].kept and axis not in self.state.get(tensor, {})
             if grows:
                 self.state.setdefault(tensor, {})[axis] = factor
             return grows

@@ -119,12 +119,13 @@ class GraphBuilder(GraphWriter):
         bias: Tensor | None = None,
         mask: Tensor | None = None,
         causal: bool = False,
+        window: Numeric = 0,
         name: str = "attention",
     ) -> Tensor:
         """Scaled dot-product attention as one op; a pass may decompose it. Bias, then mask are added to the scores."""
         extra = tuple(t for t in (bias, mask) if t is not None)
         kv = heads if kv_heads is None else kv_heads
-        return self.add_op(name, ops.Attention, q, k, v, *extra, heads=heads, kv_heads=kv, causal=causal)
+        return self.add_op(name, ops.Attention, q, k, v, *extra, heads=heads, kv_heads=kv, causal=causal, window=window)
 
     # element-wise ------------------------------------------------------------
 

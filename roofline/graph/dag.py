@@ -136,7 +136,7 @@ class Dag:
     @cached_property
     def results(self) -> frozenset[str]:
         """Tensors that must reach memory even where nobody inside reads them: what is returned, and written state."""
-        kept = {t for t, owner in self.memories.items() if self.tensors[owner].role == "state"}
+        kept = {t for t, owner in self.memories.items() if self.tensors[owner].kept}
         return frozenset(kept | {self.root(t) for t in self.outputs})
 
     def effective_readers(self, tensor: str) -> tuple[str, ...]:

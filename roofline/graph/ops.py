@@ -180,12 +180,14 @@ class Attention(Op):
     """softmax(q k^T) v in one op. Inputs: q (N, Tq, heads x D), k and v (N, Tk, kv_heads x D), then any score biases.
 
     Each bias is added to the scores (N, heads, Tq, Tk) by itself, broadcast over the images: (heads, Tq, Tk), or
-    (windows, 1, Tq, Tk) for every image's windows.
+    (windows, 1, Tq, Tk) for every image's windows. The queries are the last Tq of the Tk positions: where attention is
+    causal each sees the keys up to its own, the last `window` of them where that is not 0.
     """
 
     heads: Numeric
     kv_heads: Numeric
     causal: bool = False
+    window: Numeric = 0
     kind: ClassVar[str] = "attention"
 
     @property

@@ -10,7 +10,7 @@ from roofline.numeric import Numeric, product
 
 #: dimensions of a tensor, channels last: images (N, H, W, C), sequences (N, T, C); a dimension may be a column
 Shape: TypeAlias = tuple[Numeric, ...]
-Role: TypeAlias = Literal["input", "activation", "parameter", "buffer", "state", "saved"]
+Role: TypeAlias = Literal["input", "activation", "parameter", "buffer", "state", "cache", "saved"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,10 @@ class Tensor:
         Storage format.
     role
         ``parameter`` is trained, ``buffer`` is stored but not counted as a parameter (batch-norm statistics), ``input``
-        enters the graph, ``state`` enters it too and is kept for the next run, which the program writes it for (a
-        key-value cache; see `roofline.graph.state`), ``activation`` is computed, ``saved`` was computed by an earlier
-        phase of a training step and waits in the main memory.
+        enters the graph, ``state`` enters it too and is kept for the next run, which the program writes it for (see
+        `roofline.graph.state`), ``cache`` is state that grows with every token (keys and values of attention),
+        ``activation`` is computed, ``saved`` was computed by an earlier phase of a training step and waits in the main
+        memory.
     tied
         The parameter is another one's memory (an output layer that shares the embedding): no count of its own.
     arrival
@@ -64,6 +65,11 @@ class Tensor:
     def stored(self) -> bool:
         """Whether the tensor is part of the model file: a parameter or a buffer."""
         return self.role in ("parameter", "buffer")
+
+    @property
+    def kept(self) -> bool:
+        """Whether the program keeps the tensor from run to run: state, or a cache."""
+        return self.role in ("state", "cache")
 
     @property
     def elements(self) -> Numeric:

@@ -222,6 +222,7 @@ def _device(spec: DeviceFile) -> Device:
         clock_hz=_si(spec.chip.clock),
         tdp_w=_si(spec.chip.tdp),
         price_usd_per_hour=_si(spec.chip.price),
+        capability=_si(spec.chip.capability),
         matrix=MatrixUnit(
             style=matrix.style,
             units=int(matrix.units.value),

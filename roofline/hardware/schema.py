@@ -36,6 +36,7 @@ class ChipTable(_Table):
     clock: Frequency | None = None
     tdp: Power | None = None
     price: Price | None = None
+    capability: Count | None = None
 
 
 class RateTable(_Table):

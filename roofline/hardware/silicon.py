@@ -128,6 +128,7 @@ class Silicon:
     clock_hz: float | None
     tdp_w: float | None
     price_usd_per_hour: float | None
+    capability: float | None
     matrix: MatrixUnit
     vector: VectorUnit
     memory: tuple[MemoryLevel, ...]

@@ -195,7 +195,7 @@ def _accesses(
 
 def _of_the_last_run(graph: OpGraph, tensor: str) -> bool:
     """Whether the bytes of a tensor are state of which this run has written a part at most."""
-    if graph.tensors[graph.memory(tensor)].role != "state":
+    if not graph.tensors[graph.memory(tensor)].kept:
         return False
     return tensor not in graph.producers or isinstance(graph.op(graph.producers[tensor]), Update)
 
@@ -275,7 +275,7 @@ def _live_bytes(graph: OpGraph, raw: list[list[Access]], saved: frozenset[str]) 
         tensor = graph.tensors[t]
         if tensor.stored or t in saved:
             continue
-        stays = tensor.role == "state" and t in overwritten
+        stays = tensor.kept and t in overwritten
         size, first, last = tensor.bytes, used[0] if t in graph.producers else 0, end if stays else used[-1]
         begins[first] = begins.get(first, 0.0) + size
         ends[last] = ends.get(last, 0.0) + size

@@ -12,7 +12,7 @@ import numpy as np
 from roofline.cost import combine, fold
 from roofline.cost.combine import BOUNDS, ENGINES
 from roofline.engine.columns import Index
-from roofline.engine.evaluate import KernelCosts
+from roofline.engine.costs import KernelCosts
 from roofline.engine.lowering import Lowered
 from roofline.engine.machine import Machine
 from roofline.engine.table import STATE, WEIGHT

@@ -12,7 +12,8 @@ import numpy as np
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
 from roofline.cost import fold
-from roofline.engine.evaluate import BlockCosts, KernelCosts, block_costs, kernel_costs
+from roofline.engine.costs import BlockCosts, KernelCosts
+from roofline.engine.evaluate import block_costs, kernel_costs
 from roofline.engine.lowering import Lowered, lower_arch, lower_graph
 from roofline.engine.options import OPTIONS, RunOptions, check_known
 from roofline.engine.setting import Setting, of_graph, resolve

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, create_model
 
+from roofline.errors import SpecError
 from roofline.families import Family
 from roofline.hardware.silicon import Kind
 from roofline.quantity import SpecFile
 from roofline.software.constant import constants_of, tables
+from roofline.software.libraries.attention import AttentionLibrary
+from roofline.software.libraries.experts import ExpertsLibrary
+from roofline.software.libraries.library import Library
+from roofline.software.libraries.load import library
+from roofline.software.libraries.products import ProductsLibrary
 from roofline.software.spec import Attention, Runtime
 
 
@@ -36,6 +42,14 @@ class Fusion(SpecFile):
     why: str
 
 
+class LibrariesTable(SpecFile):
+    """``[libraries]``: the kernel libraries that the runtime calls for ops of each kind, in order of preference."""
+
+    products: tuple[str, ...] = ()
+    attention: tuple[str, ...] = ()
+    experts: tuple[str, ...] = ()
+
+
 class RuntimeFile(SpecFile):
     """A file in ``runtimes/``, but for its tables of constants: `file_of` adds those."""
 
@@ -46,6 +60,7 @@ class RuntimeFile(SpecFile):
     lane_layout: Literal["nhwc", "nchw"] | None = None
     sources: dict[str, str] = Field(min_length=1)
     fusion: Fusion
+    libraries: LibrariesTable = LibrariesTable()
 
 
 def file_of(runtime: type[Runtime]) -> type[RuntimeFile]:
@@ -62,4 +77,27 @@ def runtime_of(file: RuntimeFile, kind: type[Runtime] = Runtime) -> Runtime:
     values |= {"fuse_movement" if key == "movement" else key: value for key, value in file.fusion if key != "why"}
     values |= {name: getattr(file, name) for name in ("name", "title", "device_kinds", "default_layout")}
     values["lane_layout"] = file.lane_layout or file.default_layout
+    values["products"] = _called(file, "products", ProductsLibrary)
+    values["fused_attention"] = _called(file, "attention", AttentionLibrary)
+    values["experts"] = _called(file, "experts", ExpertsLibrary)
     return kind(**values)
+
+
+L = TypeVar("L", bound=Library)
+
+
+def _called(file: RuntimeFile, kind: str, cls: type[L]) -> tuple[L, ...]:
+    """Return the libraries of one kind that a runtime names.
+
+    Raises
+    ------
+    SpecError
+        One of them is of another kind.
+    """
+    found = []
+    for name in getattr(file.libraries, kind):
+        one = library(name)
+        if not isinstance(one, cls):
+            raise SpecError(f"runtime {file.name!r}: [libraries.{kind}]: {name!r} is a library of {one.kind}")
+        found.append(one)
+    return tuple(found)

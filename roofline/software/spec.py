@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from roofline.software.constant import GPU, TPU, Range, Without, constant, constants_of
+from roofline.software.libraries.attention import AttentionLibrary
+from roofline.software.libraries.experts import ExpertsLibrary
+from roofline.software.libraries.products import ProductsLibrary
 
 Attention = Literal["fused", "decomposed"]
 
@@ -38,6 +41,8 @@ class Runtime:
         and that run as chains of simpler ones.
     layout_copies
         Whether tensors are copied between ops that want different memory formats; else the compiler arranges them.
+    products, fused_attention, experts
+        Kernel libraries that it calls, in order of preference; without one for a device, the constants below decide.
     """
 
     name: str
@@ -56,6 +61,9 @@ class Runtime:
     image_copies: bool
     split: tuple[str, ...]
     layout_copies: bool
+    products: tuple[ProductsLibrary, ...] = ()
+    fused_attention: tuple[AttentionLibrary, ...] = ()
+    experts: tuple[ExpertsLibrary, ...] = ()
 
     # how the software drives the matrix unit
     matrix_fraction: float = constant(

@@ -138,7 +138,7 @@ class Tape(GraphWriter):
         tensor = self.source.tensors[name]
         if name in self.source.producers:
             self.saved.add(name)
-        self.put(tensor if tensor.stored or tensor.role == "state" else replace(tensor, role="saved"))
+        self.put(tensor if tensor.stored or tensor.kept else replace(tensor, role="saved"))
 
     # gradients ----------------------------------------------------------------
 

@@ -1,0 +1,70 @@
+"""What all kernel libraries have in common; `load` goes from a file to a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+from pydantic import Field
+
+from roofline.hardware.silicon import Kind
+from roofline.quantity import SpecFile
+from roofline.registry import filed
+
+
+class Facts(SpecFile):
+    """What a file says of its library beside constants, in ``[facts]``: a kind of library adds keys of its own.
+
+    `capabilities` are the lowest and the highest compute capability that it has kernels for; all where they are
+    missing.
+    """
+
+    capabilities: tuple[float, float] | None = None
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    """A kernel library: a class of each kind adds constants and facts."""
+
+    kind: ClassVar[str]
+    facts_class: ClassVar[type[Facts]] = Facts
+
+    name: str
+    title: str
+    device_kinds: tuple[str, ...]
+    facts: Facts
+
+    def runs_on(self, kind: str, capability: float | None) -> bool:
+        """Whether it has kernels for a kind of device of a compute capability."""
+        if kind not in self.device_kinds:
+            return False
+        span = self.facts.capabilities
+        return span is None or (capability is not None and span[0] <= capability <= span[1])
+
+
+class LibraryFile(SpecFile):
+    """A file in ``libraries/``, but for its tables of constants: those follow from the class of its kind."""
+
+    name: str
+    title: str
+    kind: str
+    device_kinds: tuple[Kind, ...] = Field(min_length=1)
+    sources: dict[str, str] = Field(min_length=1)
+    facts: Facts
+
+
+KINDS: dict[str, type[Library]] = {}
+L = TypeVar("L", bound=type[Library])
+
+
+def library_kind(kind: str) -> Callable[[L], L]:
+    """Register the class of a kind of library under the name that files use in ``kind = "..."``."""
+
+    def register(cls: L) -> L:
+        found = filed(KINDS, (kind,), lambda name: f"kind of library {name!r} is registered twice")(cls)
+        found.kind = kind
+        return found
+
+    return register
