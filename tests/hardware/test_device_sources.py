@@ -31,6 +31,7 @@ FIELDS = {
     r"chip\.clock": "clock_boost",
     r"chip\.tdp": "tdp",
     r"chip\.price": "price_on_demand.*",
+    r"chip\.capability": "compute_capability",
     r"matrix\.units": "mxu_per_core|cores_per_chip",
     r"matrix\.(rows|cols)": r"mxu_\1",
     r"matrix\.clock": "clock_matrix",
