@@ -12,6 +12,7 @@ from roofline.engine.table import (
     DTYPE_CODES,
     ROLE_CODES,
     AccessColumns,
+    AttentionColumns,
     BlockColumns,
     ContractionColumns,
     KernelColumns,
@@ -22,7 +23,7 @@ from roofline.engine.table import (
 )
 from roofline.graph.op import Contraction, Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Conv, Reduce, SlidingOp
+from roofline.graph.ops import Attention, Conv, Reduce, SlidingOp
 from roofline.graph.resampling import ConvTranspose
 from roofline.graph.tensor import Role, Tensor
 from roofline.numeric import Numeric
@@ -65,13 +66,14 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     """
     rows = np.arange(count)
     contractions, vectors = _Collector(ContractionColumns, count), _Collector(VectorColumns, count)
-    windows = _Collector(WindowColumns, count)
+    windows, attentions = _Collector(WindowColumns, count), _Collector(AttentionColumns, count)
     accesses, kernel_rows = _Collector(AccessColumns, count), _Collector(KernelColumns, count)
     labels: list[Label] = []
     for graph, kernel in ((phase.graph, kernel) for phase in program.phases for kernel in phase.kernels):
         maps = any(isinstance(graph.op(op_id), IMAGE_OPS) for op_id in kernel.ops) or _enters(kernel)
         owner = len(labels) * count + rows
         macs, vector_ops = _add_ops(graph, kernel, owner, maps, contractions, windows, vectors)
+        _add_attentions(attentions, graph, kernel, owner)
         for access in kernel.accesses:
             _add_access(accesses, access, owner, maps)
         kernel_rows.add(
@@ -99,6 +101,7 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     return KernelTable(
         contractions=contractions.columns(),
         windows=windows.columns(),
+        attentions=attentions.columns(),
         vectors=vectors.columns(),
         accesses=accesses.columns(),
         kernels=kernel_rows.columns(),
@@ -183,6 +186,28 @@ def _add_contraction(
         images=result.shape[0] if image else 1,
         width=result.shape[-2] if image else 1,
     )
+
+
+def _add_attentions(attentions: _Collector, graph: OpGraph, kernel: Kernel, owner: Index) -> None:
+    for op_id in kernel.ops:
+        op = graph.op(op_id)
+        if isinstance(op, Attention):
+            q, k, v = graph.arguments(op)[0][:3]
+            attentions.add(
+                kernel=owner,
+                batch=q.shape[0],
+                queries=q.shape[1],
+                keys=k.shape[1],
+                heads=op.heads,
+                kv_heads=op.kv_heads,
+                head=q.shape[-1] / op.heads,
+                value=v.shape[-1] / op.kv_heads,
+                causal=float(op.causal),
+                window=np.where(np.equal(op.window, 0), np.inf, op.window),
+                dtype=DTYPE_CODES[q.dtype.part.name],
+                kept=DTYPE_CODES[k.dtype.name],
+                kept_bytes=k.dtype.bytes,
+            )
 
 
 def _add_access(accesses: _Collector, access: Access, owner: Index, maps: bool) -> None:

@@ -54,6 +54,29 @@ class WindowColumns(KernelParts):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class AttentionColumns(KernelParts):
+    """One row per fused attention of `batch` sequences: the last `queries` positions look at `keys`, which hold them.
+
+    `head` and `value` are the widths of a head of queries (and keys) and of values. `dtype` is that of the queries;
+    `kept` and `kept_bytes` are the format of keys and values and the bytes of one of their elements. `window` is the
+    number of keys that a query sees at most, infinite where there is no limit.
+    """
+
+    batch: Array
+    queries: Array
+    keys: Array
+    heads: Array
+    kv_heads: Array
+    head: Array
+    value: Array
+    causal: Array
+    window: Array
+    dtype: Index
+    kept: Index
+    kept_bytes: Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class VectorColumns(KernelParts):
     """One row per op with vector work, of `results` elements; the rest is the shape that its layout is chosen for."""
 
@@ -144,6 +167,7 @@ class KernelTable:
 
     contractions: ContractionColumns
     windows: WindowColumns
+    attentions: AttentionColumns
     vectors: VectorColumns
     accesses: AccessColumns
     kernels: KernelColumns

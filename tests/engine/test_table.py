@@ -11,10 +11,11 @@ import pytest
 from roofline.arch.block import Port
 from roofline.arch.build import op_graph
 from roofline.arch.load import model
+from roofline.calibration.measured import blocks
 from roofline.dtypes import DTYPES, precision
 from roofline.engine.columns import Columns
 from roofline.engine.evaluate import block_costs, kernel_costs
-from roofline.engine.lowering import lower_arch, lower_graph
+from roofline.engine.lowering import lower_arch, lower_blocks, lower_graph
 from roofline.engine.machine import machine_for
 from roofline.engine.table import (
     AccessColumns,
@@ -123,3 +124,17 @@ def test_templates_are_told_apart_by_all_but_sizes() -> None:
     assert port.structure == Port(shape=(1, 2, 2, 16)).structure
     others = [Port(shape=(4, 3)), Port(shape=(4, 8, 8, 3), dtype=DTYPES["fp16"]), Port(shape=(4, 8, 8, 3), data=True)]
     assert len({port.structure, *(other.structure for other in others)}) == 4
+
+
+def test_fused_attention_has_a_row_with_its_own_sizes() -> None:
+    """Queries and keys of different length, grouped heads and a window are columns; decomposed attention has none."""
+    op = blocks.attention(3, 5, 700, heads=8, kv_heads=2, head=64, value=32, causal=True, window=96)
+    steps = [(op.block, op.ports)]
+    fused, _ = lower_blocks(steps, EAGER)
+    found = {f.name: getattr(fused.attentions, f.name)[0] for f in fields(fused.attentions)}
+    sizes = {"batch": 3, "queries": 5, "keys": 700, "heads": 8, "kv_heads": 2, "head": 64, "value": 32, "window": 96}
+    assert {name: found[name] for name in sizes} == sizes
+    assert found["causal"] == 1.0
+    assert found["kept_bytes"] == 2.0
+    apart, _ = lower_blocks(steps, policy(runtime("xla", "tpu"), precision("bf16")))
+    assert len(apart.attentions) == 0

@@ -98,6 +98,30 @@ class Prefetch(Block):
         return (b.elementwise("add", inputs[0], stored, broadcast=(False, True)),)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attend(Block):
+    """Fused attention of queries, keys and values that are there already."""
+
+    heads: Numeric
+    kv_heads: Numeric
+    causal: bool
+    window: Numeric = 0
+
+    def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Add the op."""
+        return (
+            b.add_op(
+                "attention",
+                ops.Attention,
+                *inputs,
+                heads=self.heads,
+                kv_heads=self.kv_heads,
+                causal=self.causal,
+                window=self.window,
+            ),
+        )
+
+
 def product(m: int, n: int, k: int, batch: int = 1) -> SingleOp:
     """Return `batch` products (m, k) x (k, n)."""
     return SingleOp(block=Product(), ports=(Port(shape=(batch, m, k)), Port(shape=(batch, k, n))))
@@ -112,6 +136,25 @@ def pointwise(function: str, *shape: int) -> SingleOp:
 def row_reduction(function: str, *shape: int) -> SingleOp:
     """Return ``softmax`` or ``layer_norm`` over the last dimension."""
     return SingleOp(block=RowReduction(function=function), ports=(Port(shape=shape),))
+
+
+def attention(
+    batch: int,
+    queries: int,
+    keys: int,
+    *,
+    heads: int,
+    kv_heads: int,
+    head: int,
+    value: int | None = None,
+    causal: bool = True,
+    window: int = 0,
+) -> SingleOp:
+    """Return the attention of the last `queries` positions of `batch` sequences to the `keys` positions they have."""
+    widths = (heads * head, kv_heads * head, kv_heads * (value or head))
+    lengths = (queries, keys, keys)
+    ports = tuple(Port(shape=(batch, length, width)) for length, width in zip(lengths, widths, strict=True))
+    return SingleOp(block=Attend(heads=heads, kv_heads=kv_heads, causal=causal, window=window), ports=ports)
 
 
 def convolution(
