@@ -169,7 +169,7 @@ def test_windows_that_do_not_tile_the_image() -> None:
 
 
 def test_more_tokens_than_positions() -> None:
-    assert "513 tokens" in refused(ShapeError, model="bert-base", image_size=513)
+    assert "513 tokens" in refused(ShapeError, model="bert-base", length=513)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ from roofline.quantity import SpecFile
 
 #: pixels per side or tokens per sequence; beyond it a network is a typing mistake, not a workload
 MAX_INPUT_SIZE = 1 << 17
+#: tokens that a sequence may have grown to; beyond it a context is a typing mistake
+MAX_POSITIONS = 1 << 24
 
 
 class Published(SpecFile):
@@ -107,6 +110,11 @@ class Arch:
             raise InputError(f"{self.name!r} is no decoder: it keeps no cache, so it has no phase {step.phase!r}")
         return replace(self, stages=tuple(stage.at(step) for stage in self.stages))
 
+    @property
+    def positions(self) -> int:
+        """The most tokens that a sequence may have: what the stage with the fewest positions has."""
+        return min((getattr(stage, "positions", 0) or MAX_POSITIONS for stage in self.stages), default=MAX_POSITIONS)
+
     def with_image_size(self, image_size: int | None) -> Arch:
         """Return the same network for another input size.
 
@@ -115,7 +123,25 @@ class Arch:
         InputError
             The size is not in 1..131072.
         """
-        if image_size is None:
+        if image_size is not None and self.input == "tokens":
+            told = f"image_size of a network of tokens ends with version 0.3: give length ({self.name!r})"
+            warnings.warn(told, DeprecationWarning, stacklevel=3)
+        return self._of_size(image_size, "image size")
+
+    def with_length(self, length: int | None) -> Arch:
+        """Return the same network for another number of tokens per sequence.
+
+        Raises
+        ------
+        InputError
+            It is not in 1..131072, or the network takes images.
+        """
+        if length is not None and self.input == "image":
+            raise InputError(f"length is for networks of tokens, and {self.name!r} takes images: give image_size")
+        return self._of_size(length, "length")
+
+    def _of_size(self, size: int | None, what: str) -> Arch:
+        if size is None:
             return self
-        size = whole_number(image_size, "image size", most=MAX_INPUT_SIZE)
-        return self if size == self.image_size else replace(self, image_size=size)
+        found = whole_number(size, what, most=MAX_INPUT_SIZE)
+        return self if found == self.image_size else replace(self, image_size=found)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from inspect import Parameter, Signature, signature
 from typing import Annotated, Any, get_type_hints
 
@@ -136,7 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_streams()
     try:
         try:
-            return _run(words)
+            with _told():
+                return _run(words)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # whoever reads has seen enough
@@ -161,6 +163,23 @@ def _run(words: list[str]) -> int:
         return _fail("not enough memory")
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say in a line what will end with a later version, once."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("once", ".*ends with version", DeprecationWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if category is DeprecationWarning and "ends with version" in str(message):
+                output.warn(str(message))
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _open_streams() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -96,10 +97,12 @@ def network(model: str | None, source: Source) -> str | OpGraph:
     return found.with_examples(source.examples)
 
 
-def save(found: str | OpGraph, path: Path, batch: int | None, image_size: int | None) -> None:
-    """Write the op graph of what is simulated to a file."""
-    import roofline as rf
+def save(found: str | OpGraph, path: Path, options: Mapping[str, Any]) -> None:
+    """Write the op graph of what is simulated with some options to a file."""
+    from roofline.arch.build import build_graph
+    from roofline.arch.load import model
+    from roofline.engine.asked import asked, sized
 
     if isinstance(found, str):
-        found = rf.op_graph(found, batch=1 if batch is None else batch, image_size=image_size)
+        found = build_graph(sized(model(found), asked(options)).arch, options["batch"] or 1)
     found.save(path)

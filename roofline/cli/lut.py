@@ -10,7 +10,7 @@ import typer
 
 from roofline.cli import output
 from roofline.cli.options import DeviceOption, ForceOption, FromOption, SpaceArgument, space_word, takes
-from roofline.engine.options import AXES
+from roofline.engine.options import OF_SPACE
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml", ".npz")
 
@@ -22,7 +22,7 @@ class Rows(StrEnum):
     stage = "stage"
 
 
-@takes(AXES, before="image_size")
+@takes(OF_SPACE, before="image_size")
 def command(
     device: DeviceOption,
     file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help=f"One of {', '.join(SUFFIXES)}.")],

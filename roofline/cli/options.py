@@ -109,6 +109,7 @@ def _parameter(name: str, option: Option, each: bool) -> inspect.Parameter:
         default, text = option.together, f"{option.help}."
     if each and name in PER_DEVICE:
         default, text, kind = default and str(default), f"{text.removesuffix('.')}; {EACH}", str
+    kind = str if kind == int | str else kind
     wanted: Any = kind if default is not None else kind | None
     said = typer.Option(_flag(name), *filter(None, [option.letter]), help=text)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[wanted, said])
@@ -122,7 +123,8 @@ def each_device(options: Mapping[str, Any], named: Iterable[tuple[str, Device]])
     """Return options as functions take them: those of each device by the devices that the names stand for."""
     found, pairs = dict(options), list(named)
     for name in PER_DEVICE.keys() & options.keys():
-        values = per_device(options[name], [given for given, _ in pairs], _flag(name), OPTIONS[name].kind)
+        read: Any = OPTIONS[name].kind
+        values = per_device(options[name], [given for given, _ in pairs], _flag(name), read)
         found[name] = {device: values[given] for given, device in pairs}
     return found
 

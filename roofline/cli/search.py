@@ -26,7 +26,7 @@ from roofline.cli.options import (
     takes,
     words,
 )
-from roofline.engine.options import AXES
+from roofline.engine.options import OF_SPACE
 from roofline.errors import InputError
 from roofline.files import finite, json_text
 from roofline.text import significant
@@ -54,7 +54,7 @@ class Keep(StrEnum):
     all = "all"
 
 
-@takes(AXES, before="image_size", each=True)
+@takes(OF_SPACE, before="image_size", each=True)
 def command(
     device: Annotated[list[str], typer.Option("--device", "-d", help="Repeat it, or give a comma list.")],
     space: SpaceArgument = None,

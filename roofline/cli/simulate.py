@@ -82,7 +82,7 @@ def command(
     source = frontend.Source(onnx=onnx, torch=torch, jax=jax, graph=graph, cache=cache, examples=examples, **told)
     network = frontend.network(model, source)
     if save_graph is not None:
-        frontend.save(network, save_graph, options["batch"], options["image_size"])
+        frontend.save(network, save_graph, options)
     chip = machines([device], changes)[device]
     report = rf.simulate(network, chip, **options)
     for warning in report.warnings:

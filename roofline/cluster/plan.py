@@ -21,6 +21,7 @@ from roofline.specfile import load_spec, with_fields
 
 #: a whole number that the stores of results can hold: of 64 bits
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+KINDS: dict[Any, Any] = {int: Whole, int | str: Whole | str}
 #: characters that make a name a pattern
 WILD = frozenset("*?[")
 
@@ -28,7 +29,7 @@ WILD = frozenset("*?[")
 def _with_options(plan: type[SpecFile]) -> type[SpecFile]:
     """Return a plan that has every option of a run: a list of values for each axis of a sweep, one of the others."""
     fields: dict[str, Any] = {name: (option.kind | None, option.default) for name, option in OPTIONS.items()}
-    kinds = {name: Whole if option.kind is int else option.kind for name, option in AXES.items()}
+    kinds = {name: KINDS.get(option.kind, option.kind) for name, option in AXES.items()}
     return with_fields(plan, fields | {name: (GenericAlias(tuple, (kind, ...)), ()) for name, kind in kinds.items()})
 
 

@@ -286,8 +286,8 @@ class _Kind(NamedTuple):
 
 _TEXT, _WHOLE = _Kind("string", "string"), _Kind("Int64", "int64")
 _FLAG, _NUMBER = _Kind("boolean", "bool"), _Kind("float64", "float64")
-TEXT = {"unit", "network", "model", "device", "runtime", "dtype", "layout", "bound", "base_device", "error"}
-WHOLE = {"point", "batch", "cores", "image_size"}
+TEXT = {"unit", "network", "model", "device", "runtime", "dtype", "layout", "bound", "base_device", "error", "phase"}
+WHOLE = {"point", "batch", "cores", "image_size", "length"}
 
 
 def _kind(name: str) -> _Kind:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import UnionType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -51,7 +52,7 @@ class Option:
 
     help: str
     unset: str = ""
-    kind: type[int] | type[str] | type[bool] = str
+    kind: type[int] | type[str] | type[bool] | UnionType = str
     default: Any = None
     together: Any = None
     letter: str = ""
@@ -62,6 +63,8 @@ class Option:
         return f"{self.help}; default: {self.unset}." if self.unset else f"{self.help}."
 
 
+#: how many tokens are kept: a number, text (``"4k"``, ``"1k:0.5,8k:0.5"``), or pairs of a number and its share
+Context: TypeAlias = SupportsIndex | str | tuple[tuple[int, float], ...] | None
 # what a door takes for an option of each kind: a value, one per device, or several (see the aliases below)
 Count = TypeVar("Count")
 Format = TypeVar("Format")
@@ -82,12 +85,35 @@ class DeviceOptions(TypedDict, Generic[Count, Format, Stack, Order], total=False
 
 
 class NetworkOptions(DeviceOptions[Count, Format, Stack, Order], total=False):
-    """Options of a network that runs forward: the axes of a sweep, and what a search space is asked for."""
+    """Options of a network that runs forward: what a search space is asked for."""
 
-    image_size: Annotated[Count, Option(help="Pixels per side (or tokens)", unset="the model's", kind=int)]
+    image_size: Annotated[Count, Option(help="Pixels per side", unset="the model's", kind=int)]
 
 
-class Options(NetworkOptions[Count, Format, Stack, Order], total=False):
+class StepOptions(NetworkOptions[Count, Format, Stack, Order], total=False):
+    """Options of a network of images or tokens, and of one step of a decoder: the axes of a sweep."""
+
+    length: Annotated[
+        Count, Option(help="New tokens per sequence", unset="the model's, one in decode", kind=int, letter="-l")
+    ]
+    phase: Annotated[
+        str | Sequence[str] | None, Option(help="Step of a decoder: prefill, decode or mixed", unset="prefill")
+    ]
+    context: Annotated[
+        Context | Sequence[Context],
+        Option(
+            help="Tokens that each decoding sequence keeps already: a number, or shares such as 1k:0.5,8k:0.5",
+            unset="the model's length",
+            kind=int | str,
+        ),
+    ]
+    prefix: Annotated[Count, Option(help="Tokens of each prompt that are cached already", unset="none", kind=int)]
+    decoding: Annotated[
+        Count, Option(help="Of a mixed step: sequences that decode beside its prompts", unset="none", kind=int)
+    ]
+
+
+class Options(StepOptions[Count, Format, Stack, Order], total=False):
     """All options of a run."""
 
     mode: Annotated[str, Option(help="inference, training or forward_saving", default="inference")]
@@ -123,7 +149,8 @@ def declared(options: type) -> dict[str, Option]:
     return {name: hint.__metadata__[0] for name, hint in get_type_hints(options, include_extras=True).items()}
 
 
-PER_DEVICE, AXES, OPTIONS = declared(DeviceOptions), declared(NetworkOptions), declared(Options)
+PER_DEVICE, OF_SPACE = declared(DeviceOptions), declared(NetworkOptions)
+AXES, OPTIONS = declared(StepOptions), declared(Options)
 
 
 def check_known(names: Iterable[str], known: Collection[str]) -> None:

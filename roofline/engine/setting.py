@@ -11,8 +11,8 @@ from typing import Any, SupportsIndex, Unpack
 import numpy as np
 
 from roofline.arch.build import MAX_BATCH
-from roofline.arch.spec import MAX_INPUT_SIZE
 from roofline.dtypes import Precision, precision
+from roofline.engine.asked import NAMES, NOTHING, Asked, asked
 from roofline.engine.machine import Machine, machine_for
 from roofline.engine.options import OPTIONS, PER_DEVICE, RunOptions, check_known
 from roofline.errors import InputError, nearest
@@ -38,8 +38,8 @@ class Setting:
         Precision, layout and mode among it.
     cores
         Program instances that the batch is spread over.
-    image_size
-        Pixels per side, or tokens per sequence; None: the network's own.
+    ask
+        Input size and step that are asked for.
     strict
         Whether a network must fit into the memory.
     """
@@ -49,8 +49,13 @@ class Setting:
     policy: Policy
     cores: int
     batch: int
-    image_size: int | None = None
+    ask: Asked = NOTHING
     strict: bool = False
+
+    @property
+    def image_size(self) -> int | None:
+        """Pixels per side; None: the network's own."""
+        return self.ask.image_size
 
     @property
     def core_batch(self) -> int:
@@ -89,25 +94,28 @@ def resolve(device: str | Path | Device, **options: Unpack[RunOptions]) -> Setti
         A value is out of range, or the device lacks the dtype.
     """
     check_known(options, OPTIONS)
-    asked: dict[str, Any] = {name: options.get(name, option.default) for name, option in OPTIONS.items()}
+    given: dict[str, Any] = {name: options.get(name, option.default) for name, option in OPTIONS.items()}
     found = load_device(device)
-    runtime = load_runtime(asked["runtime"] or found.default_runtime, found.kind)
-    dtype = asked["dtype"] or found.default_dtype
+    runtime = load_runtime(given["runtime"] or found.default_runtime, found.kind)
+    dtype = given["dtype"] or found.default_dtype
     dtype = dtype if isinstance(dtype, Precision) else precision(_name("dtype", dtype))
     found.peak_flops_per_s(dtype.compute.name)  # refuses what the device lacks
     on_lanes = found.matrix.rates[dtype.compute.name].runs_on == "vector"
     layout = check_layout(
-        _name("layout", asked["layout"] or (runtime.lane_layout if on_lanes else runtime.default_layout))
+        _name("layout", given["layout"] or (runtime.lane_layout if on_lanes else runtime.default_layout))
     )
-    mode, optimizer = _name("mode", asked["mode"]), asked["optimizer"] and _name("optimizer", asked["optimizer"])
+    mode, optimizer = _name("mode", given["mode"]), given["optimizer"] and _name("optimizer", given["optimizer"])
+    ask = asked(given)
+    if mode == "training" and ask.of_step:
+        raise InputError(f"{ask.of_step[0]} is for mode 'inference', not {mode!r}")
     return Setting(
         device=found,
         runtime=runtime,
-        policy=policy(runtime, dtype, layout, mode, optimizer, _flag("recompute", asked["recompute"])),
-        cores=_count(f"cores of {found.name!r}", asked["cores"], most=found.cores) or found.cores,
-        batch=_count("batch", asked["batch"], most=MAX_BATCH) or 1,
-        image_size=_count("image size", asked["image_size"], most=MAX_INPUT_SIZE),
-        strict=_flag("strict", asked["strict"]),
+        policy=policy(runtime, dtype, layout, mode, optimizer, _flag("recompute", given["recompute"])),
+        cores=_count(f"cores of {found.name!r}", given["cores"], most=found.cores) or found.cores,
+        batch=_count("batch", given["batch"], most=MAX_BATCH) or 1,
+        ask=ask,
+        strict=_flag("strict", given["strict"]),
     )
 
 
@@ -172,8 +180,9 @@ def of_graph(setting: Setting, graph: OpGraph, given: Collection[str]) -> tuple[
     InputError
         The graph cannot be run at the batch or on the cores that were asked for, or there is nothing to train.
     """
-    if setting.image_size is not None:
-        raise InputError("image_size is fixed in a graph: lower the network again")
+    for name in NAMES:
+        if getattr(setting.ask, name) is not None:
+            raise InputError(f"{name} is fixed in a graph: lower the network again")
     graph = without_empty(graph)
     built = graph.examples
     if "batch" not in given:

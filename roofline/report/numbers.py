@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from roofline.arch.step import Step
 from roofline.cost import combine, fold
 from roofline.cost.combine import BOUNDS, ENGINES
 from roofline.engine.columns import Index
@@ -46,6 +47,10 @@ class Run:
         Stored weights of one copy; weights, state and live activations of all busy cores.
     cache_bytes
         State of all busy cores: key-value caches and whatever else the program keeps from run to run.
+    image_size, length
+        Of one example: pixels per side of an image, or new tokens of a sequence.
+    step
+        Which step of a decoder it is; None for other networks.
     saved_bytes, state_bytes
         Activations kept for a backward pass on all busy cores; gradients and optimizer states of one copy of weights.
     optimizer, recompute
@@ -58,6 +63,8 @@ class Run:
     machine: Machine
     costs: KernelCosts
     image_size: int | None
+    length: int | None
+    step: Step | None
     mode: str
     optimizer: str | None
     recompute: bool
@@ -145,6 +152,33 @@ class Run:
         return self.batch / self.latency_s
 
     @property
+    def phase(self) -> str | None:
+        """Which step of a decoder it is: prefill, decode or mixed."""
+        return None if self.step is None else self.step.phase
+
+    @property
+    def context(self) -> float | None:
+        """Tokens that each sequence kept from before; in a mixed step each of those that decode."""
+        if self.step is None:
+            return None
+        return float(self.step.decoding_context if self.step.phase == "mixed" else self.step.context)
+
+    @property
+    def decoding(self) -> int | None:
+        """Sequences of a mixed step that get one token each, on all busy cores."""
+        return int(self.step.decoding) * self.busy_cores if self.step and self.step.phase == "mixed" else None
+
+    @property
+    def tokens(self) -> int | None:
+        """New tokens of the run; None where nobody knows how long its examples are."""
+        return None if self.length is None else self.batch * self.length + (self.decoding or 0)
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """New tokens per second: in prefill those of the prompts, in decode those that are written."""
+        return None if self.tokens is None else self.tokens / self.latency_s
+
+    @property
     def flops(self) -> float:
         """Floating-point operations of the matrix products: 2 x MACs."""
         return 2.0 * self.macs
@@ -227,7 +261,7 @@ class Run:
         cores = self.busy_cores
         parts = {
             "weights": self.weight_bytes * cores,
-            "state": self.cache_bytes,
+            "state" if self.step is None else "cache": self.cache_bytes,
             "saved activations": self.saved_bytes,
             "gradients and optimizer": self.state_bytes * cores,
         }

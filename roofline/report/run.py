@@ -11,7 +11,9 @@ import numpy as np
 
 from roofline.arch.load import model as load_model
 from roofline.arch.spec import Arch
+from roofline.arch.step import Step
 from roofline.cost import fold
+from roofline.engine.asked import sized
 from roofline.engine.costs import BlockCosts, KernelCosts
 from roofline.engine.evaluate import block_costs, kernel_costs
 from roofline.engine.lowering import Lowered, lower_arch, lower_graph
@@ -69,6 +71,8 @@ class _Job:
     setting: Setting
     lowered: Lowered
     image_size: int | None = None
+    length: int | None = None
+    step: Step | None = None
 
 
 def simulate(model: Network, device: str | Path | Device, **options: Unpack[RunOptions]) -> Report:
@@ -150,9 +154,9 @@ def _job(request: Request) -> _Job:
     if isinstance(network, OpGraph):
         graph, setting = of_graph(setting, network, [name for name, value in options.items() if value is not None])
         return _Job(setting=setting, lowered=lower_graph(graph, setting.policy))
-    arch = load_model(network).with_image_size(setting.image_size)
-    lowered = lower_arch(arch, setting.core_batch, setting.policy)
-    return _Job(setting=setting, lowered=lowered, image_size=arch.image_size)
+    found = sized(load_model(network), setting.ask, setting.core_batch / setting.batch)
+    lowered = lower_arch(found.arch, setting.core_batch, setting.policy)
+    return _Job(setting=setting, lowered=lowered, image_size=found.image_size, length=found.length, step=found.step)
 
 
 def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int, kernels: slice) -> Report:
@@ -173,6 +177,8 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
         machine=setting.machine,
         costs=costs.part(kernels),
         image_size=job.image_size,
+        length=job.length,
+        step=job.step,
         mode=setting.policy.mode,
         optimizer=setting.policy.optimizer,
         recompute=setting.policy.recompute,

@@ -21,8 +21,18 @@ TRACE = "trace.json"
 #: what a report says as JSON, beside its kernels
 HEADLINE = (
     *("model", "device", "runtime", "dtype", "layout", "batch", "cores", "idle_cores", "image_size", "mode"),
-    *("optimizer", "recompute", "saved_bytes", "state_bytes"),
-    *("latency_ms", "throughput_per_s", "bound", "bound_shares", "macs", "macs_per_example", "flops", "vector_ops"),
+    *("length", "phase", "context", "decoding", "tokens", "optimizer", "recompute", "saved_bytes", "state_bytes"),
+    *(
+        "latency_ms",
+        "throughput_per_s",
+        "tokens_per_s",
+        "bound",
+        "bound_shares",
+        "macs",
+        "macs_per_example",
+        "flops",
+        "vector_ops",
+    ),
     *("params", "traffic_bytes", "weight_bytes", "cache_bytes", "peak_memory_bytes", "memory_capacity_bytes", "fits"),
     *("intensity_flops_per_byte", "ridge_flops_per_byte", "peak_flops_per_s", "attainable_flops_per_s"),
     *("achieved_flops_per_s", "efficiency", "latency_s", "device_s", "host_s", "program_s"),

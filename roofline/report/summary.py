@@ -6,17 +6,38 @@ from roofline.report.interval import interval
 from roofline.report.numbers import Run
 from roofline.text import counted, engineering, gibibytes, percent, significant
 
+#: what the memory of a decoder is made of, in words
+OF_DECODER = (
+    ("weights", "resident"),
+    ("cache", "keys and values, kept from step to step"),
+    ("activations", "at the widest point of a step"),
+)
+
 
 def heading(run: Run) -> str:
     """Return the line that says what was simulated."""
+    layout = "" if run.length else f"{run.layout}, "
     size = f", {run.image_size} px" if run.image_size else ""
     cores = f", {counted(run.cores, 'core')}"
     step = f" with {run.optimizer}{', recomputing' if run.recompute else ''}" if run.optimizer else ""
     idle = f" ({run.idle_cores} idle)" if run.idle_cores else ""
     return (
-        f"{run.model} on {run.device}: {run.runtime}, {run.dtype}, {run.layout}, "
-        f"batch {run.batch:,}{size}{cores}{idle}, {run.mode}{step}"
+        f"{run.model} on {run.device}: {run.runtime}, {run.dtype}, {layout}"
+        f"batch {run.batch:,}{size}{cores}{idle}, {asked_of(run)}{step}"
     )
+
+
+def asked_of(run: Run) -> str:
+    """Return what a run is of: inference or training of examples, or which step of a decoder."""
+    new = counted(run.length or 0, "token")
+    if run.step is None or run.mode != "inference":
+        return f"{new}, {run.mode}" if run.length else run.mode
+    kept = f"{run.context:,.0f} kept"
+    if run.phase == "decode":
+        return f"decode, context {run.context:,.0f}" + (f", {new} each" if run.length != 1 else "")
+    cached = f", {run.step.context:,.0f} cached" if run.step.context else ""
+    beside = f" beside {counted(run.decoding or 0, 'decoding sequence')} with {kept}" if run.decoding else ""
+    return f"{run.phase} of {new}{cached}{beside}"
 
 
 def summary_rows(run: Run) -> list[tuple[str, str, str]]:
@@ -31,7 +52,7 @@ def summary_rows(run: Run) -> list[tuple[str, str, str]]:
         ("Latency", f"{significant(run.latency_ms, 4)} ms", parts + queue),
         ("Expected", between, "; ".join(expected.reasons) or "9 in 10 networks that no fit had seen"),
         *_unverified_rows(run),
-        ("Throughput", f"{significant(run.throughput_per_s, 4)} /s", "examples per second"),
+        _throughput_row(run),
         ("Bound", run.bound, shares),
         ("MACs", engineering(run.macs), f"{engineering(run.macs_per_example)} per example"),
         ("FLOPs", engineering(run.flops), "2 per MAC"),
@@ -64,9 +85,19 @@ def _unverified_rows(run: Run) -> list[tuple[str, str, str]]:
     return [("Unverified facts", f"{ends} ms", f"most by {found.decided_by.removeprefix(run.device).strip()}")]
 
 
+def _throughput_row(run: Run) -> tuple[str, str, str]:
+    if run.tokens_per_s is None:
+        return "Throughput", f"{significant(run.throughput_per_s, 4)} /s", "examples per second"
+    sequences = f"tokens per second; {significant(run.throughput_per_s, 4)} sequences" if run.length != 1 else ""
+    return "Throughput", f"{significant(run.tokens_per_s, 4)} /s", sequences or "tokens per second"
+
+
 def _memory_rows(run: Run) -> list[tuple[str, str, str]]:
     rows = []
-    if run.cache_bytes:
+    if run.step is not None:
+        parts = run.memory_bytes
+        rows += [(name.capitalize(), gibibytes(parts[name]), said) for name, said in OF_DECODER if parts[name]]
+    elif run.cache_bytes:
         rows.append(("Caches and state", gibibytes(run.cache_bytes), "kept from run to run"))
     if run.saved_bytes:
         rows.append(("Saved activations", gibibytes(run.saved_bytes), "wait for the backward pass"))

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from roofline.engine.options import AXES, OPTIONS, Option
+from roofline.engine.options import OF_SPACE, OPTIONS, Option
 from roofline.specfile import with_fields
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 #: the largest whole number that every JSON reader keeps exact
 Whole = Annotated[int, Field(ge=1, le=2**53)]
-TYPES: dict[type, Any] = {int: Whole, str: Name, bool: bool}
+TYPES: dict[Any, Any] = {int: Whole, str: Name, bool: bool, int | str: Whole | Name}
 
 
 class Strict(BaseModel):
@@ -53,7 +53,7 @@ class Simulations(Strict):
     simulations: list[Simulation] = Field(min_length=1)
 
 
-@_with(AXES)
+@_with(OF_SPACE)
 class OracleOptions(Strict):
     """A search space on some devices, as `rf.Oracle` takes them; options hold for all of the devices."""
 

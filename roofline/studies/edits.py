@@ -13,6 +13,7 @@ from roofline.arch.build import MAX_BATCH, build_graph, instances
 from roofline.arch.edit import activations, edit_stage
 from roofline.arch.spec import Arch
 from roofline.dtypes import DTYPES, PRECISIONS, Precision
+from roofline.engine.asked import NAMES, asked, sized
 from roofline.engine.setting import resolve
 from roofline.errors import InputError, RooflineError
 from roofline.graph.opgraph import OpGraph
@@ -112,6 +113,8 @@ def _options(report: Report, run: Request) -> Iterator[Edit]:
             continue
         if _runs(run, other_runtime, report.machine.precision):
             yield _option(run, "runtime", name, f"{report.runtime} -> {name}")
+    if report.length is not None:  # no image, so no memory format of images
+        return
     other = "nchw" if report.layout == "nhwc" else "nhwc"
     yield _option(run, "layout", other, f"{report.layout} -> {other}")
 
@@ -161,12 +164,12 @@ def _stage_edits(report: Report, run: Request, arch: Arch, stage: Stage) -> Iter
     for edit, description, kind, fields in (*_widths(report, arch, stage), *_structure(arch, stage)):
         try:
             edited = edit_stage(arch, stage.name, **fields)
-            after = edited.with_image_size(run.image_size)
+            after = _as_run(run, edited)
             instances(after, 1)
         except RooflineError:  # its blocks do not fit the stages around it
             continue
         where = f"in {stage.name}"
-        if kind == FREE and _rows(after) != _rows(arch.with_image_size(run.image_size)):
+        if kind == FREE and _rows(after) != _rows(_as_run(run, arch)):
             kind, where = NETWORK, f"{where}, which a norm spans"
         yield Edit(
             edit=edit,
@@ -176,6 +179,11 @@ def _stage_edits(report: Report, run: Request, arch: Arch, stage: Stage) -> Iter
             kind=kind,
             request=replace(run, model=edited),
         )
+
+
+def _as_run(run: Request, arch: Arch) -> Arch:
+    """Return a network at the input size and in the step that a run asks for."""
+    return sized(arch, asked({name: getattr(run, name) for name in NAMES})).arch
 
 
 def _rows(arch: Arch) -> dict[str, Numeric]:

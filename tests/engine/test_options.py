@@ -18,7 +18,7 @@ from roofline.calibration.predict import prepare
 from roofline.cli.app import app
 from roofline.cli.options import takes
 from roofline.cluster.plan import Plan
-from roofline.engine.options import AXES, OPTIONS, PER_DEVICE, Option, Options, declared
+from roofline.engine.options import OF_SPACE, OPTIONS, PER_DEVICE, Option, Options, declared
 from roofline.errors import InputError, RooflineError
 from roofline.search.scaling.forms import Limits
 from roofline.serve.schemas import Candidates, OracleOptions, OracleQuery, Simulation
@@ -134,14 +134,14 @@ def test_verbs_that_run_networks_have_every_option(verb: str) -> None:
 
 def test_verbs_of_spaces_have_the_options_of_networks_that_run_forward() -> None:
     for verb in ("search", "lut"):
-        assert flags(AXES) <= options_of(verb)
+        assert flags(OF_SPACE) <= options_of(verb)
     assert flags(PER_DEVICE) <= options_of("scale")
 
 
 def test_the_service_and_plans_have_every_option() -> None:
     assert set(OPTIONS) <= set(Simulation.model_json_schema()["properties"])
     for schema in (OracleOptions, OracleQuery, Candidates):
-        assert set(AXES) <= set(schema.model_json_schema()["properties"])
+        assert set(OF_SPACE) <= set(schema.model_json_schema()["properties"])
     assert set(OPTIONS) <= set(Plan.model_fields)
 
 
@@ -160,10 +160,10 @@ def test_a_new_option_is_one_declaration() -> None:
     """A key in a TypedDict is a parameter of a verb, with the type, the letter and the help that it declares."""
 
     class More(Options[Any, Any, Any, Any], total=False):
-        context: Annotated[int, Option(help="Tokens kept already", unset="none", kind=int, letter="-c")]
+        beams: Annotated[int, Option(help="Answers at a time", unset="one", kind=int, letter="-w")]
 
     new = declared(More)
-    assert [*new] == [*OPTIONS, "context"]
+    assert [*new] == [*OPTIONS, "beams"]
     heard: list[dict[str, Any]] = []
 
     @takes(new, before="last")
@@ -173,9 +173,9 @@ def test_a_new_option_is_one_declaration() -> None:
     made = typer.Typer()
     made.command()(verb)
     shown = CliRunner().invoke(made, ["--help"], terminal_width=200, color=False).output
-    assert "Tokens kept already; default: none." in shown
-    assert CliRunner().invoke(made, ["resnet-18", "-c", "512"]).exit_code == 0
-    assert heard == [{name: option.default for name, option in OPTIONS.items()} | {"context": 512}]
+    assert "Answers at a time; default: one." in shown
+    assert CliRunner().invoke(made, ["resnet-18", "-w", "512"]).exit_code == 0
+    assert heard == [{name: option.default for name, option in OPTIONS.items()} | {"beams": 512}]
 
 
 def test_the_memory_format_follows_the_unit_that_multiplies() -> None:

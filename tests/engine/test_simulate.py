@@ -38,7 +38,7 @@ def mixed_requests() -> list[dict[str, Any]]:
     ]
     for runtime in ("pytorch_eager", "pytorch_compile", "tensorrt", "xla", "tensorflow"):
         requests.append({"model": "resnet-18", "device": "a100-40gb", "batch": 4, "runtime": runtime})
-        requests.append({"model": "gpt2", "device": "h100-sxm", "runtime": runtime, "image_size": 64})
+        requests.append({"model": "gpt2", "device": "h100-sxm", "runtime": runtime, "length": 64})
     for dtype in ("fp16", "fp32", "amp_fp16", "int8"):
         requests.append({"model": "mobilenetv2-0.35", "device": "t4", "batch": 16, "dtype": dtype})
     requests += [

@@ -26,7 +26,7 @@ RUNS: tuple[dict[str, Any], ...] = (
     {"model": "efficientnet-x-b0", "device": "v100", "batch": 128, "runtime": "tensorflow"},
     {"model": "resnet-50", "device": "a100-80gb", "batch": 1},
     {"model": "vit-ti-16", "device": "h100-sxm", "batch": 8, "runtime": "tensorrt"},
-    {"model": "gpt2", "device": "tpu-v5e", "image_size": 128},
+    {"model": "gpt2", "device": "tpu-v5e", "length": 128},
     {"model": "bert-base", "device": "t4", "dtype": "amp_fp16", "runtime": "pytorch_compile"},
 )
 each_run = pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run['model']}-{run['device']}-{run.get('batch', 1)}")

@@ -25,7 +25,7 @@ RUNS: tuple[dict[str, Any], ...] = (
     {"model": "resnet-50", "device": "v100", "batch": 32, "layout": "nchw", "dtype": "fp32"},
     {"model": "vit-ti-16", "device": "h100-sxm", "batch": 8, "runtime": "tensorrt"},
     {"model": "bert-base", "device": "t4", "dtype": "amp_fp16", "runtime": "pytorch_compile"},
-    {"model": "gpt2", "device": "tpu-v5e", "image_size": 128},
+    {"model": "gpt2", "device": "tpu-v5e", "length": 128},
 )
 each_run = pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run['model']}-{run['device']}")
 

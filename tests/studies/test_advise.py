@@ -25,7 +25,7 @@ RUNS: tuple[dict[str, Any], ...] = (
     {"model": "resnet-50", "device": "l4", "batch": 1},
     {"model": "regnety-1.6gf", "device": "tpu-v4i", "batch": 3},
     {"model": "vit-ti-16", "device": "h100-sxm"},
-    {"model": "gpt2", "device": "tpu-v5e", "image_size": 64},
+    {"model": "gpt2", "device": "tpu-v5e", "length": 64},
 )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline.cost import fold
-from roofline.engine.options import AXES, SpaceOptions, check_known
+from roofline.engine.options import OF_SPACE, SpaceOptions, check_known
 from roofline.engine.setting import Setting, per_device, resolve
 from roofline.errors import InputError, nearest
 from roofline.fingerprint import code_hash
@@ -65,8 +65,8 @@ class Oracle:
         if not given:
             raise InputError("an oracle needs at least one device")
         specs = [load_device(d) for d in given]
-        check_known(options, AXES)
-        each = per_device(dict(zip(AXES, values, strict=False)) | options, specs)
+        check_known(options, OF_SPACE)
+        each = per_device(dict(zip(OF_SPACE, values, strict=False)) | options, specs)
         self.targets = tuple(resolve(spec, **own) for spec, own in zip(specs, each, strict=True))
         self.image_size = self.targets[0].image_size
         self.devices = tuple(t.device.name for t in self.targets)
