@@ -36,6 +36,13 @@ def floor_div(a: Numeric, b: Numeric) -> Numeric:
     return np.floor(a / b)
 
 
+def least(a: Numeric, b: Numeric) -> Numeric:
+    """Return the smaller of two numbers, or of each row; an integer of integers."""
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    return np.minimum(a, b)
+
+
 def product(values: Iterable[Numeric]) -> Numeric:
     """Return the float product of the values: integer columns would wrap silently.
 

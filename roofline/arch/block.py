@@ -41,7 +41,10 @@ Ports: TypeAlias = tuple[Port, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Block(ABC):
-    """One block of a network: fields annotated ``Numeric`` are sizes (a number or a column), all others structure."""
+    """One block of a network: fields annotated ``Numeric`` are sizes (a number or a column), all others structure.
+
+    A field annotated ``Parts`` holds the blocks that it is made of, with sizes and structure of their own.
+    """
 
     @abstractmethod
     def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -55,12 +58,22 @@ class Block(ABC):
 
     def structure(self) -> tuple[Any, ...]:
         """Return the block's class and every field that is not a size: blocks of equal structure share a template."""
-        return (type(self), *(getattr(self, name) for name in self._other_fields()))
+        own = (getattr(self, name) for name in self._other_fields())
+        return (type(self), *own, *(part.structure() for name in self.part_fields() for part in getattr(self, name)))
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def part_fields(cls) -> tuple[str, ...]:
+        """Names of the fields that hold the blocks it is made of."""
+        return tuple(f.name for f in fields(cls) if f.type == "Parts")
 
     @classmethod
     @lru_cache(maxsize=256)
     def _other_fields(cls) -> tuple[str, ...]:
-        return tuple(f.name for f in fields(cls) if f.name not in cls.size_fields())
+        return tuple(f.name for f in fields(cls) if f.name not in (*cls.size_fields(), *cls.part_fields()))
+
+
+Parts: TypeAlias = tuple[Block, ...]
 
 
 def template_key(block: Block, ports: Ports) -> tuple[Any, ...]:
@@ -77,6 +90,9 @@ def stack(blocks: Sequence[B]) -> B:
     values = {f.name: getattr(first, f.name) for f in fields(first)}
     for name in first.size_fields():
         values[name] = np.array([getattr(block, name) for block in blocks], dtype=np.float64)
+    for name in first.part_fields():
+        rows = zip(*(getattr(block, name) for block in blocks), strict=True)
+        values[name] = tuple(stack(parts) for parts in rows)
     return type(first)(**values)
 
 
@@ -124,14 +140,17 @@ class Stage(SpecFile):
     decodes: ClassVar[bool] = False
     #: fields that a width multiplier scales
     width_fields: ClassVar[tuple[str, ...]] = ()
-    #: behind the first, blocks of equal inputs that lie so far apart are equal, unless one is the last
-    period: ClassVar[int] = 1
 
     name: str
     block: str
     repeats: int = 1
     scale_width: bool = True
     scale_depth: bool = True
+
+    @property
+    def period(self) -> int:
+        """How far apart blocks of equal inputs behind the first are equal, unless one is the last."""
+        return 1
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

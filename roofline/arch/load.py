@@ -7,6 +7,7 @@ without reading every file.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -167,8 +168,9 @@ def build_arch(family: FamilyFile, name: str) -> Arch:
 def _override(tables: list[dict[str, Any]], target: str, values: dict[str, Any]) -> None:
     """Set fields of the stage named `target`; ``"*"`` sets them in every stage whose kind has such a field."""
     if target != "*":
-        names = {str(table.get("name")): table for table in tables}
-        lookup(target, names, "stage").update(values)
+        names = {str(table.get("name")): i for i, table in enumerate(tables)}
+        place = lookup(target, names, "stage")
+        tables[place] = merged(tables[place], values)
         return
     fields: set[str] = set()
     for table in tables:
@@ -177,6 +179,12 @@ def _override(tables: list[dict[str, Any]], target: str, values: dict[str, Any])
         table.update({k: v for k, v in values.items() if k in usable})
     if missing := [k for k in values if k not in fields]:
         raise SpecError(f'set."*": no stage takes {missing[0]!r}{nearest(missing[0], fields)}')
+
+
+def merged(table: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table with other values, those of tables inside it one by one."""
+    inside = [k for k, v in values.items() if isinstance(v, dict) and isinstance(table.get(k), dict)]
+    return {**table, **values, **{k: merged(table[k], values[k]) for k in inside}}
 
 
 def stage_from(table: dict[str, Any], where: str) -> Stage:

@@ -104,9 +104,9 @@ class Arch:
         InputError
             It keeps nothing from step to step, so it has no steps.
         """
-        if step == PREFILL:
-            return self
         if not self.decodes:
+            if step == PREFILL:
+                return self
             raise InputError(f"{self.name!r} is no decoder: it keeps no cache, so it has no phase {step.phase!r}")
         return replace(self, stages=tuple(stage.at(step) for stage in self.stages))
 

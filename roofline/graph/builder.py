@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from roofline.dtypes import DTYPES, DType
-from roofline.graph import movement, ops
+from roofline.graph import indexing, movement, ops
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Padding
 from roofline.graph.tensor import Shape, Tensor
@@ -167,6 +167,11 @@ class GraphBuilder(GraphWriter):
         """Layer norm over the last dimension with scale and shift."""
         return self.add_op(name, ops.Norm, x, *(self.parameter(f"{name}.{p}", x.shape[-1]) for p in ("scale", "shift")))
 
+    def rms_norm(self, x: Tensor, *, scale: bool = True, name: str = "norm") -> Tensor:
+        """Root-mean-square norm over the last dimension, with a scale unless told otherwise."""
+        scales = [self.parameter(f"{name}.scale", x.shape[-1])] if scale else []
+        return self.add_op(name, ops.Norm, x, *scales, form="rms")
+
     def mean(self, x: Tensor, axes: tuple[int, ...], *, keep: bool = True, name: str = "mean") -> Tensor:
         """Mean over `axes`."""
         return self.add_op(name, ops.Reduce, x, axes=axes, keep=keep)
@@ -218,6 +223,10 @@ class GraphBuilder(GraphWriter):
     def slice(self, x: Tensor, size: Numeric, *, axis: int = -1, name: str = "slice") -> Tensor:
         """Copy `size` elements along `axis`."""
         return self.add_op(name, movement.Slice, x, axis=axis, size=size)
+
+    def update(self, target: Tensor, values: Tensor, *, name: str = "update") -> Tensor:
+        """Overwrite as many elements of `target` as `values` has, in place."""
+        return self.add_op(name, indexing.Update, target, values, side_by_side=values.shape[-1])
 
     def embedding(self, ids: Tensor, rows: Numeric, features: Numeric, *, name: str = "embedding") -> Tensor:
         """Look up rows of a trained table."""

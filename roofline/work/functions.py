@@ -58,6 +58,7 @@ FUNCTIONS: dict[str, tuple[float, float]] = {
     "addcmul": (3.0, 0.0),
     "addcdiv": (3.0, 1.0),
     "hypot": (3.0, 1.0),
+    "rotary": (3.0, 0.0),  # x times cosine, its partner times sine, their sum
     "glu": (SIGMOID[0] + 1, SIGMOID[1]),
     "lstm_cell": (2.0 + 0.75 * SIGMOID[0] + 0.5 * TANH[0], 0.75 * SIGMOID[1] + 0.5 * TANH[1]),  # per gate element:
     # three sigmoids and two tanh for four gates; f c + i g, o tanh(c), one addition of both matrix products each

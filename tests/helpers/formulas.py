@@ -52,6 +52,7 @@ FORMULAS = {
     "addcmul": "x + y * z * C",
     "addcdiv": "x + y * rcp(z) * C",
     "hypot": "sqrt(x * x + y * y)",
+    "rotary": "x * y + z * y",
     "glu": "x * sigmoid(y)",
     "erfc": "C - erf(x)",
     "square": "x * x",

@@ -91,10 +91,13 @@ class SwinStage(TransformerStage):
         The first block opens with a norm of its input: behind the patch convolution.
     """
 
-    period = 2  # every second one shifts its windows
-
     window: int = Field(default=7, ge=1)
     patch_norm: bool = False
+
+    @property
+    def period(self) -> int:
+        """Every second block shifts its windows."""
+        return 2
 
     def make(self, index: int, ports: Ports) -> Block:
         """Return block number `index`.

@@ -37,6 +37,8 @@ def elementwise(step: Step[Elementwise]) -> None:
         step.give(0, dy)
         if step.needs(1):
             step.give(1, step.pointwise("d1", "neg", dy))
+    elif name == "rotary":  # turned back
+        step.give(0, step.pointwise("d1", name, dy, step.x(1)))
     elif name in ("neg", "scale") or (name == "div" and len(op.inputs) == 1):  # by a constant
         for i in places:
             step.give(i, step.pointwise("dx", name, dy, like=step.inputs[i]))
