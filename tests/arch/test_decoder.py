@@ -43,7 +43,7 @@ def tiny(**fields: object) -> Arch:
 
 
 def at(arch: Arch, step: Step, tokens: int, batch: int = 1) -> OpGraph:
-    graph = build_graph(arch.at(step).with_image_size(tokens), batch)
+    graph = build_graph(arch.at(step).with_length(tokens), batch)
     graph.check_shapes()
     return graph
 
@@ -82,7 +82,7 @@ def test_a_step_by_hand(step: Step, batch: int, tokens: int, scored: int) -> Non
 
 def test_a_step_reads_the_cache_once_and_writes_its_rows() -> None:
     """Bytes of a decoding step's attention and updates, bf16: the whole cache in, one row of keys and values out."""
-    report = rf.simulate(tiny().at(Step(phase="decode", context=99)).with_image_size(1), "h100-sxm", batch=4)
+    report = rf.simulate(tiny(), "h100-sxm", batch=4, phase="decode", context=99)
     rows = 4 * 100 * KEYS
     assert report.cache_bytes == LAYERS * 2 * rows * 2
     attention = report.kernels[report.kernels["kind"] == "attention"]
