@@ -159,6 +159,13 @@ def _job(request: Request) -> _Job:
     return _Job(setting=setting, lowered=lowered, image_size=found.image_size, length=found.length, step=found.step)
 
 
+def _program_s(job: _Job) -> float:
+    """Return the time per run: of an engine that serves language models also that of the sequences in a step."""
+    runtime, step = job.setting.runtime, job.step
+    sequences = 0.0 if step is None else job.setting.core_batch + float(step.decoding)
+    return runtime.program_s + runtime.sequence_s * sequences
+
+
 def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int, kernels: slice) -> Report:
     setting, order = job.setting, job.lowered.order + first_block
     whole = np.zeros(len(order), dtype=np.int64)
@@ -166,7 +173,7 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
     def total(column: Array) -> float:
         return float(fold.segment_sum(column[order], whole, 1)[0])
 
-    device_s, host_s, program_s = total(blocks.device_s), total(blocks.host_s), setting.runtime.program_s
+    device_s, host_s, program_s = total(blocks.device_s), total(blocks.host_s), _program_s(job)
     weight_bytes, saved_bytes = total(blocks.weight_bytes), total(blocks.saved_bytes)
     state_bytes = total(blocks.state_bytes)
     live_bytes = float(fold.segment_max(blocks.live_bytes[order], whole, 1)[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
@@ -118,8 +118,8 @@ def constants_of(runtime: type) -> tuple[Constant, ...]:
     return tuple(replace(f.metadata["constant"], field=f.name) for f in fields(runtime) if "constant" in f.metadata)
 
 
-def tables(constants: Iterable[Constant]) -> dict[str, Any]:
-    """Return the tables that constants have in a file, as fields of a pydantic model.
+def tables(constants: Collection[Constant]) -> dict[str, Any]:
+    """Return the tables that constants have in a file, as fields of a pydantic model; without required keys one may lack.
 
     Raises
     ------
@@ -133,7 +133,8 @@ def tables(constants: Iterable[Constant]) -> dict[str, Any]:
             raise InputError(f"two constants are {c.place!r} in a file")
         kind = bool if c.switch else quantity_in(c.unit)
         keys[table][key] = (kind, ...) if c.required else (kind, c.default) if c.switch else (kind | None, None)
-    return {
-        table: (create_model(f"{table.title()}Constants", __base__=SpecFile, **rows), ...)
-        for table, rows in keys.items()
+    models = {
+        table: create_model(f"{table.title()}Constants", __base__=SpecFile, **rows) for table, rows in keys.items()
     }
+    needed = {c.place.split(".")[0] for c in constants if c.required}
+    return {table: (model, ... if table in needed else model()) for table, model in models.items()}

@@ -368,6 +368,26 @@ class Runtime:
         without=Without(0.0, "tracing", "a program is traced once", kinds=TPU),
     )
 
+    # how an engine serves language models
+    sequence_s: float = constant(
+        "serving.sequence",
+        "time per step of a decoder and sequence in it: sampling, scheduling, text",
+        unit="us",
+        default=0.0,
+        without=Without(0.0, "sequences", "an engine handles any number of sequences at once", kinds=GPU),
+    )
+    memory_share: float = constant(
+        "serving.memory_share",
+        "share of the main memory that an engine uses for weights, activations and cache",
+        unit="fraction",
+        default=1.0,
+    )
+    block_tokens: float = constant(
+        "serving.block_tokens",
+        "tokens for which the cache of a sequence is reserved at a time",
+        default=1.0,
+    )
+
 
 #: the declarations, in the order in which files state them
 CONSTANTS = constants_of(Runtime)
