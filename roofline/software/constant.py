@@ -119,7 +119,7 @@ def constants_of(runtime: type) -> tuple[Constant, ...]:
 
 
 def tables(constants: Collection[Constant]) -> dict[str, Any]:
-    """Return the tables that constants have in a file, as fields of a pydantic model; without required keys one may lack.
+    """Return the tables of constants in a file, as fields of a pydantic model; those without required keys may lack.
 
     Raises
     ------
