@@ -38,6 +38,9 @@ from roofline.search.space.own.modules import ModuleSpace as ModuleSpace
 from roofline.search.space.own.modules import module_space as module_space
 from roofline.search.space.own.stages import module_stage as module_stage
 from roofline.search.space.spec import Space as Space
+from roofline.software.formats import Format as Format
+from roofline.software.formats import format as format
+from roofline.software.formats import formats as formats
 from roofline.software.load import runtime as runtime
 from roofline.software.load import runtimes as runtimes
 from roofline.software.spec import Runtime as Runtime

@@ -59,6 +59,11 @@ DTYPES: dict[str, DType] = {
         DType(name="complex32", bits=32, kind="complex"),
         DType(name="complex64", bits=64, kind="complex"),
         DType(name="complex128", bits=128, kind="complex"),
+        DType(name="nvfp4", bits=4, kind="float"),  # e2m1 of blocks of 16 that share an e4m3 scale (NVIDIA Blackwell)
+        DType(name="mxfp4", bits=4, kind="float"),  # these share an e8m0 scale in blocks of 32 (OCP MX v1.0)
+        DType(name="mxfp6", bits=6, kind="float"),
+        DType(name="mxfp8", bits=8, kind="float"),
+        DType(name="e8m0", bits=8, kind="float"),  # a power of two: scales, never operands
     )
 }
 

@@ -19,6 +19,7 @@ from roofline.cli import (
     compare,
     devices,
     export,
+    formats,
     gap,
     headlines,
     lut,
@@ -36,6 +37,7 @@ from roofline.cli import (
     validate,
     witness,
 )
+from roofline.cli.options import number_formats_apart
 from roofline.cli.options import words as names
 from roofline.errors import InputError, RooflineError, line_of
 from roofline.plugins import load_plugins
@@ -67,6 +69,7 @@ VERBS = (
     devices,
     models,
     runtimes,
+    formats,
     validate,
     witness,
     calibrate,
@@ -75,9 +78,14 @@ VERBS = (
 
 
 class _Verb(TyperCommand):
-    """A verb that refuses a second value of an option that takes one, instead of forgetting the first."""
+    """A verb that refuses a second value of an option that takes one, instead of forgetting the first.
+
+    ``--format`` of a verb that takes number formats too is told apart by its value.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if any(parameter.name == "format" for parameter in self.params):
+            args = number_formats_apart(args)
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
         options = [option for option in given if isinstance(option, TyperOption)]
         single = [option for option in options if not (option.multiple or option.is_flag)]

@@ -111,12 +111,47 @@ def _parameter(name: str, option: Option, each: bool) -> inspect.Parameter:
         default, text, kind = default and str(default), f"{text.removesuffix('.')}; {EACH}", str
     kind = str if kind == int | str else kind
     wanted: Any = kind if default is not None else kind | None
-    said = typer.Option(_flag(name), *filter(None, [option.letter]), help=text)
+    said = typer.Option(_flag(name, option), *filter(None, [option.letter]), help=text)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[wanted, said])
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def _flag(name: str, option: Option) -> str:
+    return option.flag or "--" + name.replace("_", "-")
+
+
+def number_formats_apart(args: Sequence[str]) -> list[str]:
+    """Return words of a command line in which ``--format`` is what is printed, and another word for number formats.
+
+    Raises
+    ------
+    InputError
+        A value is neither.
+    """
+    found, flag, forms = list(args), OPTIONS["format"].flag, [form.value for form in Format]
+    for i, word in enumerate(args):
+        option, equals, value = word.partition("=")
+        if option != "--format" or (not equals and i + 1 == len(args)):
+            continue
+        value = value if equals else args[i + 1]
+        if value in forms:
+            continue
+        _check_numbers(value, forms)
+        found[i] = f"{flag}{equals}{value if equals else ''}"
+    return found
+
+
+def _check_numbers(value: str, forms: list[str]) -> None:
+    """Raise unless a value names number formats, of all devices or of each."""
+    from roofline.software.formats import formats
+
+    known = {key(name) for name in formats()}
+    for word in words([value]) or [value]:
+        name = word.rpartition("=")[2]
+        if key(name) not in known and not name.endswith(".toml"):
+            raise InputError(
+                f"--format takes what is printed ({', '.join(forms)}) or a number format ({', '.join(formats())}), got "
+                f"{value!r}"
+            )
 
 
 def each_device(options: Mapping[str, Any], named: Iterable[tuple[str, Device]]) -> dict[str, Any]:
@@ -124,7 +159,7 @@ def each_device(options: Mapping[str, Any], named: Iterable[tuple[str, Device]])
     found, pairs = dict(options), list(named)
     for name in PER_DEVICE.keys() & options.keys():
         read: Any = OPTIONS[name].kind
-        values = per_device(options[name], [given for given, _ in pairs], _flag(name), read)
+        values = per_device(options[name], [given for given, _ in pairs], _flag(name, OPTIONS[name]), read)
         found[name] = {device: values[given] for given, device in pairs}
     return found
 

@@ -24,6 +24,7 @@ from roofline.engine.table import (
 from roofline.graph.op import Contraction, Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Attention, Conv, Reduce, SlidingOp
+from roofline.graph.quantize import Quantize
 from roofline.graph.resampling import ConvTranspose
 from roofline.graph.tensor import Role, Tensor
 from roofline.numeric import Numeric
@@ -84,6 +85,7 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
             copies_only=float(kernel.kind == "movement"),
             run_bytes=_run_bytes(graph, kernel),
             sums_own=_sums_own(graph, kernel),
+            quantized_row=_quantized_row(graph, kernel),
             macs=macs,
             vector_ops=vector_ops,
             traffic_bytes=kernel.traffic_bytes,
@@ -141,10 +143,10 @@ def _add_ops(
         for contraction in work.contractions:
             macs = macs + contraction.macs
             if contraction.form != "depthwise":
-                _add_contraction(contractions, contraction, owner, inputs[0], op, channels_first, outputs[0])
+                _add_contraction(contractions, contraction, owner, inputs, op, channels_first, outputs[0])
         vector_ops = vector_ops + work.vector_ops
         largest = inputs[0] if op.reduces and not inputs[0].stored else outputs[0]
-        if op.family != "movement":
+        if op.family != "movement" or any(t.scales for t in (*inputs, *outputs)):
             vectors.add(
                 kernel=owner,
                 simple_ops=work.simple_ops,
@@ -166,7 +168,7 @@ def _add_contraction(
     contractions: _Collector,
     c: Contraction,
     owner: Index,
-    operand: Tensor,
+    operands: tuple[Tensor, ...],
     op: Op,
     channels_first: float,
     result: Tensor,
@@ -181,7 +183,9 @@ def _add_contraction(
         taps=c.taps,
         grouped=float(c.form == "grouped"),
         windowed=float(isinstance(op, Conv | ConvTranspose)),
-        dtype=DTYPE_CODES[operand.dtype.part.name],
+        dtype=DTYPE_CODES[operands[0].dtype.part.name],
+        stored=DTYPE_CODES[operands[1].dtype.part.name],
+        scale_run=operands[1].scales.run if operands[1].scales else np.inf,
         channels_first=channels_first,
         images=result.shape[0] if image else 1,
         width=result.shape[-2] if image else 1,
@@ -215,7 +219,7 @@ def _add_access(accesses: _Collector, access: Access, owner: Index, maps: bool) 
         kernel=owner,
         role=ROLE_CODES[access.role],
         elements=access.elements,
-        element_bytes=access.tensor.dtype.bytes,
+        element_bytes=access.tensor.element_bytes,
         dtype=DTYPE_CODES[access.tensor.dtype.name],
         by_vector_unit=float(access.by_vector_unit),
         by_index=access.by_index,
@@ -273,6 +277,16 @@ def _sums_own(graph: OpGraph, kernel: Kernel) -> Numeric:
             own = op.over_positions(inputs[0], outputs[0]) * (written >= inputs[0].elements)
             sums = np.maximum(sums, own / inputs[0].elements)
     return sums
+
+
+def _quantized_row(graph: OpGraph, kernel: Kernel) -> Numeric:
+    """Return how long the rows are that a kernel quantizes [elements], 0 where it quantizes nothing."""
+    longest: Numeric = 0.0
+    for op_id in kernel.ops:
+        op = graph.op(op_id)
+        if isinstance(op, Quantize):
+            longest = np.maximum(longest, graph.tensors[op.inputs[0]].shape[-1])
+    return longest
 
 
 def _op_text(graph: OpGraph, op_id: str) -> str:

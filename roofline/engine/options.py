@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from roofline.dtypes import Precision
+    from roofline.software import formats
     from roofline.software.spec import Runtime
 
 
@@ -48,6 +49,8 @@ class Option:
         Value for networks that are asked for together and compared, where it is another one.
     letter
         Short form on the command line.
+    flag
+        Long form on the command line, where it is not the name.
     """
 
     help: str
@@ -56,6 +59,7 @@ class Option:
     default: Any = None
     together: Any = None
     letter: str = ""
+    flag: str = ""
 
     @property
     def text(self) -> str:
@@ -82,6 +86,14 @@ class DeviceOptions(TypedDict, Generic[Count, Format, Stack, Order], total=False
     runtime: Annotated[Stack, Option(help="Software that runs it", unset="the device's", letter="-r")]
     layout: Annotated[Order, Option(help="nchw or nhwc", unset="the runtime's")]
     cores: Annotated[Count, Option(help="Program instances", unset="all", kind=int)]
+    format: Annotated[
+        Format,
+        Option(
+            help="Numbers of weights, activations and cache: fp8-kv8, w4a16, ...; --format takes them too",
+            unset="all of the dtype",
+            flag="--number-format",
+        ),
+    ]
 
 
 class NetworkOptions(DeviceOptions[Count, Format, Stack, Order], total=False):
@@ -133,7 +145,7 @@ Each: TypeAlias = "T | Mapping[Any, T]"
 #: one value, or several to go through
 Axis: TypeAlias = "T | Sequence[T]"
 _Count: TypeAlias = "SupportsIndex | None"
-_Format: TypeAlias = "str | Precision | None"
+_Format: TypeAlias = "str | Precision | formats.Format | None"
 _Stack: TypeAlias = "str | Path | Runtime | None"
 _Order: TypeAlias = "str | None"
 RunOptions: TypeAlias = "Options[_Count, _Format, _Stack, _Order]"

@@ -24,6 +24,8 @@ from roofline.hardware.spec import Device
 from roofline.numeric import ceil_div, whole_number
 from roofline.passes.layout import check_layout
 from roofline.passes.policy import Policy, policy
+from roofline.software.formats import Format
+from roofline.software.formats import format as find_format
 from roofline.software.load import runtime as load_runtime
 from roofline.software.spec import Runtime
 
@@ -97,7 +99,8 @@ def resolve(device: str | Path | Device, **options: Unpack[RunOptions]) -> Setti
     given: dict[str, Any] = {name: options.get(name, option.default) for name, option in OPTIONS.items()}
     found = load_device(device)
     runtime = load_runtime(given["runtime"] or found.default_runtime, found.kind)
-    dtype = given["dtype"] or found.default_dtype
+    numbers = given["format"] and find_format(_named("format", given["format"]))
+    dtype = given["dtype"] or (numbers and numbers.base) or found.default_dtype
     dtype = dtype if isinstance(dtype, Precision) else precision(_name("dtype", dtype))
     found.peak_flops_per_s(dtype.compute.name)  # refuses what the device lacks
     on_lanes = found.matrix.rates[dtype.compute.name].runs_on == "vector"
@@ -111,7 +114,15 @@ def resolve(device: str | Path | Device, **options: Unpack[RunOptions]) -> Setti
     return Setting(
         device=found,
         runtime=runtime,
-        policy=policy(runtime, dtype, layout, mode, optimizer, _flag("recompute", given["recompute"])),
+        policy=policy(
+            runtime,
+            dtype,
+            layout,
+            mode,
+            optimizer,
+            _flag("recompute", given["recompute"]),
+            numbers and numbers.on(found, dtype),
+        ),
         cores=_count(f"cores of {found.name!r}", given["cores"], most=found.cores) or found.cores,
         batch=_count("batch", given["batch"], most=MAX_BATCH) or 1,
         ask=ask,
@@ -123,6 +134,10 @@ def _name(what: str, value: object) -> str:
     if not isinstance(value, str):
         raise InputError(f"{what} must be a name, got {value!r}")
     return value
+
+
+def _named(what: str, value: object) -> str | Path | Format:
+    return value if isinstance(value, Path | Format) else _name(what, value)
 
 
 def _flag(what: str, value: object) -> bool:

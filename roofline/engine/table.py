@@ -28,7 +28,11 @@ class KernelParts(Columns):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ContractionColumns(KernelParts):
-    """One row per dense or grouped product, of the positions of `images` of `width` columns, or both are 1."""
+    """One row per dense or grouped product, of the positions of `images` of `width` columns, or both are 1.
+
+    `stored` is the format in which the second operand lies in memory, multiplied or not; where it is quantized,
+    `scale_run` of its elements in a row of the sum share a scale, else infinitely many.
+    """
 
     batch: Array
     m: Array
@@ -38,6 +42,8 @@ class ContractionColumns(KernelParts):
     grouped: Array
     windowed: Array
     dtype: Index
+    stored: Index
+    scale_run: Array
     channels_first: Array
     images: Array
     width: Array
@@ -125,7 +131,7 @@ class KernelColumns(Columns):
     """One row per kernel: the block it belongs to, its label in reports, how often it runs, and counts of one run.
 
     `run_bytes` stay side by side when the kernel moves them; `sums_own` is 1 / elements of a map that it adds up over
-    positions and also writes, 0 where there is none.
+    positions and also writes, 0 where there is none. Rows of `quantized_row` elements are quantized; 0 where none are.
     """
 
     block: Index = field(metadata=rows_of("blocks"))
@@ -135,6 +141,7 @@ class KernelColumns(Columns):
     copies_only: Array
     run_bytes: Array
     sums_own: Array
+    quantized_row: Array
     macs: Array
     vector_ops: Array
     traffic_bytes: Array

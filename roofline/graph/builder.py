@@ -11,7 +11,7 @@ from roofline.dtypes import DTYPES, DType
 from roofline.graph import indexing, movement, ops
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Padding
-from roofline.graph.tensor import Shape, Tensor
+from roofline.graph.tensor import Part, Shape, Tensor
 from roofline.graph.writer import GraphWriter
 from roofline.numeric import Numeric, alike
 
@@ -45,9 +45,9 @@ class GraphBuilder(GraphWriter):
         """Add a tensor that enters the graph."""
         return self.enter(name, shape, "input", dtype)
 
-    def parameter(self, name: str, *shape: Numeric, tied: bool = False) -> Tensor:
+    def parameter(self, name: str, *shape: Numeric, tied: bool = False, part: Part = "") -> Tensor:
         """Add a trained parameter."""
-        return self.enter(name, shape, "parameter", tied=tied)
+        return self.enter(name, shape, "parameter", tied=tied, part=part)
 
     # contractions ------------------------------------------------------------
 
@@ -101,10 +101,17 @@ class GraphBuilder(GraphWriter):
         return self.add_op(name, ops.Conv, x, *weights, kernel=kernels, stride=_each(stride, rank), **fields)
 
     def linear(
-        self, x: Tensor, features: Numeric, *, bias: bool = True, tied: bool = False, name: str = "linear"
+        self,
+        x: Tensor,
+        features: Numeric,
+        *,
+        bias: bool = True,
+        tied: bool = False,
+        part: Part = "",
+        name: str = "linear",
     ) -> Tensor:
         """Fully connected layer over the last dimension."""
-        weights = [self.parameter(f"{name}.weight", x.shape[-1], features, tied=tied)]
+        weights = [self.parameter(f"{name}.weight", x.shape[-1], features, tied=tied, part=part)]
         weights += [self.parameter(f"{name}.bias", features)] if bias else []
         return self.add_op(name, ops.MatMul, x, *weights)
 

@@ -17,10 +17,10 @@ from roofline.graph.fields import MAX_NUMBER, checked, field_types
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.serial import FORMAT, SCHEMA_VERSION, op_class, op_classes
-from roofline.graph.tensor import Role, Tensor
+from roofline.graph.tensor import Part, Role, Tensor
 from roofline.reading import parse_json, read_text
 
-TENSOR_KEYS = {"id", "shape", "dtype", "role", "tied"}
+TENSOR_KEYS = {"id", "shape", "dtype", "role", "tied", "part"}
 HEAD_KEYS = {"format", "schema_version", "roofline_version", "name", "outputs", "examples", "tensors", "ops"}
 
 
@@ -120,7 +120,10 @@ def _tensor(entry: dict[str, Any]) -> Tensor:
     if not all(0 <= d <= MAX_NUMBER for d in shape) or math.prod(shape) > MAX_NUMBER:
         raise GraphError(f"shape {list(shape)!r} of {where} is out of range: 0 to 2**53 elements")
     tied = checked(entry.get("tied", False), bool, f"tied of {where}")
-    return Tensor(id=name, shape=shape, dtype=DTYPES[dtype], role=role, tied=tied)
+    part: Any = entry.get("part", "")
+    if part not in get_args(Part):
+        raise GraphError(f"unknown part {part!r} of {where}{nearest(str(part), get_args(Part))}")
+    return Tensor(id=name, shape=shape, dtype=DTYPES[dtype], role=role, tied=tied, part=part)
 
 
 def _op(op_id: str, entry: dict[str, Any]) -> Op:

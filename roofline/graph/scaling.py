@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from roofline.graph import indexing, movement, ops, resampling, sampling
 from roofline.graph.op import Op
+from roofline.graph.quantize import Quantize
 from roofline.graph.reshaping import reshaped
 from roofline.graph.tensor import Shape
 from roofline.registry import filed
@@ -183,6 +184,12 @@ def norm(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out: S
     inner = range(1, len(factors[0])) if getattr(op, "form", "") == "group" else (len(factors[0]) - 1,)
     fixed(factors[0], inner, "the batch is inside what is normalised")
     unscaled(factors, 1, "the statistics grow with the batch")
+    return factors[0]
+
+
+@rule(Quantize)
+def same_rows(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out: Shape, batch: int) -> Factors:
+    """Rows are rounded each by itself."""
     return factors[0]
 
 

@@ -1,8 +1,9 @@
 """`graph.json`: any op graph as a versioned file, whole to the last bit.
 
 The file is a JSON object: ``format``, ``schema_version``, ``name``, ``outputs``, ``tensors`` and ``ops``, and
-``examples`` where the batch is stated. A tensor has id, shape, dtype, role, and ``tied`` where it is; an op has id,
-kind, inputs, outputs, and every field that differs from its default. `roofline.graph.load` reads it.
+``examples`` where the batch is stated. A tensor has id, shape, dtype, role, ``tied`` where it is, and ``part`` where it
+has one; an op has id, kind, inputs, outputs, and every field that differs from its default. `roofline.graph.load` reads
+it.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ def as_dict(graph: Dag) -> dict[str, Any]:
     tensors = [
         {"id": t.id, "shape": _plain(t.shape, t.id), "dtype": t.dtype.name, "role": t.role}
         | ({"tied": True} if t.tied else {})
+        | ({"part": t.part} if t.part else {})
         for t in graph.tensors.values()
     ]
     return {

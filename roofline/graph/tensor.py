@@ -10,6 +10,7 @@ from roofline.numeric import Numeric, product
 
 #: dimensions of a tensor, channels last: images (N, H, W, C), sequences (N, T, C); a dimension may be a column
 Shape: TypeAlias = tuple[Numeric, ...]
+Part: TypeAlias = Literal["", "head", "router"]
 Role: TypeAlias = Literal["input", "activation", "parameter", "buffer", "state", "cache", "saved"]
 
 
@@ -27,6 +28,26 @@ class Arrival:
 
     layout: Literal["nhwc", "nchw"] | None = None
     distance_bytes: Numeric = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scales:
+    """What the elements of a quantized tensor are to be multiplied with; it lies in memory beside them.
+
+    Attributes
+    ----------
+    bytes
+        Size of all of them.
+    run
+        Elements in a row of the sum that the tensor is an operand of which share one; infinite: all of them, so that
+        results can be scaled in place of operands.
+    in_matrix
+        Whether matrix units that multiply the format apply them.
+    """
+
+    bytes: Numeric
+    run: Numeric
+    in_matrix: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,6 +70,11 @@ class Tensor:
         memory.
     tied
         The parameter is another one's memory (an output layer that shares the embedding): no count of its own.
+    part
+        What the parameter is to a language model, where its reader does not say it: the output layer, or what chooses
+        experts.
+    scales
+        Of a quantized tensor.
     arrival
         Of an input: how it arrives, where it is known that the graph was cut off another one. Of an output, after the
         passes: in which memory format it leaves.
@@ -59,6 +85,8 @@ class Tensor:
     dtype: DType = DTYPES["fp32"]
     role: Role = "activation"
     tied: bool = False
+    part: Part = ""
+    scales: Scales | None = None
     arrival: Arrival | None = None
 
     @property
@@ -83,9 +111,18 @@ class Tensor:
 
     @property
     def bytes(self) -> Numeric:
-        """Size in bytes, unpadded."""
-        return self.elements * self.dtype.bytes
+        """Size in bytes, unpadded, scales among them."""
+        return self.elements * self.dtype.bytes + (self.scales.bytes if self.scales else 0)
+
+    @property
+    def element_bytes(self) -> Numeric:
+        """Bytes per element, with its share of the scales."""
+        return self.bytes / self.elements if self.scales else self.dtype.bytes
 
     def cast(self, dtype: DType) -> Tensor:
         """Return the same tensor stored as `dtype`."""
         return self if dtype is self.dtype else replace(self, dtype=dtype)
+
+    def quantized(self, dtype: DType, scales: Scales) -> Tensor:
+        """Return the same tensor stored as `dtype`, with `scales` beside it."""
+        return replace(self, dtype=dtype, scales=scales)

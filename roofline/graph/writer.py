@@ -13,7 +13,7 @@ from typing import Any
 from roofline.dtypes import DTYPES, DType
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.tensor import Role, Shape, Tensor
+from roofline.graph.tensor import Part, Role, Shape, Tensor
 from roofline.numeric import Numeric
 
 
@@ -76,10 +76,18 @@ class GraphWriter:
         return tensor
 
     def enter(
-        self, name: str, shape: Shape, role: Role, dtype: DType = DTYPES["fp32"], *, tied: bool = False
+        self,
+        name: str,
+        shape: Shape,
+        role: Role,
+        dtype: DType = DTYPES["fp32"],
+        *,
+        tied: bool = False,
+        part: Part = "",
     ) -> Tensor:
         """Add a tensor that no op writes and return it."""
-        return self.put(Tensor(id=self.unique(self.at(name)), shape=shape, dtype=dtype, role=role, tied=tied))
+        made = Tensor(id=self.unique(self.at(name)), shape=shape, dtype=dtype, role=role, tied=tied, part=part)
+        return self.put(made)
 
     def add_op(self, name: str, make: type[Op], *inputs: Tensor, dtype: DType | None = None, **fields: Any) -> Tensor:
         """Add an op with one output, by default in the format of the first input, and return that output."""

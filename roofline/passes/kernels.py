@@ -81,7 +81,7 @@ class Access:
     @property
     def bytes(self) -> Numeric:
         """Bytes touched, unpadded."""
-        return self.elements * self.tensor.dtype.bytes
+        return self.elements * self.tensor.element_bytes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,6 +20,7 @@ from roofline.passes.backward.update import update_graph
 from roofline.passes.batch_norm import fold_batch_norm, use_batch_statistics
 from roofline.passes.composites import split_composites, split_pads
 from roofline.passes.entry import copy_images
+from roofline.passes.format import apply_format
 from roofline.passes.fuse import fuse
 from roofline.passes.kernels import Kernel, make_kernels
 from roofline.passes.layout import apply_layout
@@ -60,6 +61,7 @@ PASSES: tuple[Pass, ...] = (
     fold_batch_norm,  # into the convolution before it, where weights are fixed
     split_composites,  # activations that the runtime computes in several kernels
     apply_precision,  # the formats of tensors, and the casts of autocast
+    apply_format,  # a language model's own: quantized weights, activations and caches
     apply_layout,  # the memory format of images, and the copies between formats
     split_pads,  # into zeros and a copy: after the layout, which says what lies side by side
     use_batch_statistics,  # training: batch norms over the mean and variance of their batch

@@ -9,6 +9,7 @@ from roofline.dtypes import Precision
 from roofline.errors import InputError, nearest
 from roofline.graph.gradients import STATES, Optimizer
 from roofline.graph.op import Layout
+from roofline.software.formats import Format
 from roofline.software.spec import Runtime
 
 Mode: TypeAlias = Literal["inference", "forward_saving", "training"]
@@ -41,6 +42,7 @@ class Policy:
     mode: Mode = "inference"
     optimizer: Optimizer | None = None
     recompute: bool = False
+    format: Format | None = None
 
 
 def policy(
@@ -50,6 +52,7 @@ def policy(
     mode: str = "inference",
     optimizer: str | None = None,
     recompute: bool = False,
+    format: Format | None = None,
 ) -> Policy:
     """Return the part of a runtime that rewrites graphs.
 
@@ -61,6 +64,8 @@ def policy(
     """
     if mode not in get_args(Mode):
         raise InputError(f"unknown mode {mode!r}{nearest(mode, get_args(Mode))}")
+    if format is not None and mode != "inference":
+        raise InputError(f"format {format.name!r} is for mode 'inference', not {mode!r}")
     if mode == "training":
         optimizer = optimizer or DEFAULT_OPTIMIZER
         if optimizer not in STATES:
@@ -80,5 +85,6 @@ def policy(
         mode=cast(Mode, mode),
         optimizer=cast("Optimizer | None", optimizer),
         recompute=recompute,
+        format=format,
         **switches,
     )

@@ -21,6 +21,7 @@ from roofline.errors import InputError
 from roofline.hardware.spec import Device
 from roofline.numeric import Array
 from roofline.report.ranges import FactEffects, FactRange, effects_of_facts, fact_range
+from roofline.software.formats import Format
 from roofline.software.spec import Runtime
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Run:
         Of a training step: None and False without one.
     batch, busy_cores
         Examples per run, and the cores they are spread over.
+    numbers
+        Number format, as the device runs it; None without one.
     """
 
     lowered: Lowered
@@ -84,6 +87,7 @@ class Run:
     saved_bytes: float
     state_bytes: float
     peak_memory_bytes: float
+    numbers: Format | None = None
 
     def __post_init__(self) -> None:
         """Refuse to be a result without a latency, or with a number that is none: whatever went wrong before."""
@@ -113,6 +117,11 @@ class Run:
     def dtype(self) -> str:
         """Name of the precision."""
         return self.machine.precision.name
+
+    @property
+    def format(self) -> str | None:
+        """Name of the number format; None where everything has the precision."""
+        return self.numbers.name if self.numbers else None
 
     @property
     def layout(self) -> str:
@@ -280,11 +289,12 @@ class Run:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the reader must know before trusting the numbers."""
+        weight_only = (self.numbers.weight_only,) if self.numbers and self.numbers.weight_only else ()
         if self.fits:
-            return ()
+            return weight_only
         need, have = self.peak_memory_bytes / 2**30, self.memory_capacity_bytes / 2**30
         text = f"{self.model} at batch {self.batch} needs {need:.1f} GiB, {self.device} has {have:.1f} GiB"
-        return (f"{text}: it does not fit",)
+        return (f"{text}: it does not fit", *weight_only)
 
     # what is not known ------------------------------------------------------------
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TRACE = "trace.json"
 #: what a report says as JSON, beside its kernels
 HEADLINE = (
-    *("model", "device", "runtime", "dtype", "layout", "batch", "cores", "idle_cores", "image_size", "mode"),
+    *("model", "device", "runtime", "dtype", "format", "layout", "batch", "cores", "idle_cores", "image_size", "mode"),
     *("length", "phase", "context", "decoding", "tokens", "optimizer", "recompute", "saved_bytes", "state_bytes"),
     *(
         "latency_ms",

@@ -21,8 +21,9 @@ def heading(run: Run) -> str:
     cores = f", {counted(run.cores, 'core')}"
     step = f" with {run.optimizer}{', recomputing' if run.recompute else ''}" if run.optimizer else ""
     idle = f" ({run.idle_cores} idle)" if run.idle_cores else ""
+    numbers = f", {run.format}" if run.format else ""
     return (
-        f"{run.model} on {run.device}: {run.runtime}, {run.dtype}, {layout}"
+        f"{run.model} on {run.device}: {run.runtime}, {run.dtype}{numbers}, {layout}"
         f"batch {run.batch:,}{size}{cores}{idle}, {asked_of(run)}{step}"
     )
 

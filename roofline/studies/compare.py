@@ -22,6 +22,7 @@ COLUMNS = (
         "device",
         "runtime",
         "dtype",
+        "format",
         "layout",
         "batch",
         "cores",

@@ -9,9 +9,11 @@ import numpy as np
 
 from roofline.errors import UnknownOpError, nearest
 from roofline.graph import indexing, movement, ops, resampling, sampling
+from roofline.graph.quantize import Quantize
 from roofline.graph.tensor import Tensor
 from roofline.numeric import product
 from roofline.work.functions import complex_ops, function_ops
+from roofline.work.quantized import carried, conversions, product_scaling, quantization
 from roofline.work.registry import Tensors, rule
 from roofline.work.types import Work
 
@@ -51,25 +53,26 @@ def conv(op: ops.Conv, inputs: Tensors, outputs: Tensors) -> Work:
 
 @rule(ops.MatMul)
 def matmul(op: ops.MatMul, inputs: Tensors, outputs: Tensors) -> Work:
-    """The products, and the bias."""
-    return Work(contractions=op.products(inputs, outputs), simple_ops=_bias(inputs, outputs, 2))
+    """The products, the bias, and what quantized operands cost."""
+    simple_ops = _bias(inputs, outputs, 2) + product_scaling(op, inputs, outputs)
+    return Work(contractions=op.products(inputs, outputs), simple_ops=simple_ops)
 
 
 @rule(ops.GroupedMatMul)
 def grouped_matmul(op: ops.GroupedMatMul, inputs: Tensors, outputs: Tensors) -> Work:
-    """The products."""
-    return Work(contractions=op.contractions(inputs, outputs))
+    """The products, and what quantized operands cost."""
+    return Work(contractions=op.contractions(inputs, outputs), simple_ops=product_scaling(op, inputs, outputs))
 
 
 @rule(ops.Attention)
 def attention(op: ops.Attention, inputs: Tensors, outputs: Tensors) -> Work:
-    """Both products; scaling, biases and softmax of every score."""
+    """Both products; scaling, biases and softmax of every score; conversion of quantized keys and values."""
     scores = op.products(inputs, outputs)[0]
     elements = product((scores.batch, scores.m, scores.n))
     scale_and_bias = 1.0 + len(inputs[3:])
     return Work(
         contractions=op.products(inputs, outputs),
-        simple_ops=elements * (SOFTMAX_SIMPLE + scale_and_bias),
+        simple_ops=elements * (SOFTMAX_SIMPLE + scale_and_bias) + conversions(inputs[1:3], op.touched(inputs, outputs)),
         transcendental_ops=elements * SOFTMAX_TRANSCENDENTAL,
     )
 
@@ -114,6 +117,12 @@ def softmax(op: ops.Softmax, inputs: Tensors, outputs: Tensors) -> Work:
 def reduce(op: ops.Reduce, inputs: Tensors, outputs: Tensors) -> Work:
     """One operation per number read."""
     return Work(simple_ops=inputs[0].numbers)
+
+
+@rule(Quantize)
+def quantize(op: Quantize, inputs: Tensors, outputs: Tensors) -> Work:
+    """Largest magnitudes, scaling, rounding; a reciprocal for every scale."""
+    return quantization(op, inputs[0], outputs[0])
 
 
 @rule(ops.Statistic)
@@ -197,8 +206,8 @@ def scan(op: indexing.Scan, inputs: Tensors, outputs: Tensors) -> Work:
 
 @rule(indexing.Update)
 def update(op: indexing.Update, inputs: Tensors, outputs: Tensors) -> Work:
-    """One addition per value where they accumulate."""
-    return Work(simple_ops=inputs[1].elements * float(op.accumulate))
+    """One addition per value where they accumulate; rounding on the way into a quantized target."""
+    return Work(simple_ops=inputs[1].elements * float(op.accumulate) + carried(inputs[1:2], outputs))
 
 
 def _rows(x: Tensor) -> float:
@@ -206,8 +215,8 @@ def _rows(x: Tensor) -> float:
 
 
 def _moves_only(op: object, inputs: Tensors, outputs: Tensors) -> Work:
-    """Bytes move, nothing is computed; the graph counts the bytes."""
-    return Work()
+    """Bytes move, nothing is computed; the graph counts the bytes. Only quantized elements are converted."""
+    return Work(simple_ops=carried(inputs, outputs))
 
 
 _COPIES = (movement.Embedding, movement.Concat, movement.Slice, movement.Move, resampling.Pad)

@@ -7,6 +7,7 @@ from gradient_examples import GRADIENT_EXAMPLES
 
 from roofline.dtypes import DTYPES
 from roofline.graph import indexing, movement, ops, resampling, sampling
+from roofline.graph.quantize import Quantize
 
 EXAMPLES: dict[str, Example] = GRADIENT_EXAMPLES | {
     "conv": Example(
@@ -275,6 +276,19 @@ EXAMPLES: dict[str, Example] = GRADIENT_EXAMPLES | {
         sizes=(2, 8),
         build=lambda b, n, c: b.add_op("sort", indexing.Sort, b.input("x", (n, c))),
         simple=(2 * 8) * 6,  # a bitonic network of 8 has 1 + 2 + 3 rounds, in each every element takes part
+    ),
+    "quantize": Example(
+        op=Quantize,
+        sizes=(2, 8),
+        build=lambda b, n, c: b.add_op("quantize", Quantize, b.input("x", (n, c))),
+        simple=(2 * 8) * (2 + 4),  # magnitude, maximum; scale, clamp 2, conversion
+        transcendental=2,  # a reciprocal for each row
+    ),
+    "quantize with known scales": Example(
+        op=Quantize,
+        sizes=(2, 8),
+        build=lambda b, n, c: b.add_op("quantize", Quantize, b.input("x", (n, c)), dynamic=False),
+        simple=(2 * 8) * 4,
     ),
     "scan": Example(
         op=indexing.Scan,

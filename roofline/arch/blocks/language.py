@@ -199,7 +199,7 @@ class Gpt2Head(Block):
     def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return (N, T, vocab); the weight is that of the token embedding, so it is counted there."""
         x = b.layer_norm(b.add(*inputs, name="residual"), name="norm")
-        return (b.linear(x, self.vocab, bias=False, tied=True, name="vocabulary"),)
+        return (b.linear(x, self.vocab, bias=False, tied=True, part="head", name="vocabulary"),)
 
 
 @stage("gpt2_head")

@@ -28,6 +28,9 @@ from roofline.search.space.load import search_space
 from roofline.search.space.own.modules import ModuleSpace
 from roofline.search.space.spec import Space
 
+#: options in the order in which they may follow the devices without their names
+POSITIONAL = ("batch", "dtype", "runtime", "layout", "cores", "image_size")
+
 
 class Oracle:
     """Latency, counts and memory of any genomes of a space on some devices; equal to `simulate` of what they decode to.
@@ -66,7 +69,7 @@ class Oracle:
             raise InputError("an oracle needs at least one device")
         specs = [load_device(d) for d in given]
         check_known(options, OF_SPACE)
-        each = per_device(dict(zip(OF_SPACE, values, strict=False)) | options, specs)
+        each = per_device(dict(zip(POSITIONAL, values, strict=False)) | options, specs)
         self.targets = tuple(resolve(spec, **own) for spec, own in zip(specs, each, strict=True))
         self.image_size = self.targets[0].image_size
         self.devices = tuple(t.device.name for t in self.targets)

@@ -1,0 +1,183 @@
+"""Number formats: what the files say, how many bytes it is, and what it costs."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import pytest
+
+import roofline as rf
+from roofline.dtypes import DTYPES
+from roofline.errors import RooflineError
+from roofline.graph.builder import GraphBuilder
+from roofline.graph.indexing import Update
+from roofline.graph.opgraph import OpGraph
+from roofline.graph.ops import GroupedMatMul
+from roofline.software.formats import CLASSES, format_file
+
+ROWS, WIDTH, OUT, VOCAB, TOKENS, EXPERTS = 8, 512, 256, 1000, 64, 4
+#: bits of an element with its share of the scales, by hand
+BITS = {
+    "w4a16": 4 + 16 / 128,  # an fp16 scale for 128
+    "nvfp4": 4 + 8 / 16,  # an e4m3 scale for 16
+    "mxfp8": 8 + 8 / 32,  # an e8m0 scale for 32
+    "fp8-block": 8 + 32 / (128 * 128),  # an fp32 scale for a square of 128
+}
+
+
+@cache
+def decoder(rows: int = ROWS) -> OpGraph:
+    """Return one step of a tiny decoder: a table, attention over a cache, a linear, experts, and the vocabulary."""
+    b = GraphBuilder("tiny")
+    x = b.embedding(b.input("ids", (rows, 1), DTYPES["int32"]), VOCAB, WIDTH)
+    q, k, v = (b.linear(x, OUT, bias=False, name=name) for name in "qkv")
+    place = b.tensor("place", (rows, 1), "buffer", DTYPES["int32"])
+    keys, values = (
+        b.add_op(f"put_{name}", Update, b.tensor(name, (rows, TOKENS, OUT), "cache"), new, place)
+        for name, new in (("keys", k), ("values", v))
+    )
+    x = b.add(x, b.linear(b.attention(q, keys, values, heads=4), WIDTH, bias=False, name="out"))
+    router = b.linear(x, EXPERTS, bias=False, part="router", name="router")
+    ends = b.tensor("ends", (EXPERTS,), "buffer", DTYPES["int32"])
+    y = b.add_op("experts", GroupedMatMul, b.reshape(x, (rows, WIDTH)), b.parameter("up", EXPERTS, WIDTH, OUT), ends)
+    head = b.linear(y, VOCAB, bias=False, part="head", name="head")
+    return b.graph([head, router, keys, values])
+
+
+LINEAR = WIDTH * OUT * 3 + OUT * WIDTH
+GROUPED = EXPERTS * WIDTH * OUT
+#: table, output layer, router: wide in all files that ship; and the places, ends
+REST = 2 * (VOCAB * WIDTH + OUT * VOCAB + WIDTH * EXPERTS) + 4 * (ROWS + EXPERTS)
+
+
+def run(format: str | None, device: str = "h100-sxm", **options: Any) -> Any:
+    return rf.simulate(decoder(), device, dtype="bf16", format=format, **options)
+
+
+@pytest.mark.parametrize("name", rf.formats())
+def test_every_file_says_where_it_is_from_and_reads_back(name: str) -> None:
+    file, found = format_file(name), rf.format(name)
+    assert file.name == found.name == name
+    assert rf.format(found) is found
+    assert file.sources and file.why
+    for kind in CLASSES:
+        table, number = getattr(file, kind), getattr(found, kind)
+        assert (table is None) == (number is None)
+        if number is not None:
+            assert (number.dtype.name, number.scale.name) == (table.number, table.scale)
+    if found.weights is not None:
+        assert found.weights.bits == BITS.get(name, found.weights.dtype.bits)
+
+
+def test_weights_have_the_bytes_of_their_elements_and_scales() -> None:
+    assert run(None).weight_bytes == 2 * (LINEAR + GROUPED) + REST
+    assert run("bf16").weight_bytes == 2 * (LINEAR + GROUPED) + REST
+    # q, k, v: 512 deep, 256 wide; out: 256 deep, 512 wide; experts: 4 of 512 deep, 256 wide
+    groups = 3 * (512 // 128) * 256 + (256 // 128) * 512 + 4 * (512 // 128) * 256
+    assert run("w4a16").weight_bytes == (LINEAR + GROUPED) / 2 + 2 * groups + REST
+    squares = 3 * (512 // 128) * (256 // 128) + (256 // 128) * (512 // 128) + 4 * (512 // 128) * (256 // 128)
+    assert run("fp8-block").weight_bytes == (LINEAR + GROUPED) + 4 * squares + REST
+    columns = 3 * 256 + 512 + 4 * 256
+    assert run("w8a8").weight_bytes == (LINEAR + GROUPED) + 4 * columns + REST
+    assert run("w8a16").weight_bytes == (LINEAR + GROUPED) + 2 * columns + REST
+    blocks = (LINEAR + GROUPED) / 16  # 5 tensors with an fp32 scale of their own
+    assert run("nvfp4", "b200").weight_bytes == (LINEAR + GROUPED) / 2 + blocks + 5 * 4 + REST
+    assert run("mxfp4").weight_bytes == 2 * LINEAR + GROUPED * (4.25 / 8) + REST, "experts only"
+    assert run("fp8").weight_bytes == (LINEAR + GROUPED) + 5 * 4 + REST
+
+
+def test_a_cache_of_fp8_has_half_the_bytes_and_is_half_as_much_to_read() -> None:
+    cache = 2 * ROWS * TOKENS * OUT
+    wide, narrow = run("fp8"), run("fp8-kv8")
+    assert (wide.cache_bytes, narrow.cache_bytes) == (2 * cache, cache)
+    assert narrow.weight_bytes == wide.weight_bytes
+
+    def attended(report: Any) -> float:
+        (row,) = report.kernels[report.kernels["kind"] == "attention"].to_dict("records")
+        return float(row["state_traffic_bytes"])
+
+    assert attended(narrow) == attended(wide) / 2 == cache
+
+
+def vector_ops(report: Any, op: str) -> float:
+    kernels = report.kernels
+    return float(kernels[kernels["ops"].str.split(" + ", regex=False).apply(lambda ops: op in ops)]["vector_ops"].sum())
+
+
+def test_conversions_are_work_of_the_kernels_that_do_them() -> None:
+    cache = 2 * ROWS * TOKENS * OUT
+    plain = run(None)
+    assert vector_ops(run("kv8"), "attention") == vector_ops(plain, "attention") + cache  # every key and value once
+    assert vector_ops(plain, "update") == 0
+    assert vector_ops(run("kv8"), "update") == 2 * ROWS * OUT * 4  # of two rows: scale, clamp 2, conversion
+    assert vector_ops(plain, "grouped_matmul") == 0
+    # 4 experts have rows of the 8: all weights are unpacked 2, converted and scaled 1 each
+    assert vector_ops(run("w4a16"), "grouped_matmul") == GROUPED * 3
+    assert vector_ops(run("w8a16"), "grouped_matmul") == GROUPED + ROWS * OUT  # a scale per column: on results
+
+
+def test_activations_are_rounded_once_for_all_products_that_read_them() -> None:
+    kernels = run("w8a8").kernels
+    rounding = kernels[kernels["ops"] == "quantize"]
+    assert len(rounding) == 3  # for q, k and v; for the output of attention; for the experts
+    first = rounding.iloc[0]
+    assert first["vector_ops"] == ROWS * WIDTH * 6 + ROWS  # a reciprocal for each token
+    assert first["traffic_bytes"] == ROWS * WIDTH * (2 + 1) + ROWS * 4  # in, out, scales
+
+
+def test_what_a_device_does_not_multiply_runs_with_widened_weights_and_says_so() -> None:
+    report = run("fp8", "a100-80gb")
+    assert report.warnings == (
+        "'a100-80gb' does not multiply 'fp8': products of format 'fp8' widen their weights to 'bf16'",
+    )
+    assert not (report.kernels["ops"] == "quantize").any()
+    assert report.weight_bytes == run("fp8").weight_bytes
+    assert vector_ops(report, "grouped_matmul") == GROUPED + ROWS * OUT
+    assert run("fp8").warnings == ()
+
+
+def test_the_matrix_unit_multiplies_the_narrow_numbers() -> None:
+    def rate(report: Any) -> float:
+        row = report.kernels[report.kernels["ops"] == "matmul"].iloc[0]
+        return float(row["matrix_time_s"])
+
+    wide = decoder(rows=4096)
+    times = {
+        name: rate(rf.simulate(wide, "b200", dtype="bf16", format=name)) for name in ("bf16", "fp8", "nvfp4", "w4a16")
+    }
+    assert times["nvfp4"] < times["fp8"] < times["bf16"] == times["w4a16"]
+
+
+@pytest.mark.parametrize("device", rf.devices())
+@pytest.mark.parametrize("name", rf.formats())
+def test_every_format_runs_or_is_refused_in_one_line_everywhere(name: str, device: str) -> None:
+    kind = rf.device(device).kind
+    for runtime in rf.runtimes():
+        if kind not in rf.runtime(runtime).device_kinds:
+            continue
+        if name == "bf16" and "bf16" not in rf.device(device).matrix.rates:
+            with pytest.raises(RooflineError, match="has no dtype 'bf16'"):
+                rf.simulate(decoder(), device, runtime=runtime, format=name)
+            continue
+        report = rf.simulate(decoder(), device, runtime=runtime, format=name)
+        assert report.format == name
+        assert math.isfinite(report.latency_s) and report.latency_s > 0
+        assert report.macs == decoder().macs
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"format": "fp9"}, "unknown format 'fp9'"),
+        ({"format": 8}, "format must be a name, got 8"),
+        ({"format": "fp8", "dtype": "int8"}, "format 'fp8' is beside fp16, bf16, tf32 or fp32, not 'int8'"),
+        ({"format": "fp8", "dtype": "amp_bf16"}, "not 'amp_bf16'"),
+        ({"format": "bf16", "dtype": "fp16"}, "format 'bf16' is beside 'bf16', not 'fp16'"),
+        ({"format": "fp8", "mode": "training"}, "format 'fp8' is for mode 'inference', not 'training'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(RooflineError, match=says):
+        rf.simulate(decoder(), "h100-sxm", **options)
