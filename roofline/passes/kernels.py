@@ -276,7 +276,8 @@ def _live_bytes(graph: OpGraph, raw: list[list[Access]], saved: frozenset[str]) 
         if tensor.stored or t in saved:
             continue
         stays = tensor.kept and t in overwritten
-        size, first, last = tensor.bytes, used[0] if t in graph.producers else 0, end if stays else used[-1]
+        made, last = t in graph.producers and not tensor.kept, end if stays else used[-1]
+        size, first = tensor.bytes, used[0] if made else 0
         begins[first] = begins.get(first, 0.0) + size
         ends[last] = ends.get(last, 0.0) + size
     live: list[Numeric] = []

@@ -130,7 +130,7 @@ def test_a_cache_given_to_a_function() -> None:
 
     given = (torch.rand(8, 1, 64), torch.rand(8, 100, 64), torch.tensor([3]))
     graph = rf.from_torch(step, given)
-    assert graph.tensors["keys"].role == "state" and graph.examples == 8
+    assert graph.tensors["keys"].role == "cache" and graph.examples == 8
     assert run(graph).cache_bytes == 4 * 8 * 100 * 64
     assert run(graph.with_batch(16)).cache_bytes == 4 * 16 * 100 * 64
 
@@ -144,10 +144,22 @@ def test_a_cache_in_jax(longer: bool) -> None:
         return jax.nn.softmax(x @ keys.swapaxes(1, 2)) @ keys, keys
 
     graph = rf.from_jax(step, np.ones((8, 1, 64), np.float32), np.ones((8, 100, 64), np.float32))
-    state = [t for t in graph.tensors.values() if t.role == "state"]
+    state = [t for t in graph.tensors.values() if t.role == "cache"]
     assert [t.shape for t in state] == [(8, 100, 64)]
     peak = run(graph).peak_memory_bytes - 4 * 8 * 100 * 64
     assert peak > 4 * 8 * 101 * 64 if longer else peak < 4 * 8 * 64 * 8
+
+
+def test_a_cache_of_flax() -> None:
+    """Its keys and values, in place; what counts the filled ones is state."""
+    jax, nnx = pytest.importorskip("jax"), pytest.importorskip("flax.nnx")
+    layer = nnx.MultiHeadAttention(num_heads=4, in_features=64, decode=True, rngs=nnx.Rngs(0))
+    layer.init_cache((8, 32, 64))
+    graph = rf.from_jax(layer, jax.numpy.ones((8, 1, 64)))
+    roles = {t.id: t.role for t in graph.tensors.values() if t.kept}
+    assert roles == {"cache_index": "state", "cached_key": "cache", "cached_value": "cache"}
+    assert run(graph).cache_bytes == 2 * 4 * 8 * 32 * 64 + 4
+    assert run(graph.with_batch(16)).cache_bytes == 2 * 4 * 16 * 32 * 64 + 4
 
 
 def test_a_cache_in_onnx(tmp_path: Path) -> None:
@@ -160,5 +172,5 @@ def test_a_cache_in_onnx(tmp_path: Path) -> None:
     ]  # fmt: skip
     made = model(nodes, {"x": (8, 1, 64), "past": (8, 100, 64)}, outputs="y present")
     graph = rf.from_onnx(write(made, tmp_path))
-    assert graph.tensors["past"].role == "state" and graph.inputs == ("x",)
+    assert graph.tensors["past"].role == "cache" and graph.inputs == ("x",)
     assert run(graph).cache_bytes == 4 * 8 * 100 * 64

@@ -34,9 +34,9 @@ def decoder(*, in_place: bool, batch: int = B) -> rf.OpGraph:
 
 
 @pytest.mark.parametrize("in_place", [True, False])
-def test_a_cache_is_state_and_no_weight(in_place: bool) -> None:
+def test_a_cache_is_no_weight(in_place: bool) -> None:
     graph = decoder(in_place=in_place)
-    assert graph.tensors["cache"].role == "state"
+    assert graph.tensors["cache"].role == "cache"
     assert graph.inputs == ("x",) and graph.examples == B
     report = rf.simulate(graph, "v100", dtype="fp32")
     entering = CACHE if in_place else CACHE // T * (T - 1)
@@ -117,7 +117,7 @@ def test_state_and_memory_survive_a_file(tmp_path: Path) -> None:
     graph = decoder(in_place=True)
     graph.save(tmp_path / "graph.json")
     again = rf.load_graph(tmp_path / "graph.json")
-    assert as_dict(again) == as_dict(graph) and again.tensors["cache"].role == "state"
+    assert as_dict(again) == as_dict(graph) and again.tensors["cache"].role == "cache"
     assert again.memory("put:0") == "cache"
     assert rf.simulate(again, "h100-sxm").to_dict() == rf.simulate(graph, "h100-sxm").to_dict()
 

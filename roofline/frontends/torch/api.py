@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -258,15 +259,21 @@ def _finish(tracer: Tracer, out: Any, title: str) -> OpGraph:
     return with_state(without_empty(OpGraph(tracer.writer.ops, tracer.writer.tensors, outputs, title)))
 
 
-def _output_tensors(out: Any, depth: int = 0) -> Iterator[torch.Tensor]:
+def _output_tensors(out: Any, seen: set[int] | None = None) -> Iterator[torch.Tensor]:
     """Yield the tensors in what a program returns: containers, and objects with tensors as attributes."""
+    seen = set() if seen is None else seen
     if isinstance(out, torch.Tensor):
         yield out
-    elif isinstance(out, Mapping):
-        for item in out.values():
-            yield from _output_tensors(item, depth + 1)
-    elif isinstance(out, (list, tuple, set)):
-        for item in out:
-            yield from _output_tensors(item, depth + 1)
-    elif hasattr(out, "__dict__") and not isinstance(out, torch.nn.Module) and depth < 6:
-        yield from _output_tensors(vars(out), depth + 1)
+    elif id(out) not in seen:
+        seen.add(id(out))
+        for item in _members(out):
+            yield from _output_tensors(item, seen)
+
+
+def _members(out: Any) -> Iterable[Any]:
+    if isinstance(out, Mapping):
+        return tuple(out.values())
+    if isinstance(out, (list, tuple, set)):
+        return tuple(out)
+    plain = hasattr(out, "__dict__") and not isinstance(out, (torch.nn.Module, type, ModuleType)) and not callable(out)
+    return tuple(vars(out).values()) if plain else ()

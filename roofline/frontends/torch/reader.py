@@ -48,6 +48,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._shown: dict[int, tuple[torch.Tensor, str, Any]] = {}
         self._twins: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._lost: dict[int, tuple[torch.Tensor, str]] = {}
+        self._written: set[int] = set()
 
     # tensors -------------------------------------------------------------------
 
@@ -62,6 +63,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def value(self, tensor: torch.Tensor) -> Value:
         """Return what a torch tensor is in the graph; one that nobody made is a constant of the program."""
+        if self._on_device(tensor) and id(tensor) in self._twins:  # what was written since, the stand-in holds
+            tensor = self._twins[id(tensor)][1]
         known = self._known.get(id(tensor))
         if known is not None:
             return known[1]
@@ -96,7 +99,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         made = [ref(x) for x, value in self._known.values() if value.node.role in ("activation", "input")]
         made += [ref(meta) for _, meta in self._twins.values()]
         self.known = KnownValues()
-        for held in (self.inputs, self._known, self._shown, self._twins, self._lost):
+        for held in (self.inputs, self._known, self._shown, self._twins, self._lost, self._written):
             held.clear()
         return [x for one in made if (x := one()) is not None]
 
@@ -122,7 +125,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensors = _tensors(args, kwargs)
         if any(type(x) not in _PLAIN and is_traceable_wrapper_subclass(x) for x in tensors):
             return NotImplemented  # it says itself what it launches
-        meta = any(x.device.type == "meta" for x in tensors)
+        meta = any(self._on_device(x) for x in tensors)
         away = kwargs.get("device") is not None and torch.device(kwargs["device"]).type != "cpu"
         if not (meta or away):
             return func(*args, **kwargs)  # the host's own
@@ -195,6 +198,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for x in tensors_in([given.get(name) for name in found.written]):
                 self.known.forget(x)
 
+    def _on_device(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor lies on the simulated device: without data, or with some that the program wrote over."""
+        written = id(tensor) in self._twins and id(self._twins[id(tensor)][1]) in self._written
+        return tensor.device.type == "meta" or written
+
     def on_meta(self, item: Any) -> Any:
         """Return arguments with the stand-in of every tensor that lies on the host; numbers stay."""
         if isinstance(item, torch.Tensor):
@@ -254,11 +262,12 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def write(self, tensor: torch.Tensor, value: Value) -> None:
         """Note that `tensor` now holds `value`, also where it is a view of another tensor."""
         value = views.expand(value, tuple(tensor.shape))
-        if id(tensor) in self._known:
+        links = list(self._owners(tensor))
+        self._written |= {id(tensor), *(id(parent) for _, parent, *_ in links)}
+        partial = [i for i, (shown, parent, *_) in enumerate(links) if parent.numel() != shown.numel()]
+        if id(tensor) in self._known and not partial:
             self.writer.overwrite(self._known[id(tensor)][1], value)
         self._known[id(tensor)] = (tensor, value)
-        links = list(self._owners(tensor))
-        partial = [i for i, (shown, parent, *_) in enumerate(links) if parent.numel() != shown.numel()]
         if partial:  # one update of the tensor of which a part was written
             owner = links[partial[-1]][1]
             held = views.settled(self.value(owner))
