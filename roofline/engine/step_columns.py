@@ -1,0 +1,167 @@
+"""Many steps of one decoder at once: its distinct layers, with the sizes of the steps as columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import numpy as np
+
+from roofline.arch.block import Block, Port, Ports, build_block, wanted
+from roofline.arch.spec import Arch
+from roofline.arch.step import Phase, Step
+from roofline.engine.build import build_table
+from roofline.engine.evaluate import block_costs, kernel_costs
+from roofline.engine.lowering import steps_of
+from roofline.engine.machine import Machine
+from roofline.engine.table import BlockColumns, KernelParts, KernelTable
+from roofline.graph.builder import GraphBuilder
+from roofline.numeric import Array, Numeric
+from roofline.passes.pipeline import program
+from roofline.passes.policy import Policy
+
+B = TypeVar("B", bound=Block)
+
+#: a step that any decoder can take; its sizes differ from one another, so that shapes tell which is which
+SEQUENCES, NEW, DECODING = 3, 2, 5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Steps:
+    """Steps of one phase as columns: see `roofline.arch.step.Step`."""
+
+    phase: Phase
+    sequences: Array
+    new: Array
+    context: Array
+    decoding: Array
+    decoding_context: Array
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def take(self, rows: Array | slice) -> Steps:
+        """Return some of the steps."""
+        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "phase"}
+        return replace(self, **columns)
+
+    @property
+    def rows(self) -> Array:
+        """Tokens that enter each step."""
+        return self.sequences * self.new + self.decoding
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer:
+    """A distinct block of a decoder in a phase, and how often a step runs it.
+
+    `moving` are the kernels that depend on how much is kept, by their place; what the others cost is said by the tokens
+    that enter. Layers whose moving kernels are alike share them: one of them has the runs of all (`moving_times`).
+    """
+
+    block: Block
+    ports: Ports
+    times: int
+    moving: frozenset[int] = frozenset()
+    moving_times: int = 0
+
+
+def layers_of(arch: Arch, phase: Phase, policy: Policy) -> tuple[Layer, ...]:
+    """Return the distinct blocks of a decoder in a phase, in the order in which they first run."""
+    decoding = DECODING if phase == "mixed" else 0
+    at = arch.at(Step(phase=phase, context=0, decoding=decoding, decoding_context=0)).with_length(NEW)
+    counted = Counter(steps_of(at, SEQUENCES, policy))
+    layers = [Layer(block=block, ports=ports, times=times) for (block, ports), times in counted.items()]
+    probes = _probes(phase, decoding)
+    found: list[Layer] = []
+    known: dict[bytes, int] = {}
+    for layer in layers:
+        moving = _moving(_table(layer, probes, policy))
+        moved = _table(replace(layer, moving=moving), probes, policy, moving=True)
+        told = b"".join(column.tobytes() for part in moved.parts.values() for column in part.values)
+        first = known.setdefault(told, len(found))
+        found.append(replace(layer, moving=moving))
+        found[first] = replace(found[first], moving_times=found[first].moving_times + layer.times)
+    return tuple(found)
+
+
+def _probes(phase: Phase, decoding: int) -> Steps:
+    """Return steps that differ in nothing but in what is kept."""
+    kept = np.array([1.0, 2.0, 777.0, 100_003.0])
+    return Steps(
+        phase=phase,
+        sequences=np.full(len(kept), 1.0 * SEQUENCES),
+        new=np.full(len(kept), 1.0 * NEW),
+        context=kept,
+        decoding=np.full(len(kept), 1.0 * decoding),
+        decoding_context=2.0 * kept,
+    )
+
+
+def _moving(table: KernelTable) -> frozenset[int]:
+    """Return the places of the kernels any of whose columns differs between the probes; rows go probe by probe."""
+    probes = table.block_count
+    found: set[int] = set()
+    for part in table.parts.values():
+        if isinstance(part, BlockColumns) or not len(part):
+            continue
+        kernel = part.kernel if isinstance(part, KernelParts) else np.arange(len(part))
+        place = (kernel // probes).reshape(-1, probes)[:, 0]
+        for column in part.values:
+            rows = column.reshape(-1, probes)
+            found |= set(place[np.any(rows != rows[:, :1], axis=1)].tolist())
+    return frozenset(found)
+
+
+def step_costs_s(layers: tuple[Layer, ...], steps: Steps, policy: Policy, machine: Machine) -> tuple[Array, Array]:
+    """Return device time and host time of each step [s], without what a run pays once."""
+    entering = np.stack([steps.sequences, steps.new, steps.decoding])
+    _, first, kind = np.unique(entering, axis=1, return_index=True, return_inverse=True)
+    kinds, total = steps.take(first), np.zeros((2, len(steps)))
+    for layer in layers:
+        total = total + layer.times * _costs_s(_table(layer, kinds, policy, moving=False), machine)[:, kind.ravel()]
+        if layer.moving and layer.moving_times:
+            total = total + layer.moving_times * _costs_s(_table(layer, steps, policy, moving=True), machine)
+    return total[0], total[1]
+
+
+def _costs_s(table: KernelTable, machine: Machine) -> Array:
+    costs = block_costs(table, kernel_costs(table, machine))
+    return np.stack([costs.device_s, costs.host_s])
+
+
+def _table(layer: Layer, steps: Steps, policy: Policy, *, moving: bool | None = None) -> KernelTable:
+    """Return the kernels of a layer as a table with a block for each step; only those that are moving, or are not."""
+    columns = {"context": steps.context, "decoding": steps.decoding, "decoding_context": steps.decoding_context}
+    b = GraphBuilder(type(layer.block).__name__)
+    ports = tuple(_sized(port, steps) for port in layer.ports)
+    source = b.graph(list(build_block(_with_columns(layer.block, columns), ports, b)))
+    lowered = program(source, policy, wanted(ports))
+    if moving is not None:
+        (phase,) = lowered.phases
+        chosen = tuple(kernel for i, kernel in enumerate(phase.kernels) if (i in layer.moving) is moving)
+        lowered = replace(lowered, phases=(replace(phase, kernels=chosen),))
+    return build_table(source, lowered, len(steps))
+
+
+def _with_columns(block: B, columns: Mapping[str, Array]) -> B:
+    """Return a block, and all it is made of, with the sizes that steps differ in as columns."""
+    own = {name: columns[name] for name in type(block).size_fields() if name in columns}
+    parts = {
+        name: tuple(_with_columns(part, columns) for part in getattr(block, name)) for name in type(block).part_fields()
+    }
+    return replace(block, **own, **parts)
+
+
+def _sized(port: Port, steps: Steps) -> Port:
+    """Return a port whose sizes of the reference step are those of the steps."""
+    known: dict[Numeric, Array] = {
+        SEQUENCES * NEW + DECODING: steps.rows,
+        SEQUENCES: steps.sequences,
+        NEW: steps.new,
+        DECODING: steps.decoding,
+    }
+    leading = tuple(known.get(size, size) for size in port.shape[:2])
+    return replace(port, shape=(*leading, *port.shape[2:]))
