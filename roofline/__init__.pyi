@@ -6,6 +6,7 @@ from roofline.arch.load import models as models
 from roofline.arch.spec import Arch as Arch
 from roofline.cluster.islands import evolve_islands as evolve_islands
 from roofline.cluster.run import run_plan as run_plan
+from roofline.engine.step_oracle import StepOracle as StepOracle
 from roofline.errors import RooflineError as RooflineError
 from roofline.export.api import JaxProgram as JaxProgram
 from roofline.export.api import to_jax as to_jax

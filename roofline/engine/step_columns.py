@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from roofline.arch.block import Block, Port, Ports, build_block, wanted
 from roofline.arch.spec import Arch
 from roofline.arch.step import Phase, Step
 from roofline.engine.build import build_table
+from roofline.engine.columns import Index
 from roofline.engine.evaluate import block_costs, kernel_costs
 from roofline.engine.lowering import steps_of
 from roofline.engine.machine import Machine
@@ -42,7 +43,7 @@ class Steps:
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def take(self, rows: Array | slice) -> Steps:
+    def take(self, rows: Index | slice) -> Steps:
         """Return some of the steps."""
         columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "phase"}
         return replace(self, **columns)
@@ -57,15 +58,20 @@ class Steps:
 class Layer:
     """A distinct block of a decoder in a phase, and how often a step runs it.
 
-    `moving` are the kernels that depend on how much is kept, by their place; what the others cost is said by the tokens
-    that enter. Layers whose moving kernels are alike share them: one of them has the runs of all (`moving_times`).
+    `moving` are the places of the kernels that depend on how much is kept; what the others cost is said by the tokens
+    that enter. Of kernels that are alike, in whatever layers, one is costed for all: `costed` has the places of those
+    that are, and the runs that each stands for.
     """
 
     block: Block
     ports: Ports
     times: int
     moving: frozenset[int] = frozenset()
-    moving_times: int = 0
+    costed: tuple[tuple[int, int], ...] = ()
+
+    def fixed(self, place: int) -> bool:
+        """Whether what is kept does not matter to the kernel at a place."""
+        return place not in self.moving
 
 
 def layers_of(arch: Arch, phase: Phase, policy: Policy) -> tuple[Layer, ...]:
@@ -74,17 +80,19 @@ def layers_of(arch: Arch, phase: Phase, policy: Policy) -> tuple[Layer, ...]:
     at = arch.at(Step(phase=phase, context=0, decoding=decoding, decoding_context=0)).with_length(NEW)
     counted = Counter(steps_of(at, SEQUENCES, policy))
     layers = [Layer(block=block, ports=ports, times=times) for (block, ports), times in counted.items()]
-    probes = _probes(phase, decoding)
-    found: list[Layer] = []
-    known: dict[bytes, int] = {}
-    for layer in layers:
-        moving = _moving(_table(layer, probes, policy))
-        moved = _table(replace(layer, moving=moving), probes, policy, moving=True)
-        told = b"".join(column.tobytes() for part in moved.parts.values() for column in part.values)
-        first = known.setdefault(told, len(found))
-        found.append(replace(layer, moving=moving))
-        found[first] = replace(found[first], moving_times=found[first].moving_times + layer.times)
-    return tuple(found)
+    stands_for: dict[tuple[bytes, ...], tuple[int, int]] = {}
+    runs: list[dict[int, int]] = [{} for _ in layers]
+    moving = []
+    for number, layer in enumerate(layers):
+        found = _moving(_table(layer, _probes(phase, decoding), policy))
+        moving.append(frozenset(found))
+        for place, told in found.items():
+            first, there = stands_for.setdefault(told, (number, place))
+            runs[first][there] = runs[first].get(there, 0) + layer.times
+    return tuple(
+        replace(layer, moving=places, costed=tuple(sorted(own.items())))
+        for layer, places, own in zip(layers, moving, runs, strict=True)
+    )
 
 
 def _probes(phase: Phase, decoding: int) -> Steps:
@@ -100,19 +108,22 @@ def _probes(phase: Phase, decoding: int) -> Steps:
     )
 
 
-def _moving(table: KernelTable) -> frozenset[int]:
-    """Return the places of the kernels any of whose columns differs between the probes; rows go probe by probe."""
+def _moving(table: KernelTable) -> dict[int, tuple[bytes, ...]]:
+    """Return the places of the kernels any of whose columns differs between the probes, with all of their columns."""
     probes = table.block_count
-    found: set[int] = set()
+    told: dict[int, list[bytes]] = {}
+    moving: set[int] = set()
     for part in table.parts.values():
         if isinstance(part, BlockColumns) or not len(part):
             continue
         kernel = part.kernel if isinstance(part, KernelParts) else np.arange(len(part))
-        place = (kernel // probes).reshape(-1, probes)[:, 0]
-        for column in part.values:
-            rows = column.reshape(-1, probes)
-            found |= set(place[np.any(rows != rows[:, :1], axis=1)].tolist())
-    return frozenset(found)
+        places = (kernel.reshape(-1, probes)[:, 0] // probes).tolist()  # rows go probe by probe
+        columns = np.stack(part.values).reshape(len(part.values), -1, probes).swapaxes(0, 1)
+        for place, rows in zip(places, columns, strict=True):
+            told.setdefault(place, []).append(type(part).__name__.encode() + rows.tobytes())
+            if (rows != rows[:, :1]).any():
+                moving.add(place)
+    return {place: tuple(told[place]) for place in sorted(moving)}
 
 
 def step_costs_s(layers: tuple[Layer, ...], steps: Steps, policy: Policy, machine: Machine) -> tuple[Array, Array]:
@@ -121,9 +132,14 @@ def step_costs_s(layers: tuple[Layer, ...], steps: Steps, policy: Policy, machin
     _, first, kind = np.unique(entering, axis=1, return_index=True, return_inverse=True)
     kinds, total = steps.take(first), np.zeros((2, len(steps)))
     for layer in layers:
-        total = total + layer.times * _costs_s(_table(layer, kinds, policy, moving=False), machine)[:, kind.ravel()]
-        if layer.moving and layer.moving_times:
-            total = total + layer.moving_times * _costs_s(_table(layer, steps, policy, moving=True), machine)
+        fixed = _table(layer, kinds, policy, chosen=layer.fixed)
+        total = total + layer.times * _costs_s(fixed, machine)[:, kind.ravel()]
+        if layer.costed:
+            runs = dict(layer.costed)
+            moving = _table(layer, steps, policy, chosen=runs.__contains__)
+            times = moving.kernels.times * np.repeat(1.0 * np.array(list(runs.values())), len(steps))
+            moving = replace(moving, kernels=replace(moving.kernels, times=times))
+            total = total + _costs_s(moving, machine)
     return total[0], total[1]
 
 
@@ -132,17 +148,17 @@ def _costs_s(table: KernelTable, machine: Machine) -> Array:
     return np.stack([costs.device_s, costs.host_s])
 
 
-def _table(layer: Layer, steps: Steps, policy: Policy, *, moving: bool | None = None) -> KernelTable:
-    """Return the kernels of a layer as a table with a block for each step; only those that are moving, or are not."""
+def _table(layer: Layer, steps: Steps, policy: Policy, *, chosen: Callable[[int], bool] | None = None) -> KernelTable:
+    """Return the kernels of a layer, or those whose places are chosen, as a table with a block for each step."""
     columns = {"context": steps.context, "decoding": steps.decoding, "decoding_context": steps.decoding_context}
     b = GraphBuilder(type(layer.block).__name__)
     ports = tuple(_sized(port, steps) for port in layer.ports)
     source = b.graph(list(build_block(_with_columns(layer.block, columns), ports, b)))
     lowered = program(source, policy, wanted(ports))
-    if moving is not None:
+    if chosen is not None:
         (phase,) = lowered.phases
-        chosen = tuple(kernel for i, kernel in enumerate(phase.kernels) if (i in layer.moving) is moving)
-        lowered = replace(lowered, phases=(replace(phase, kernels=chosen),))
+        kernels = tuple(kernel for place, kernel in enumerate(phase.kernels) if chosen(place))
+        lowered = replace(lowered, phases=(replace(phase, kernels=kernels),))
     return build_table(source, lowered, len(steps))
 
 

@@ -27,7 +27,7 @@ MOST_NEW = float(1 << 25)
 #: options of a run that a step says
 OF_STEP = ("batch", "length", "phase", "context", "prefix", "decoding")
 #: steps that are costed at once at most: their columns stay in the cache of a laptop
-CHUNK = 4096
+CHUNK = 16384
 
 
 class StepOracle:
@@ -95,7 +95,10 @@ class StepOracle:
             A number is out of range, or beyond the positions of the network.
         """
         sizes = (batch, new_tokens, contexts, decoding, decoding_contexts)
-        given = np.broadcast_arrays(*(np.asarray(size, dtype=np.float64) for size in sizes))
+        try:
+            given = np.broadcast_arrays(*(np.asarray(size, dtype=np.float64) for size in sizes))
+        except (TypeError, ValueError):
+            raise InputError(f"columns of a step differ in length, or are no numbers: {sizes!r:.200}") from None
         shape, columns = given[0].shape, [column.ravel() for column in given]
         self._check(*columns)
         found = np.empty(len(columns[0]))
@@ -160,7 +163,8 @@ class StepOracle:
         if (lacking := numbers < 0).any():
             self._add(steps.phase, np.unique(np.stack([rows[lacking], page[lacking]]), axis=1))
             numbers = self._page_of[rows, page]
-        return self._pages[numbers, place]
+        found: Array = self._pages[numbers, place]
+        return found
 
     def _row(self, phase: Phase, sequences: float, new: float) -> int:
         """Return the row of pages of steps that differ in context alone."""
