@@ -127,7 +127,10 @@ def test_integers_of_numpy_are_whole_numbers() -> None:
         ({"layout": "nhcw"}, "unknown layout 'nhcw'"),
         ({"layout": "channels_last"}, "unknown layout 'channels_last'"),
         ({"mode": "inferense"}, "unknown mode 'inferense'; nearest: 'inference'"),
-        ({"runtime": "tensorrt"}, "runtime 'tensorrt' does not run on a tpu; allowed: 'pytorch_xla', 'xla_tpu'"),
+        (
+            {"runtime": "tensorrt"},
+            "runtime 'tensorrt' does not run on a tpu; allowed: 'jax_serving', 'pytorch_xla', 'xla_tpu'",
+        ),
         (
             {"device": "v100", "runtime": "xla_tpu"},
             "runtime 'xla_tpu' does not run on a gpu; allowed: 'pytorch_compile'",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from roofline.numeric import Array
 from roofline.software.libraries.attention import AttentionLibrary
 from roofline.software.libraries.experts import ExpertsLibrary
 from roofline.software.libraries.library import Library
+from roofline.software.libraries.paged_attention import PagedAttentionLibrary
 from roofline.software.libraries.products import ProductsLibrary
 from roofline.software.spec import Runtime
 
@@ -54,6 +55,11 @@ class Libraries:
     products: tuple[ProductsLibrary, ...] = ()
     attention: tuple[AttentionLibrary, ...] = ()
     experts: tuple[ExpertsLibrary, ...] = ()
+    paged_attention: tuple[PagedAttentionLibrary, ...] = ()
+
+    def without(self, effect: str) -> Libraries:
+        """Return them without an effect, as their constants declare it."""
+        return Libraries(**{f.name: tuple(one.without(effect) for one in getattr(self, f.name)) for f in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -214,6 +220,7 @@ def machine_for(device: Device, runtime: Runtime, precision: Precision, layout: 
             products=_for(device, runtime.products),
             attention=_for(device, runtime.fused_attention),
             experts=_for(device, runtime.experts),
+            paged_attention=_for(device, runtime.paged_attention),
         ),
     )
 

@@ -35,11 +35,13 @@ WHOLE_RUN = "(run)"
 
 
 def _no_floor(machine: Machine) -> Machine:
-    return replace(machine, runtime=replace(machine.runtime, floor_s=0.0))
+    libraries = machine.libraries.without("kernel floor")
+    return replace(machine, runtime=replace(machine.runtime, floor_s=0.0), libraries=libraries)
 
 
 def _full_overlap(machine: Machine) -> Machine:
-    return replace(machine, runtime=replace(machine.runtime, overlap=1.0))
+    libraries = machine.libraries.without("imperfect overlap")
+    return replace(machine, runtime=replace(machine.runtime, overlap=1.0), libraries=libraries)
 
 
 def _nominal_rates(machine: Machine) -> Machine:
@@ -56,7 +58,8 @@ def _no_layout(machine: Machine) -> Machine:
 
 
 def _free_memory(machine: Machine) -> Machine:
-    return replace(machine, bandwidths_bytes_per_s=tuple(np.inf for _ in machine.bandwidths_bytes_per_s))
+    bandwidths = tuple(np.inf for _ in machine.bandwidths_bytes_per_s)
+    return replace(machine, bandwidths_bytes_per_s=bandwidths, libraries=machine.libraries.without("exposed memory"))
 
 
 def _free_vector(machine: Machine) -> Machine:

@@ -15,6 +15,7 @@ from roofline.software.libraries.attention import AttentionLibrary
 from roofline.software.libraries.experts import ExpertsLibrary
 from roofline.software.libraries.library import Library
 from roofline.software.libraries.load import library
+from roofline.software.libraries.paged_attention import PagedAttentionLibrary
 from roofline.software.libraries.products import ProductsLibrary
 from roofline.software.spec import Attention, Runtime
 
@@ -48,6 +49,7 @@ class LibrariesTable(SpecFile):
     products: tuple[str, ...] = ()
     attention: tuple[str, ...] = ()
     experts: tuple[str, ...] = ()
+    paged_attention: tuple[str, ...] = ()
 
 
 class RuntimeFile(SpecFile):
@@ -80,6 +82,7 @@ def runtime_of(file: RuntimeFile, kind: type[Runtime] = Runtime) -> Runtime:
     values["products"] = _called(file, "products", ProductsLibrary)
     values["fused_attention"] = _called(file, "attention", AttentionLibrary)
     values["experts"] = _called(file, "experts", ExpertsLibrary)
+    values["paged_attention"] = _called(file, "paged_attention", PagedAttentionLibrary)
     return kind(**values)
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 from roofline.software.constant import GPU, TPU, Range, Without, constant, constants_of
 from roofline.software.libraries.attention import AttentionLibrary
 from roofline.software.libraries.experts import ExpertsLibrary
+from roofline.software.libraries.paged_attention import PagedAttentionLibrary
 from roofline.software.libraries.products import ProductsLibrary
 
 Attention = Literal["fused", "decomposed"]
@@ -41,7 +42,7 @@ class Runtime:
         and that run as chains of simpler ones.
     layout_copies
         Whether tensors are copied between ops that want different memory formats; else the compiler arranges them.
-    products, fused_attention, experts
+    products, fused_attention, experts, paged_attention
         Kernel libraries that it calls, in order of preference; without one for a device, the constants below decide.
     """
 
@@ -64,6 +65,7 @@ class Runtime:
     products: tuple[ProductsLibrary, ...] = ()
     fused_attention: tuple[AttentionLibrary, ...] = ()
     experts: tuple[ExpertsLibrary, ...] = ()
+    paged_attention: tuple[PagedAttentionLibrary, ...] = ()
 
     # how the software drives the matrix unit
     matrix_fraction: float = constant(

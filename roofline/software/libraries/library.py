@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import Field
 
 from roofline.hardware.silicon import Kind
 from roofline.quantity import SpecFile
 from roofline.registry import filed
+from roofline.software.constant import constants_of
 
 
 class Facts(SpecFile):
@@ -42,6 +43,12 @@ class Library:
             return False
         span = self.facts.capabilities
         return span is None or (capability is not None and span[0] <= capability <= span[1])
+
+    def without(self, effect: str) -> Self:
+        """Return it without an effect: the constants that stand for it, or for a part of it, have no effect."""
+        known = {c.field: c.without for c in constants_of(type(self)) if c.without is not None}
+        values: dict[str, Any] = {field: w.value for field, w in known.items() if effect in (w.effect, w.part_of)}
+        return replace(self, **values)
 
 
 class LibraryFile(SpecFile):

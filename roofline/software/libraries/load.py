@@ -15,7 +15,7 @@ from roofline.software.constant import constants_of
 from roofline.software.constant import tables as tables_of
 
 # their classes register themselves
-from roofline.software.libraries import attention, experts, products  # noqa: F401
+from roofline.software.libraries import attention, experts, paged_attention, products  # noqa: F401
 from roofline.software.libraries.library import KINDS, Library, LibraryFile
 from roofline.specfile import Stamp, parse_spec
 
