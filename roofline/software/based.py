@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,20 @@ def chain(path: Path, folder: str) -> list[Path]:
         It builds upon a name that the data folder does not have.
     """
     found = [path]
-    while (base := read_toml(found[-1]).get(BASE)) is not None:
-        if not isinstance(base, str):
-            raise SpecError(f"{found[-1].name}: {BASE} must be a name, got {base!r}")
+    while (base := _base(found[-1], stamp(found[-1]))) is not None:
         if len(found) == DEEPEST:
             raise SpecError(f"{path.name}: builds upon more than {DEEPEST - 1} files, at last {base!r}")
         found.append(lookup(base, data_files(folder), BASE))
     return found
+
+
+@lru_cache(maxsize=256)
+def _base(path: Path, version: Stamp) -> str | None:
+    """Return the name that a file builds upon."""
+    base = read_toml(path).get(BASE)
+    if base is not None and not isinstance(base, str):
+        raise SpecError(f"{path.name}: {BASE} must be a name, got {base!r}")
+    return base
 
 
 def stamps(path: Path, folder: str) -> tuple[Stamp, ...]:
