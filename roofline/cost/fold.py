@@ -36,10 +36,14 @@ def latency_s(device_s: Numeric, host_s: Numeric, *, program_s: float, out: Arra
 
 
 def peak_memory_bytes(
-    weight_bytes: Numeric, live_bytes: Numeric, saved_bytes: Numeric = 0.0, state_bytes: Numeric = 0.0
+    weight_bytes: Numeric,
+    live_bytes: Numeric,
+    resident_bytes: Numeric = 0.0,
+    saved_bytes: Numeric = 0.0,
+    state_bytes: Numeric = 0.0,
 ) -> Numeric:
-    """Weights of the whole network and the activations alive at its widest point; in training also what is kept.
+    """Weights of the whole network, the activations alive at its widest point, and what stays from run to run.
 
-    That is the activations saved for the backward pass, and the gradients and optimizer states of the weights.
+    In training also the activations saved for the backward pass, and the gradients and optimizer states of the weights.
     """
-    return weight_bytes + live_bytes + saved_bytes + state_bytes
+    return weight_bytes + live_bytes + resident_bytes + saved_bytes + state_bytes

@@ -97,6 +97,7 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
         params=source.params,
         weight_bytes=_held_bytes(program, "parameter", "buffer"),
         cache_bytes=_held_bytes(program, "state", "cache"),
+        resident_bytes=_held_bytes(program, "state", "cache", staying=True),
         saved_bytes=program.saved_bytes,
         state_bytes=program.state_bytes,
     )
@@ -112,13 +113,18 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     )
 
 
-def _held_bytes(program: Program, *roles: Role) -> Numeric:
-    """Return the bytes of what is there before the forward pass, and is read or written by it, in some roles."""
+def _held_bytes(program: Program, *roles: Role, staying: bool = False) -> Numeric:
+    """Return the bytes of what is there before the forward pass, and is read or written by it, in some roles.
+
+    With `staying` only what is never let go (`Dag.stays`).
+    """
     graph = program.phases[0].graph
     overwritten = set(graph.memories.values())
     total: Numeric = 0.0
     for tensor in graph.tensors.values():
         if tensor.role in roles and not tensor.tied and (graph.readers[tensor.id] or tensor.id in overwritten):
+            if staying and not graph.stays(tensor.id):
+                continue
             total = total + tensor.bytes
     return total
 

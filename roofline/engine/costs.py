@@ -50,6 +50,7 @@ class BlockCosts:
     live_bytes: Array
     weight_bytes: Array
     cache_bytes: Array
+    resident_bytes: Array
     saved_bytes: Array
     state_bytes: Array
     params: Array

@@ -281,6 +281,7 @@ def block_costs(table: KernelTable, costs: KernelCosts) -> BlockCosts:
         live_bytes=fold.segment_max(k.live_bytes, k.block, count),
         weight_bytes=table.blocks.weight_bytes,
         cache_bytes=table.blocks.cache_bytes,
+        resident_bytes=table.blocks.resident_bytes,
         saved_bytes=table.blocks.saved_bytes,
         state_bytes=table.blocks.state_bytes,
         params=table.blocks.params,

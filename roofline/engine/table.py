@@ -155,6 +155,7 @@ class BlockColumns(Columns):
     params: Array
     weight_bytes: Array
     cache_bytes: Array
+    resident_bytes: Array
     saved_bytes: Array
     state_bytes: Array
 

@@ -133,6 +133,15 @@ class Dag:
         root = self.root(tensor)
         return self.memories.get(root, root)
 
+    def stays(self, tensor: str) -> bool:
+        """Whether a tensor has its place in memory all the time: a cache or state that is written over."""
+        return self.tensors[tensor].kept and tensor in self.overwritten
+
+    @cached_property
+    def overwritten(self) -> frozenset[str]:
+        """Tensors whose memory an op writes its result into."""
+        return frozenset(self.memories.values())
+
     @cached_property
     def results(self) -> frozenset[str]:
         """Tensors that must reach memory even where nobody inside reads them: what is returned, and written state."""

@@ -254,13 +254,13 @@ def _with_distance(access: Access, before: list[Numeric], written: dict[str, int
 
 
 def _live_bytes(graph: OpGraph, raw: list[list[Access]], saved: frozenset[str]) -> list[Numeric]:
-    """Return the bytes of activations and state that are there while each kernel runs.
+    """Return the bytes of activations that are there while each kernel runs.
 
     What counts is memory: from the kernel that first writes it to the last one that writes or reads it, under whatever
-    name (`Dag.memory`). Inputs and state are there from the start; state that is written stays, as results do. Weights,
-    also those that are written over, and saved tensors are counted apart.
+    name (`Dag.memory`). Inputs are there from the start, results stay. Weights, also those that are written over, saved
+    tensors, and what stays in place from run to run (`Dag.stays`) are counted apart.
     """
-    end, overwritten = len(raw) - 1, set(graph.memories.values())
+    end = len(raw) - 1
     uses: dict[str, list[int]] = {}
     for i, accesses in enumerate(raw):
         for access in accesses:
@@ -273,11 +273,10 @@ def _live_bytes(graph: OpGraph, raw: list[list[Access]], saved: frozenset[str]) 
     ends: dict[int, Numeric] = {}
     for t, used in uses.items():
         tensor = graph.tensors[t]
-        if tensor.stored or t in saved:
+        if tensor.stored or graph.stays(t) or t in saved:
             continue
-        stays = tensor.kept and t in overwritten
-        made, last = t in graph.producers and not tensor.kept, end if stays else used[-1]
-        size, first = tensor.bytes, used[0] if made else 0
+        made = t in graph.producers and not tensor.kept
+        size, first, last = tensor.bytes, used[0] if made else 0, used[-1]
         begins[first] = begins.get(first, 0.0) + size
         ends[last] = ends.get(last, 0.0) + size
     live: list[Numeric] = []

@@ -175,7 +175,7 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
 
     device_s, host_s, program_s = total(blocks.device_s), total(blocks.host_s), _program_s(job)
     weight_bytes, saved_bytes = total(blocks.weight_bytes), total(blocks.saved_bytes)
-    state_bytes = total(blocks.state_bytes)
+    state_bytes, resident_bytes = total(blocks.state_bytes), total(blocks.resident_bytes)
     live_bytes = float(fold.segment_max(blocks.live_bytes[order], whole, 1)[0])
     weight_traffic = total(blocks.weight_traffic_bytes)  # every busy core reads its own copy of the weights
     examples = setting.batch / setting.core_batch  # the fullest core's work stands for this many cores' worth
@@ -205,7 +205,9 @@ def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int,
         cache_bytes=total(blocks.cache_bytes) * setting.busy_cores,
         saved_bytes=saved_bytes * setting.busy_cores,
         state_bytes=state_bytes,
-        peak_memory_bytes=float(fold.peak_memory_bytes(weight_bytes, live_bytes, saved_bytes, state_bytes))
+        peak_memory_bytes=float(
+            fold.peak_memory_bytes(weight_bytes, live_bytes, resident_bytes, saved_bytes, state_bytes)
+        )
         * setting.busy_cores,
     )
     if setting.strict and not report.fits:

@@ -213,10 +213,10 @@ class Oracle:
     def peak_memory_bytes(self, genomes: Any) -> Array:
         """Return bytes of weights and of the activations alive at the widest point, on all cores: (N, D)."""
 
-        def on(target: Setting, weights: Array, live: Array) -> Numeric:
-            return fold.peak_memory_bytes(weights, live) * target.busy_cores
+        def on(target: Setting, weights: Array, live: Array, resident: Array) -> Numeric:
+            return fold.peak_memory_bytes(weights, live, resident) * target.busy_cores
 
-        return self._per_device(genomes, ("weight_bytes", "live_bytes"), on)
+        return self._per_device(genomes, ("weight_bytes", "live_bytes", "resident_bytes"), on)
 
     def counts(self, genomes: Any, names: Sequence[str]) -> dict[str, Array]:
         """Return device-free counts of one example, each (N,): macs, params, vector_ops, blocks, ...; see `COUNTS`."""

@@ -19,7 +19,7 @@ from roofline.search.oracle.segments import Segment, Walk
 from roofline.search.oracle.steps import STRUCTURE
 
 #: what every block adds, apart from its time
-COSTED = ("macs", "params", "vector_ops", "traffic_bytes", "weight_traffic_bytes", "weight_bytes")
+COSTED = ("macs", "params", "vector_ops", "traffic_bytes", "weight_traffic_bytes", "weight_bytes", "resident_bytes")
 COUNTS = (*COSTED, "blocks", *STRUCTURE)
 #: what the widest block sets
 MAXIMA = ("live_bytes",)
