@@ -27,7 +27,7 @@ def segment_product(values: Array, segments: NDArray[np.int64], count: int) -> A
     return found
 
 
-def latency_s(device_s: Numeric, host_s: Numeric, *, program_s: float, out: Array | None = None) -> Array:
+def latency_s(device_s: Numeric, host_s: Numeric, *, program_s: Numeric, out: Array | None = None) -> Array:
     """Program + max(device queue, host queue): a runtime that dispatches kernel by kernel cannot outrun its host.
 
     `out` takes the result, where one is given.

@@ -119,10 +119,9 @@ def _held_bytes(program: Program, *roles: Role, staying: bool = False) -> Numeri
     With `staying` only what is never let go (`Dag.stays`).
     """
     graph = program.phases[0].graph
-    overwritten = set(graph.memories.values())
     total: Numeric = 0.0
     for tensor in graph.tensors.values():
-        if tensor.role in roles and not tensor.tied and (graph.readers[tensor.id] or tensor.id in overwritten):
+        if tensor.role in roles and not tensor.tied and (graph.readers[tensor.id] or tensor.id in graph.overwritten):
             if staying and not graph.stays(tensor.id):
                 continue
             total = total + tensor.bytes

@@ -147,8 +147,10 @@ class StepOracle:
         layers, found = self._layers[steps.phase], np.empty(len(steps))
         for start in range(0, len(steps), CHUNK):
             rows = slice(start, start + CHUNK)
-            device_s, host_s = step_costs_s(layers, steps.take(rows), setting.policy, setting.machine)
-            found[rows] = fold.latency_s(device_s, host_s, program_s=setting.runtime.program_s)
+            part = steps.take(rows)
+            device_s, host_s = step_costs_s(layers, part, setting.policy, setting.machine)
+            run_s = setting.runtime.run_s(part.sequences + part.decoding)
+            found[rows] = fold.latency_s(device_s, host_s, program_s=run_s)
         return found
 
     def _looked_up(self, steps: Steps) -> Array:

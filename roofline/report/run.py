@@ -160,10 +160,8 @@ def _job(request: Request) -> _Job:
 
 
 def _program_s(job: _Job) -> float:
-    """Return the time per run: of an engine that serves language models also that of the sequences in a step."""
-    runtime, step = job.setting.runtime, job.step
-    sequences = 0.0 if step is None else job.setting.core_batch + float(step.decoding)
-    return runtime.program_s + runtime.sequence_s * sequences
+    sequences = 0.0 if job.step is None else job.setting.core_batch + job.step.decoding
+    return float(job.setting.runtime.run_s(sequences))
 
 
 def _report(job: _Job, blocks: BlockCosts, costs: KernelCosts, first_block: int, kernels: slice) -> Report:

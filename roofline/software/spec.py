@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from roofline.numeric import Numeric
 from roofline.software.constant import GPU, TPU, Range, Without, constant, constants_of
 from roofline.software.libraries.attention import AttentionLibrary
 from roofline.software.libraries.experts import ExpertsLibrary
@@ -389,6 +390,10 @@ class Runtime:
         "tokens for which the cache of a sequence is reserved at a time",
         default=1.0,
     )
+
+    def run_s(self, sequences: Numeric = 0.0) -> Numeric:
+        """Return the time per run [s]: of a step of a decoder also that of the sequences in it."""
+        return self.program_s + self.sequence_s * sequences
 
 
 #: the declarations, in the order in which files state them

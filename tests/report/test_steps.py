@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import roofline as rf
@@ -78,3 +80,17 @@ def test_it_is_told_in_words_of_language_models() -> None:
 def test_tokens_beyond_the_positions_are_refused(options: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         rf.simulate("llama-3-8b", "h100-sxm", **options)  # type: ignore[arg-type]
+
+
+def test_an_engine_takes_time_for_each_sequence() -> None:
+    plain = rf.runtime("tensorrt", "gpu")
+    engine = replace(plain, sequence_s=1e-5)
+    one, slow = (
+        rf.simulate("llama-3-8b", "h100-sxm", runtime=runtime, phase="decode", batch=32, context=1000)
+        for runtime in (plain, engine)
+    )
+    assert slow.latency_s == pytest.approx(one.latency_s + 32 * 1e-5, rel=1e-12)
+    oracle = rf.StepOracle("llama-3-8b", "h100-sxm", runtime=engine)
+    assert oracle(32, 1, 1000) == pytest.approx(slow.latency_s, rel=1e-12)
+    bert, same = (rf.simulate("bert-base", "h100-sxm", runtime=runtime) for runtime in (plain, engine))
+    assert bert.latency_s == same.latency_s, "an encoder has no steps"
