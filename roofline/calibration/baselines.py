@@ -60,9 +60,11 @@ def two_terms(first: Array, second: Array, measured_s: Array) -> Array:
 def baselines(prepared: Prepared) -> dict[str, Array]:
     """Return what each baseline predicts for each row [s]; one that says nothing of some row is left out.
 
-    MACs and activations get one fitted factor each and their sum two, on the very rows they are compared on: an
-    advantage that the simulator does not have.
+    Calls of libraries, whose kernels nobody lists, have none. MACs and activations get one fitted factor each and their
+    sum two, on the very rows they are compared on: an advantage that the simulator does not have.
     """
+    if not prepared.tabled:
+        return {}
     measured_s = prepared.measured_s
     multiplied, written = prepared.gather(macs), prepared.gather(activations)
     found: dict[str, Array] = {}

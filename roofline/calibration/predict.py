@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roofline.arch.block import out_ports
+from roofline.arch.spec import Arch
 from roofline.calibration.measured.graphs import GraphSource
-from roofline.calibration.measured.types import Measurement, Rejected, SavedGraph, SingleOp
+from roofline.calibration.measured.types import LibraryCall, Measurement, Rejected, SavedGraph, SingleOp
 from roofline.cost import fold
 from roofline.engine.columns import Index
 from roofline.engine.evaluate import block_costs, kernel_costs
@@ -37,6 +39,10 @@ def agreement_per_example(measurements: Sequence[Measurement], predicted_s: Arra
     examples = np.array([1.0 * m.batch for m in measurements])
     measured_s = np.array([m.latency_s for m in measurements])
     return agreement(predicted_s / examples, measured_s / examples)
+
+
+def _machine(setting: Setting, runtime: Runtime, device: Device) -> Machine:
+    return machine_for(device, runtime, setting.policy.precision, setting.policy.layout, setting.cores)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,8 +80,7 @@ class Group:
 
     def machine(self, runtime: Runtime, device: Device) -> Machine:
         """Return one core of the device under another set of constants."""
-        kernel_policy = self.setting.policy
-        return machine_for(device, runtime, kernel_policy.precision, kernel_policy.layout, self.setting.cores)
+        return _machine(self.setting, runtime, device)
 
     def total(self, per_block: Array) -> Array:
         """Return a column of blocks summed over the blocks of each row."""
@@ -85,6 +90,19 @@ class Group:
         """Return a column of kernels summed over the kernels of each row."""
         return self.total(fold.segment_sum(per_kernel, self.table.kernels.block, self.table.block_count))
 
+    def part(self, inside: NDArray[np.bool_], places: Index) -> Group:
+        """Return the group of some of its rows, at new places."""
+        steps = inside[self.owner]
+        used, step_row = np.unique(self.step_row[steps], return_inverse=True)
+        return replace(
+            self,
+            places=places,
+            step_row=step_row,
+            owner=(np.cumsum(inside) - 1)[self.owner[steps]],
+            table=take_blocks(self.table, used),
+            networks=self.networks[inside],
+        )
+
     def latency_s(self, runtime: Runtime, device: Device, machines: AdaptMachine | None = None) -> Array:
         """Return the predicted time of each row [s]."""
         machine = self.machine(runtime, device)
@@ -92,6 +110,43 @@ class Group:
         device_s, host_s = self.total(blocks.device_s), self.total(blocks.host_s)
         whole = fold.latency_s(device_s, host_s, program_s=runtime.program_s)
         return np.where(self.networks > 0, whole, device_s)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CallGroup:
+    """Calls of a library on one machine: the library's own formulas answer, without a table of kernels.
+
+    Attributes
+    ----------
+    setting, places
+        As those of a `Group`.
+    calls
+        What each row asked of the library.
+    """
+
+    setting: Setting
+    places: Index
+    calls: tuple[LibraryCall, ...]
+
+    @property
+    def device(self) -> Device:
+        """What the rows were measured on."""
+        return self.setting.device
+
+    @property
+    def runtime(self) -> Runtime:
+        """The software that ran them."""
+        return self.setting.runtime
+
+    def part(self, inside: NDArray[np.bool_], places: Index) -> CallGroup:
+        """Return the group of some of its rows, at new places."""
+        kept = tuple(call for call, wanted in zip(self.calls, inside, strict=True) if wanted)
+        return replace(self, places=places, calls=kept)
+
+    def latency_s(self, runtime: Runtime, device: Device, machines: AdaptMachine | None = None) -> Array:
+        """Return the predicted time of each row [s]."""
+        machine = _machine(self.setting, runtime, device)
+        return type(self.calls[0]).times_s(self.calls, machines(machine) if machines else machine)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +162,7 @@ class Prepared:
     """
 
     measurements: tuple[Measurement, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[Group | CallGroup, ...]
     rejected: tuple[Rejected, ...] = ()
 
     def __len__(self) -> int:
@@ -142,35 +197,25 @@ class Prepared:
             found[group.places] = group.latency_s(runtime, device, machines)
         return found
 
+    @property
+    def tabled(self) -> bool:
+        """Whether all rows have tables of kernels: calls of libraries have none."""
+        return all(isinstance(group, Group) for group in self.groups)
+
     def gather(self, column: Callable[[Group], Array]) -> Array:
-        """Return one number per row from a function that gives those of a group."""
-        found = np.empty(len(self.measurements))
+        """Return one number per row from a function that gives those of a group; NaN where it has no table."""
+        found = np.full(len(self.measurements), np.nan)
         for group in self.groups:
-            found[group.places] = column(group)
+            if isinstance(group, Group):
+                found[group.places] = column(group)
         return found
 
     def subset(self, keep: Sequence[bool] | Array) -> Prepared:
         """Return only some rows; the columns are shared, not computed again."""
         mask = np.asarray(keep, dtype=bool)
         new_place = np.cumsum(mask) - 1
-        groups = []
-        for group in self.groups:
-            inside = mask[group.places]
-            if inside.any():
-                steps = inside[group.owner]
-                used, step_row = np.unique(group.step_row[steps], return_inverse=True)
-                table = take_blocks(group.table, used)
-                owner = (np.cumsum(inside) - 1)[group.owner[steps]]
-                groups.append(
-                    replace(
-                        group,
-                        places=new_place[group.places[inside]],
-                        step_row=step_row,
-                        owner=owner,
-                        table=table,
-                        networks=group.networks[inside],
-                    )
-                )
+        insides = [(group, mask[group.places]) for group in self.groups]
+        groups = [group.part(inside, new_place[group.places[inside]]) for group, inside in insides if inside.any()]
         kept = tuple(m for m, wanted in zip(self.measurements, mask, strict=True) if wanted)
         return Prepared(measurements=kept, groups=tuple(groups), rejected=self.rejected)
 
@@ -193,7 +238,7 @@ def prepare(
         key = (m.device, m.runtime, m.dtype, m.layout, m.cores, m.mode, m.optimizer, type(m.workload))
         keys.setdefault(key, []).append(m)
     kept: list[Measurement] = []
-    groups: list[Group] = []
+    groups: list[Group | CallGroup] = []
     rejected: list[Rejected] = []
     for rows in keys.values():
         known = len(rejected)
@@ -211,11 +256,11 @@ def prepare(
 
 def _group(
     rows: list[Measurement], graphs: GraphSource, adapt: AdaptRuntime | None, rejected: list[Rejected]
-) -> tuple[Group, list[Measurement]] | None:
+) -> tuple[Group | CallGroup, list[Measurement]] | None:
     first = rows[0]
     device = load_device(first.device)
     runtime = load_runtime(first.runtime, device.kind)
-    single = isinstance(first.workload, SingleOp | TimmNetwork | SavedGraph)
+    single = isinstance(first.workload, SingleOp | TimmNetwork | SavedGraph | LibraryCall)
     setting = resolve(
         device,
         dtype=first.dtype,
@@ -225,6 +270,9 @@ def _group(
         mode=first.mode,
         optimizer=first.optimizer,
     )
+    calls = tuple(m.workload for m in rows if isinstance(m.workload, LibraryCall))
+    if calls:  # rows are grouped by what their workload is: all of them
+        return CallGroup(setting=setting, places=np.arange(len(rows)), calls=calls), rows
     kernel_policy = setting.policy
     good: list[Measurement] = []
     tables: list[KernelTable] = []
@@ -235,7 +283,7 @@ def _group(
                 tables.append(graphs.table(m.workload, m.batch, kernel_policy))
             elif isinstance(m.workload, SingleOp):
                 steps.append([(m.workload.block, m.workload.ports)])
-            else:
+            elif isinstance(m.workload, Arch):
                 steps.append(steps_of(m.workload, setting.with_batch(m.batch).core_batch, kernel_policy))
             good.append(m)
         except RooflineError as error:

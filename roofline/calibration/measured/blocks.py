@@ -122,9 +122,25 @@ class Attend(Block):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Projection(Block):
+    """Product with stored weights, without a bias."""
+
+    columns: Numeric
+
+    def build(self, b: GraphBuilder, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Add the product."""
+        return (b.linear(inputs[0], self.columns, bias=False),)
+
+
 def product(m: int, n: int, k: int, batch: int = 1) -> SingleOp:
     """Return `batch` products (m, k) x (k, n)."""
     return SingleOp(block=Product(), ports=(Port(shape=(batch, m, k)), Port(shape=(batch, k, n))))
+
+
+def projection(m: int, n: int, k: int) -> SingleOp:
+    """Return the product of (m, k) with stored weights (k, n)."""
+    return SingleOp(block=Projection(columns=n), ports=(Port(shape=(1, m, k)),))
 
 
 def pointwise(function: str, *shape: int) -> SingleOp:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from roofline.arch.block import Block, Ports
 from roofline.arch.spec import Arch
+from roofline.engine.machine import Machine
 from roofline.graph.op import Layout
 from roofline.measure.timm_graphs import TimmNetwork
+from roofline.numeric import Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,20 @@ class SavedGraph:
         return self.path.stem
 
 
-Workload: TypeAlias = Arch | SingleOp | TimmNetwork | SavedGraph
+class LibraryCall(ABC):
+    """A call of a kernel library as it was measured: what it was asked, and the protocol of the measurement.
+
+    What surrounds a library's kernels in a benchmark (weights left in a cache, routing that was made up) is said here,
+    and `simulate` never sees it.
+    """
+
+    @classmethod
+    @abstractmethod
+    def times_s(cls, calls: Sequence[Self], machine: Machine) -> Array:
+        """Return the predicted time of each call on a machine [s]."""
+
+
+Workload: TypeAlias = Arch | SingleOp | TimmNetwork | SavedGraph | LibraryCall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +99,9 @@ class Measurement:
     @property
     def network(self) -> bool:
         """Whether a whole network ran."""
-        return self.workload.whole if isinstance(self.workload, SavedGraph) else not isinstance(self.workload, SingleOp)
+        if isinstance(self.workload, SavedGraph):
+            return self.workload.whole
+        return not isinstance(self.workload, SingleOp | LibraryCall)
 
     @property
     def condition(self) -> str:
