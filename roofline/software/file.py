@@ -11,6 +11,7 @@ from roofline.families import Family
 from roofline.hardware.silicon import Kind
 from roofline.quantity import SpecFile
 from roofline.software.constant import constants_of, tables
+from roofline.software.kernels import KernelsTable, kernels_of
 from roofline.software.libraries.attention import AttentionLibrary
 from roofline.software.libraries.experts import ExpertsLibrary
 from roofline.software.libraries.library import Library
@@ -63,6 +64,7 @@ class RuntimeFile(SpecFile):
     sources: dict[str, str] = Field(min_length=1)
     fusion: Fusion
     libraries: LibrariesTable = LibrariesTable()
+    kernels: KernelsTable | None = None
 
 
 def file_of(runtime: type[Runtime]) -> type[RuntimeFile]:
@@ -79,6 +81,7 @@ def runtime_of(file: RuntimeFile, kind: type[Runtime] = Runtime) -> Runtime:
     values |= {"fuse_movement" if key == "movement" else key: value for key, value in file.fusion if key != "why"}
     values |= {name: getattr(file, name) for name in ("name", "title", "device_kinds", "default_layout")}
     values["lane_layout"] = file.lane_layout or file.default_layout
+    values["kernels"] = kernels_of(file.kernels)
     values["products"] = _called(file, "products", ProductsLibrary)
     values["fused_attention"] = _called(file, "attention", AttentionLibrary)
     values["experts"] = _called(file, "experts", ExpertsLibrary)

@@ -107,6 +107,11 @@ class Format:
     cache: Number | None = None
     weight_only: str = ""
 
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is quantized."""
+        return not any(getattr(self, kind) for kind in CLASSES)
+
     def on(self, device: Device, precision: Precision) -> Format:
         """Return the format as a device runs it: weight-only where it does not multiply the activations' numbers.
 

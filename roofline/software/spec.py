@@ -11,6 +11,7 @@ from typing import Literal
 
 from roofline.numeric import Numeric
 from roofline.software.constant import GPU, TPU, Range, Without, constant, constants_of
+from roofline.software.kernels import Kernels
 from roofline.software.libraries.attention import AttentionLibrary
 from roofline.software.libraries.experts import ExpertsLibrary
 from roofline.software.libraries.paged_attention import PagedAttentionLibrary
@@ -45,6 +46,8 @@ class Runtime:
         Whether tensors are copied between ops that want different memory formats; else the compiler arranges them.
     products, fused_attention, experts, paged_attention
         Kernel libraries that it calls, in order of preference; without one for a device, the constants below decide.
+    kernels
+        For which numbers it has kernels; None where nobody says it.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Runtime:
     fused_attention: tuple[AttentionLibrary, ...] = ()
     experts: tuple[ExpertsLibrary, ...] = ()
     paged_attention: tuple[PagedAttentionLibrary, ...] = ()
+    kernels: Kernels | None = None
 
     # how the software drives the matrix unit
     matrix_fraction: float = constant(

@@ -21,9 +21,12 @@ from roofline.graph.ops import Elementwise, Reduce
 from roofline.numeric import Numeric
 from roofline.report.report import Report
 from roofline.report.run import Request
+from roofline.software.formats import WIDE_BITS, formats
+from roofline.software.formats import format as load_format
 from roofline.software.load import runtime as load_runtime
 from roofline.software.load import runtimes
 from roofline.software.spec import Runtime
+from roofline.studies.covered import covers, covers_format, is_language_model
 
 #: what an edit does to the outputs: nothing; it rounds them differently; another function, to be trained again
 FREE, PRECISION, NETWORK = "free", "precision", "network"
@@ -45,8 +48,8 @@ class Edit:
     Attributes
     ----------
     edit
-        What is changed: batch, cores, dtype, runtime, layout, width, expand, activation, fuse, unfuse, squeeze-excite,
-        stem.
+        What is changed: batch, cores, dtype, format, runtime, layout, width, expand, activation, fuse, unfuse,
+        squeeze-excite, stem.
     stage
         The stage that changes; empty for the whole run.
     description
@@ -101,22 +104,37 @@ def _options(report: Report, run: Request) -> Iterator[Edit]:
     device = report.device_spec
     if report.cores < device.cores:
         yield _option(run, "cores", device.cores, f"cores {report.cores} -> {device.cores}")
+    language = is_language_model(report)
     for name, rate in device.matrix.rates.items():
+        if language and DTYPES[name].bits < WIDE_BITS:  # number formats say which of its tensors are narrow
+            continue
         whole = DTYPES[name].kind == "int" and report.mode != "inference"
         if name == report.dtype or name not in PRECISIONS or rate.stored_only or whole:
             continue
-        if _runs(run, report.runtime_spec, PRECISIONS[name]):
+        precision, runtime = PRECISIONS[name], report.runtime_spec
+        if covers(runtime, report, precision) and _runs(run, runtime, precision):
             yield _option(run, "dtype", name, f"{report.dtype} -> {name}", PRECISION)
+    for name in formats() if language and report.mode == "inference" else ():
+        if name != report.format and covers_format(report.runtime_spec, report, load_format(name)):
+            yield _option(run, "format", name, f"{report.format or report.dtype} -> {name}", PRECISION)
     for name in runtimes():
         other_runtime = load_runtime(name)
         if name == report.runtime or device.kind not in other_runtime.device_kinds:
             continue
-        if _runs(run, other_runtime, report.machine.precision):
+        if _takes_over(report, other_runtime) and _runs(run, other_runtime, report.machine.precision):
             yield _option(run, "runtime", name, f"{report.runtime} -> {name}")
     if report.length is not None:  # no image, so no memory format of images
         return
     other = "nchw" if report.layout == "nhwc" else "nhwc"
     yield _option(run, "layout", other, f"{report.layout} -> {other}")
+
+
+def _takes_over(report: Report, runtime: Runtime) -> bool:
+    """Return whether another runtime has kernels for what a run runs, in its numbers."""
+    chosen = report.numbers
+    return covers(runtime, report, report.machine.precision) and (
+        chosen is None or chosen.plain or covers_format(runtime, report, chosen)
+    )
 
 
 def _runs(run: Request, runtime: Runtime, precision: Precision) -> bool:
@@ -129,6 +147,7 @@ def _runs(run: Request, runtime: Runtime, precision: Precision) -> bool:
             mode=run.mode,
             optimizer=run.optimizer,
             recompute=run.recompute,
+            format=run.format,
         )
     except InputError:
         return False

@@ -218,3 +218,43 @@ def test_expansions_are_as_wide_as_they_say(name: str) -> None:
             assert last.expanded == expected  # type: ignore[attr-defined]
         assert target % 128 == 0
     assert found or name.startswith("mnasnet")
+
+
+def proposed(table: Any, edit: str) -> set[str]:
+    """Return the values that are proposed for an option."""
+    return {text.partition(" = ")[2].strip("'") for text in table.loc[table["edit"] == edit, "setting"]}
+
+
+def test_no_numbers_are_proposed_for_which_the_runtime_has_no_kernels() -> None:
+    """An RTX 4090 multiplies int8 and int4, but nobody convolves them under torch.compile; TensorRT does int8."""
+    assert {"int8", "int4"} <= rf.device("rtx-4090").matrix.rates.keys()
+    convolutions = rf.advise("resnet-50", "rtx-4090", runtime="pytorch_compile")
+    assert proposed(convolutions, "dtype") == {"bf16", "tf32", "fp32", "fp64"}
+    assert proposed(convolutions, "format") == set(), "its weights are those of convolutions"
+    tensorrt = proposed(rf.advise("resnet-50", "rtx-4090", runtime="tensorrt"), "dtype")
+    assert {"int8", "fp8"} <= tensorrt
+    assert "int4" not in tensorrt
+
+
+def test_formats_are_proposed_where_device_and_runtime_have_them() -> None:
+    how = {"phase": "decode", "context": 512, "batch": 4}
+    found = {
+        device: proposed(rf.advise("llama-3-8b", device, runtime="tensorrt", **how), "format")
+        for device in ("a100-80gb", "h100-sxm", "b200")
+    }
+    assert found["a100-80gb"] == {"w4a16", "w8a8", "kv8"}, "no fp8 units, so no format that multiplies fp8"
+    assert found["h100-sxm"] == found["a100-80gb"] | {"fp8", "fp8-kv8", "fp8-block"}
+    assert found["b200"] == found["h100-sxm"] | {"nvfp4"}
+    compiled = rf.advise("llama-3-8b", "h100-sxm", runtime="pytorch_compile", **how)
+    assert proposed(compiled, "format") == {"fp8", "fp8-block", "w4a16", "w8a16", "w8a8"}, "it reads no narrow cache"
+    assert set(compiled.loc[compiled["edit"] == "format", "kind"]) == {PRECISION}
+    assert proposed(compiled, "dtype") == {"fp16", "tf32", "fp32", "fp64"}, "formats say which tensors are narrow"
+
+
+def test_a_run_in_a_format_goes_to_runtimes_that_have_it() -> None:
+    table = rf.advise("llama-3-8b", "h100-sxm", runtime="tensorrt", format="kv8", phase="decode", context=512)
+    others = {"pytorch_eager", "pytorch_compile", "xla_gpu", "tensorflow"}
+    assert not others & proposed(table, "runtime")
+    assert "kv8" not in proposed(table, "format")
+    table = rf.advise("llama-3-8b", "h100-sxm", runtime="tensorrt", format="fp8", phase="decode", context=512)
+    assert others & proposed(table, "runtime") == others - {"tensorflow"}

@@ -187,7 +187,7 @@ class DecoderHead(Block):
             x = b.concat([ends, b.part(x, self.decoding, start=n * length, axis=1, name="decoding")], axis=1)
         elif self.last:
             x = b.part(x, 1, start=x.shape[1] - 1, axis=1, name="last")
-        scores = b.linear(x, self.vocab, bias=self.bias, tied=self.tied, name="vocabulary")
+        scores = b.linear(x, self.vocab, bias=self.bias, tied=self.tied, part="head", name="vocabulary")
         if self.capped:  # limit * tanh(scores / limit)
             scores = b.activation("scale", b.activation("tanh", b.activation("scale", scores)))
         return (scores,)
