@@ -18,7 +18,8 @@ from roofline.software.libraries.library import Library
 from roofline.software.libraries.load import library
 from roofline.software.libraries.paged_attention import PagedAttentionLibrary
 from roofline.software.libraries.products import ProductsLibrary
-from roofline.software.spec import Attention, Runtime
+from roofline.software.spec import Runtime
+from roofline.software.stack import Attention
 
 
 class Fusion(SpecFile):
