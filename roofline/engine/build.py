@@ -15,6 +15,7 @@ from roofline.engine.table import (
     AttentionColumns,
     BlockColumns,
     ContractionColumns,
+    ExpertColumns,
     KernelColumns,
     KernelTable,
     Label,
@@ -23,7 +24,7 @@ from roofline.engine.table import (
 )
 from roofline.graph.op import Contraction, Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Attention, Conv, Reduce, SlidingOp
+from roofline.graph.ops import Attention, Conv, GroupedMatMul, Reduce, SlidingOp
 from roofline.graph.quantize import Quantize
 from roofline.graph.resampling import ConvTranspose
 from roofline.graph.tensor import Role, Tensor
@@ -68,6 +69,7 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
     rows = np.arange(count)
     contractions, vectors = _Collector(ContractionColumns, count), _Collector(VectorColumns, count)
     windows, attentions = _Collector(WindowColumns, count), _Collector(AttentionColumns, count)
+    experts = _Collector(ExpertColumns, count)
     accesses, kernel_rows = _Collector(AccessColumns, count), _Collector(KernelColumns, count)
     labels: list[Label] = []
     for graph, kernel in ((phase.graph, kernel) for phase in program.phases for kernel in phase.kernels):
@@ -75,6 +77,7 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
         owner = len(labels) * count + rows
         macs, vector_ops = _add_ops(graph, kernel, owner, maps, contractions, windows, vectors)
         _add_attentions(attentions, graph, kernel, owner)
+        _add_experts(experts, graph, kernel, owner)
         for access in kernel.accesses:
             _add_access(accesses, access, owner, maps)
         kernel_rows.add(
@@ -105,6 +108,7 @@ def build_table(source: OpGraph, program: Program, count: int) -> KernelTable:
         contractions=contractions.columns(),
         windows=windows.columns(),
         attentions=attentions.columns(),
+        experts=experts.columns(),
         vectors=vectors.columns(),
         accesses=accesses.columns(),
         kernels=kernel_rows.columns(),
@@ -216,6 +220,26 @@ def _add_attentions(attentions: _Collector, graph: OpGraph, kernel: Kernel, owne
                 dtype=DTYPE_CODES[q.dtype.part.name],
                 kept=DTYPE_CODES[k.dtype.name],
                 kept_bytes=k.dtype.bytes,
+            )
+
+
+def _add_experts(experts: _Collector, graph: OpGraph, kernel: Kernel, owner: Index) -> None:
+    for op_id in kernel.ops:
+        op = graph.op(op_id)
+        if isinstance(op, GroupedMatMul) and len((matrices := graph.arguments(op)[0][1]).shape) > 2:
+            rows = graph.arguments(op)[0][0]
+            experts.add(
+                kernel=owner,
+                rows=rows.shape[0],
+                experts=matrices.shape[0],
+                n=matrices.shape[2],
+                k=matrices.shape[1],
+                top_k=op.top_k,
+                skew=op.skew,
+                dtype=DTYPE_CODES[rows.dtype.part.name],
+                stored=DTYPE_CODES[matrices.dtype.name],
+                stored_bytes=matrices.element_bytes,
+                scale_run=matrices.scales.run if matrices.scales else np.inf,
             )
 
 

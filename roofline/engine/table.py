@@ -83,6 +83,26 @@ class AttentionColumns(KernelParts):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class ExpertColumns(KernelParts):
+    """One row per grouped product: `rows` over `experts` matrices (k, n), of which each token takes `top_k`.
+
+    `skew` is how unequally; where `top_k` is 0 rows are spread evenly. `dtype` is that of the rows, `stored` that of
+    the matrices, whose elements take `stored_bytes` with their scales, one for `scale_run` in a row of the sum.
+    """
+
+    rows: Array
+    experts: Array
+    n: Array
+    k: Array
+    top_k: Array
+    skew: Array
+    dtype: Index
+    stored: Index
+    stored_bytes: Array
+    scale_run: Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class VectorColumns(KernelParts):
     """One row per op with vector work, of `results` elements; the rest is the shape that its layout is chosen for."""
 
@@ -176,6 +196,7 @@ class KernelTable:
     contractions: ContractionColumns
     windows: WindowColumns
     attentions: AttentionColumns
+    experts: ExpertColumns
     vectors: VectorColumns
     accesses: AccessColumns
     kernels: KernelColumns

@@ -14,6 +14,7 @@ from roofline.families import Family
 from roofline.graph.op import Contraction, ContractionForm, OfNothing, Op
 from roofline.graph.tensor import Shape, Tensor
 from roofline.numeric import Numeric, ceil_div, floor_div, positive, product
+from roofline.routing import active_experts
 
 Padding = Literal["same"] | tuple[Numeric, ...]
 
@@ -135,15 +136,21 @@ class GroupedMatMul(MatMul):
 
     The groups are rows of a (T, K), with b (E, K, N) and the result (T, N); or columns of b (K, T), with a (E, M, K)
     and the result (M, T); or what is summed over, a (M, T) and b (T, N), with the result (E, M, N). How many belong to
-    which is data: they are counted as spread evenly, and no more groups are read than there are rows.
+    which is data. Where tokens take `top_k` groups each, expected counts stand for it: groups are drawn by popularity,
+    the i-th as often as i ** -skew says (`roofline.routing`). Where `top_k` is 0, nothing is known of it: rows are
+    counted as spread evenly, and no more groups are read than there are rows.
     """
 
+    top_k: Numeric = 0
+    skew: Numeric = 0
     kind: ClassVar[str] = "grouped_matmul"
 
     def infer(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return (T, N), (M, T) or (E, M, N)."""
         a, b, ends = shapes[:3]
         self.need_rank(ends, 1, "ends")
+        if np.any(np.greater(self.top_k, ends[0])):
+            raise self.fail(f"top-{self.top_k} of {ends[0]} groups: a token takes at most all of them")
         self.need_same(a[-1], b[-2], "contracted dimensions")
         for shape in (a, b):
             if len(shape) > 2:
@@ -172,7 +179,9 @@ class GroupedMatMul(MatMul):
     def _groups(self, inputs: tuple[Tensor, ...]) -> Numeric:
         a, b = inputs[0].shape, inputs[1].shape
         rows = a[-2] if len(b) > 2 else b[-1] if len(a) > 2 else a[-1]
-        return np.minimum(inputs[2].elements, rows)
+        if isinstance(self.top_k, int | float) and self.top_k == 0:
+            return np.minimum(inputs[2].elements, rows)
+        return active_experts(rows / self.top_k, self.top_k, inputs[2].shape[0], self.skew)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

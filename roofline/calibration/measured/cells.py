@@ -18,6 +18,9 @@ DEVICES: dict[str, str] = {
     "Tesla V100-PCIE-32GB": "v100",
     "NV_V100": "v100",
     "A100": "a100-80gb",  # of LLMCompass: its GELU moves more bytes per second than the 40 GB part has
+    "a100_sxm": "a100-80gb",  # its products of experts stream 2.0 TB/s
+    "h200_sxm": "h200",
+    "b200_sxm": "b200",
     "Google TPU v6e (Trillium)": "tpu-v6e",
 }
 #: two figures of one row that say the same thing may differ by this share, from rounding
