@@ -58,8 +58,7 @@ def two_terms(first: Array, second: Array, measured_s: Array) -> Array:
 
 
 def baselines(prepared: Prepared) -> dict[str, Array]:
-    """Return what each baseline predicts for each row [s]; one that says nothing of some row is left out, and
-    calls of libraries, whose kernels nobody lists, have none.
+    """Return what each baseline predicts for each row [s]; one that says nothing of some row is left out.
 
     Calls of libraries, whose kernels nobody lists, have none. MACs and activations get one fitted factor each and their
     sum two, on the very rows they are compared on: an advantage that the simulator does not have.
