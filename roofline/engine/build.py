@@ -215,6 +215,7 @@ def _add_attentions(attentions: _Collector, graph: OpGraph, kernel: Kernel, owne
                 kv_heads=op.kv_heads,
                 head=q.shape[-1] / op.heads,
                 value=v.shape[-1] / op.kv_heads,
+                kept_width=_kept_elements(graph, k, v) / (k.elements / k.shape[-1] * op.kv_heads),
                 causal=float(op.causal),
                 window=np.where(np.equal(op.window, 0), np.inf, op.window),
                 dtype=DTYPE_CODES[q.dtype.part.name],
@@ -241,6 +242,12 @@ def _add_experts(experts: _Collector, graph: OpGraph, kernel: Kernel, owner: Ind
                 stored_bytes=matrices.element_bytes,
                 scale_run=matrices.scales.run if matrices.scales else np.inf,
             )
+
+
+def _kept_elements(graph: OpGraph, keys: Tensor, values: Tensor) -> Numeric:
+    """Return the elements that keys and values have together, each counted once where they are views of one tensor."""
+    both, root = keys.elements + values.elements, graph.root(keys.id)
+    return np.minimum(both, graph.tensors[root].elements) if root == graph.root(values.id) else both
 
 
 def _add_access(accesses: _Collector, access: Access, owner: Index, maps: bool) -> None:

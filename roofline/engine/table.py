@@ -64,6 +64,7 @@ class AttentionColumns(KernelParts):
     """One row per fused attention of `batch` sequences: the last `queries` positions look at `keys`, which hold them.
 
     `head` and `value` are the widths of a head of queries (and keys) and of values. `dtype` is that of the queries;
+    `kept_width` counts the elements of a key and its value: fewer than both where values are a part of keys.
     `kept` and `kept_bytes` are the format of keys and values and the bytes of one of their elements. `window` is the
     number of keys that a query sees at most, infinite where there is no limit.
     """
@@ -75,6 +76,7 @@ class AttentionColumns(KernelParts):
     kv_heads: Array
     head: Array
     value: Array
+    kept_width: Array
     causal: Array
     window: Array
     dtype: Index
