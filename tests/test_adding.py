@@ -16,13 +16,14 @@ from places import ROOT
 
 DOCS = ROOT / "docs"
 #: what the package and its data are
-PARTS = ("roofline", "hardware_specs", "runtimes", "models", "spaces")
+PARTS = ("roofline", "formats", "hardware_specs", "libraries", "runtimes", "models", "spaces")
 ROW = re.compile(r"^\| (an? [^|]+) \| (\d) \| (\d) \|", re.MULTILINE)
 PAGE = {what: (int(new), int(changed)) for what, new, changed in ROW.findall((DOCS / "adding.md").read_text())}
 #: what is added -> page, language of the block and its number, and the file that it is
 FILES = {
     "a device": ("adding-a-device", "toml", 0, "hardware_specs/example-1.toml"),
     "a runtime": ("adding-a-runtime", "toml", 0, "runtimes/example.toml"),
+    "a kernel library": ("adding-a-library", "toml", 0, "libraries/my_attention.toml"),
     "a model": ("adding-a-model", "toml", 0, "models/my-net.toml"),
     "a block": ("adding-a-block", "python", 0, "roofline/arch/blocks/separable.py"),
     "an op": ("adding-an-op", "python", 0, "hadamard.py"),

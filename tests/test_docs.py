@@ -24,7 +24,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 
 @pytest.fixture
 def runtime_page(tmp_path: Path) -> Path:
-    (text,) = blocks(DOCS / "adding-a-runtime.md", "toml")
+    text = blocks(DOCS / "adding-a-runtime.md", "toml")[0]
     path = tmp_path / "example.toml"
     path.write_text(text, encoding="utf-8")
     return path

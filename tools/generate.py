@@ -22,7 +22,8 @@ from headline_tables import NAMES, headlines_table, migration_section, migration
 from roofline.hardware import schema
 from roofline.quantity import UNITS, SpecFile
 from roofline.report.run import simulate
-from roofline.software.constant import Constant
+from roofline.software.constant import Constant, constants_of
+from roofline.software.libraries.library import KINDS
 from roofline.software.spec import CONSTANTS
 from roofline.stats import geometric_mean
 from roofline.studies import published as figures
@@ -34,7 +35,14 @@ WATERFALL = ROOT / "docs" / "waterfall.png"
 #: pages whose commands are shown with what they print
 PAGES = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("gap-and-migration", "explain", "what-if", "adding-a-runtime", "adding-a-device")
+    for name in (
+        "gap-and-migration",
+        "explain",
+        "what-if",
+        "adding-a-runtime",
+        "adding-a-library",
+        "adding-a-device",
+    )
 ]
 
 #: (language, text) of a fenced block, and of a ``text`` block right behind it
@@ -242,6 +250,12 @@ def constants(declared: Iterable[Constant] = CONSTANTS) -> str:
     return table(head, rows, "---|")
 
 
+def library_constants() -> str:
+    """Return the same of every kind of kernel libraries, each under its name."""
+    all_of = [(kind, constants_of(cls)) for kind, cls in KINDS.items()]
+    return "\n\n".join(f"**`{kind}`**\n\n{constants(found)}" for kind, found in all_of if found)
+
+
 def left_out(c: Constant) -> str:
     """Return what holds where a file does not state a constant."""
     if c.required:
@@ -281,6 +295,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "headlines": headlines_table,
     "constants": constants,
+    "constants of libraries": library_constants,
     "units": units,
     "keys of a device": device_keys,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from roofline.calibration.measured import Measurement
@@ -12,7 +13,8 @@ from roofline.calibration.offsets import with_offsets
 from roofline.calibration.predict import Prepared, prepare
 from roofline.engine.machine import Machine
 from roofline.numeric import Array
-from roofline.software.constant import CHIPS, GPU, TPU, Constant
+from roofline.software.constant import CHIPS, GPU, TPU, Constant, constants_of
+from roofline.software.libraries.library import KINDS, Library
 from roofline.software.spec import CONSTANTS, Runtime
 from roofline.stats import Agreement, agreement
 
@@ -119,6 +121,28 @@ LISTED: tuple[Effect | str, ...] = (
 EFFECTS = effects_of(CONSTANTS)
 
 
+def _without_in_libraries(machine: Machine, effect: str) -> Machine:
+    return replace(machine, libraries=machine.libraries.without(effect))
+
+
+def library_effects(kinds: Iterable[type[Library]]) -> tuple[Effect, ...]:
+    """Return the effects of constants of kernel libraries, named after the kind of library."""
+    known = [(cls.kind, c.without) for cls in kinds for c in constants_of(cls) if c.without is not None]
+    return tuple(
+        Effect(
+            name=f"{kind}: {w.effect}",
+            without=w.says,
+            kinds=w.kinds,
+            machine=partial(_without_in_libraries, effect=w.effect),
+        )
+        for kind, w in known
+        if w.effect is not None
+    )
+
+
+LIBRARY_EFFECTS = library_effects(KINDS.values())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
     """Statistics of one set of rows with an effect and without it."""
@@ -134,7 +158,10 @@ class Ablation:
 
 
 def ablate(
-    measurements: Sequence[Measurement], *, graphs: GraphSource | None = None, effects: Sequence[Effect] = EFFECTS
+    measurements: Sequence[Measurement],
+    *,
+    graphs: GraphSource | None = None,
+    effects: Sequence[Effect] = (*EFFECTS, *LIBRARY_EFFECTS),
 ) -> list[Ablation]:
     """Return the agreement with and without each effect, for rows of one kind of device.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from roofline.calibration.calibrate import Calibration
-from roofline.calibration.predict import Group, Prepared
+from roofline.calibration.predict import CallGroup, Group, Prepared
 from roofline.calibration.ratios import DIGITS, LeftOut, left_out_networks, ratio_widths
 from roofline.calibration.sets import by_set, set_scores
 from roofline.engine.evaluate import kernel_costs
@@ -125,10 +125,10 @@ def covered(groups: Iterable[Array], coverage: float) -> float | None:
     return round(float(np.mean(np.concatenate(inside))), DIGITS)
 
 
-def calibrated_kinds(groups: Iterable[Group]) -> tuple[str, ...]:
-    """Return the kinds of kernels that enough rows spend enough time in."""
+def calibrated_kinds(groups: Iterable[Group | CallGroup]) -> tuple[str, ...]:
+    """Return the kinds of kernels that enough rows spend enough time in; calls of libraries have no kernels."""
     rows: dict[str, int] = {}
-    for group in groups:
+    for group in (one for one in groups if isinstance(one, Group)):
         for kind, share in kind_shares(group).items():
             rows[kind] = rows.get(kind, 0) + int((share >= ENOUGH_SHARE).sum())
     return tuple(sorted(kind for kind, count in rows.items() if count >= ENOUGH_ROWS))

@@ -41,6 +41,15 @@ def runtime() -> None:
     assert simulate(runtime="example").runtime == "example" and "example" in rf.runtimes()
 
 
+@check("a kernel library")
+def kernel_library() -> None:
+    from roofline.software.libraries.load import libraries, library
+
+    mine: Any = library("my_attention")
+    assert "my_attention" in libraries() and mine.visit_s == 1.5e-6  # 1.5 us in the page's file
+    assert mine.runs_on("tpu", None) and not mine.runs_on("gpu", 9.0)
+
+
 @check("a constant of runtimes")
 def constant() -> None:
     from dataclasses import replace
