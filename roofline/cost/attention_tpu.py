@@ -14,7 +14,8 @@ from roofline.numeric import Array, Numeric
 class PagedAttention:
     """The last `queries` positions of `batch` sequences look at the `keys` positions they have; numbers, or columns.
 
-    `head` and `value` are widths of a head; `causal` is 1 or 0; a query sees at most `window` keys.
+    `head` and `value` are widths of a head, `kept_width` is what is kept of both (less where values are a part of
+    keys); `causal` is 1 or 0; a query sees at most `window` keys.
     """
 
     batch: Numeric
@@ -24,6 +25,7 @@ class PagedAttention:
     kv_heads: Numeric
     head: Numeric
     value: Numeric
+    kept_width: Numeric
     causal: Numeric
     window: Numeric
 
@@ -144,10 +146,11 @@ def paged_attention(
     context = Product(m=group_rows, n=a.value, k=keys, batch=a.kv_heads)
     products_s = (systolic_time_s(scores, array) + systolic_time_s(context, array)) / kernel.matrix_fraction
     padded = ROW_GRANULE * np.ceil(group_rows / ROW_GRANULE) * visited_keys(a, rows=rows, granule=kernel.lanes)
-    converted = keys * (a.head + a.value) * kernel.convert_ops
+    converted = keys * a.kept_width * kernel.convert_ops
     vector_ops = a.kv_heads * (padded * kernel.softmax_ops + converted)
     head, value = (kernel.lanes * np.ceil(width / kernel.lanes) for width in (a.head, a.value))
-    token_s = a.kv_heads * (head + value) * kept_bytes / kernel.bytes_per_s
+    padded_width = a.kept_width * (head + value) / (a.head + a.value)
+    token_s = a.kv_heads * padded_width * kept_bytes / kernel.bytes_per_s
     pages = visited_pages(a, rows=rows, page_tokens=kernel.page_tokens)
     kept_s = pages * (kernel.page_s + kernel.page_tokens * token_s) * kernel.cache_factor
     new_s = np.maximum(keys - pages * kernel.page_tokens, 0.0) * token_s

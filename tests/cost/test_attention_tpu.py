@@ -42,6 +42,7 @@ def case(
         kv_heads=2.0,
         head=128.0,
         value=128.0,
+        kept_width=256.0,
         causal=causal,
         window=window,
     )
@@ -124,9 +125,19 @@ def test_caches_in_other_formats_move_fewer_bytes_and_are_converted() -> None:
 
 def test_narrow_heads_are_padded_to_the_lanes() -> None:
     """Heads of 64 take the bytes of 128."""
-    narrow = replace(case(1, 1, 1001), head=64.0, value=64.0)
+    narrow = replace(case(1, 1, 1001), head=64.0, value=64.0, kept_width=128.0)
     found = [
         float(paged_attention(a, KERNEL, ARRAY, query_bytes=2.0, kept_bytes=2.0).memory_s)
         for a in (narrow, case(1, 1, 1001))
     ]
     assert found[0] == found[1]
+
+
+def test_values_that_are_a_part_of_keys_are_read_once() -> None:
+    """Latent attention keeps 576 elements of a token, of which the first 512 are its value."""
+    apart = replace(case(1, 1, 1601), heads=16.0, kv_heads=1.0, head=576.0, value=512.0, kept_width=1088.0)
+    part = replace(apart, kept_width=576.0)
+    found = [float(paged_attention(a, KERNEL, ARRAY, query_bytes=2.0, kept_bytes=2.0).memory_s) for a in (apart, part)]
+    # 640 + 512 lanes of a token, or the same share of them as of elements; 100 pages start in both
+    assert found[0] - 1e-5 == pytest.approx(1601 * 1152 * 2e-12)
+    assert found[1] - 1e-5 == pytest.approx(1601 * 1152 * 576 / 1088 * 2e-12)

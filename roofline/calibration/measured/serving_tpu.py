@@ -78,6 +78,7 @@ class PagedAttentionCall(LibraryCall):
             kernel=np.arange(len(calls)),
             keys=context + sizes["queries"],
             value=sizes["head"],
+            kept_width=2.0 * sizes["head"],
             causal=ones,
             window=np.inf * ones,
             dtype=formats,
