@@ -161,6 +161,10 @@ class GraphBuilder(GraphWriter):
         """X * gate, the gate broadcast over the positions of x."""
         return self.elementwise("mul", x, gate, broadcast=(False, True), name=name)
 
+    def softmax(self, x: Tensor, *, name: str = "softmax") -> Tensor:
+        """Softmax over the last dimension."""
+        return self.add_op(name, ops.Softmax, x)
+
     # norms and reductions -----------------------------------------------------
 
     def batch_norm(self, x: Tensor, *, name: str = "bn") -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from roofline.graph import indexing, movement, ops, resampling, sampling
+from roofline.graph import decoding, indexing, movement, ops, resampling, sampling
 from roofline.graph.op import Op
 from roofline.graph.quantize import Quantize
 from roofline.graph.reshaping import reshaped
@@ -109,6 +109,14 @@ def attention(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], o
         if len(f) == 4 and factors[0][0] == 1 and not f[0] and int(shapes[i][0]) == batch > 1:
             raise Demand(i, 0, 1)  # a mask of each example, not one of each head or window
     return (factors[0][0], 0, 0)
+
+
+@rule(decoding.Recurrence, decoding.IndexScores)
+def decoded(op: Op, factors: tuple[Factors, ...], shapes: tuple[Shape, ...], out: Shape, batch: int) -> Factors:
+    """The sequences may grow, not their tokens."""
+    for f in factors:
+        fixed(f, range(1, len(f)), "the batch is among tokens of a sequence")
+    return (agree(factors, shapes, range(1), tuple(range(len(factors))))[0], *(0,) * (len(out) - 1))
 
 
 def agree(factors: tuple[Factors, ...], shapes: tuple[Shape, ...], axes: range, operands: tuple[int, ...]) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from roofline.errors import UnknownOpError, nearest
-from roofline.graph import indexing, movement, ops, resampling, sampling
+from roofline.graph import decoding, indexing, movement, ops, resampling, sampling
 from roofline.graph.quantize import Quantize
 from roofline.graph.tensor import Tensor
 from roofline.numeric import product
@@ -75,6 +75,24 @@ def attention(op: ops.Attention, inputs: Tensors, outputs: Tensors) -> Work:
         simple_ops=elements * (SOFTMAX_SIMPLE + scale_and_bias) + conversions(inputs[1:3], op.touched(inputs, outputs)),
         transcendental_ops=elements * SOFTMAX_TRANSCENDENTAL,
     )
+
+
+@rule(decoding.Recurrence)
+def recurrence(op: decoding.Recurrence, inputs: Tensors, outputs: Tensors) -> Work:
+    """The products; of each chunk the state's decay and sum, of each gate an exponential and a multiplication."""
+    chunks, _ = op.chunks(inputs)
+    gates = sum(t.elements for t in inputs[4:])
+    return Work(
+        contractions=op.contractions(inputs, outputs),
+        simple_ops=2.0 * inputs[0].elements * chunks + gates + outputs[1].elements,
+        transcendental_ops=gates,
+    )
+
+
+@rule(decoding.IndexScores)
+def index_scores(op: decoding.IndexScores, inputs: Tensors, outputs: Tensors) -> Work:
+    """The products; each head's scores are bounded by 0, weighed and added."""
+    return Work(contractions=op.contractions(inputs, outputs), simple_ops=3.0 * outputs[0].elements * op.heads)
 
 
 @rule(ops.Elementwise)

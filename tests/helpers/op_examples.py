@@ -6,10 +6,52 @@ from example import Example
 from gradient_examples import GRADIENT_EXAMPLES
 
 from roofline.dtypes import DTYPES
-from roofline.graph import indexing, movement, ops, resampling, sampling
+from roofline.graph import decoding, indexing, movement, ops, resampling, sampling
+from roofline.graph.builder import GraphBuilder
 from roofline.graph.quantize import Quantize
+from roofline.graph.tensor import Tensor
+from roofline.numeric import Numeric
+
+
+def recurrence(b: GraphBuilder, n: Numeric, t: Numeric, d: Numeric, v: Numeric, *, delta: bool) -> Tensor:
+    """Two heads that share queries and keys, in chunks of four tokens, with a gate of each."""
+    operands = (
+        b.input("state", (n, 2, d, v)), b.input("q", (n, t, d)), b.input("k", (n, t, d)), b.input("v", (n, t, 2 * v)),
+        b.input("gates", (n, t, 2)),
+    )  # fmt: skip
+    fields = {"heads": 2, "key_heads": 1, "chunk": 4, "delta": delta}
+    return b.write("recurrence", decoding.Recurrence, operands, (operands[0].dtype, operands[3].dtype), **fields)[1]
+
 
 EXAMPLES: dict[str, Example] = GRADIENT_EXAMPLES | {
+    "recurrence": Example(
+        op=decoding.Recurrence,
+        sizes=(2, 6, 3, 5),
+        build=lambda b, n, t, d, v: recurrence(b, n, t, d, v, delta=False),
+        macs=2 * 2 * (2 * (4 * 3 * 5 + 4 * 3 * 5)  # 2 sequences of 2 chunks: both heads' states read and added to
+                      + 4 * 4 * 3 + 2 * (4 * 4 * 5)),  # scores once, with the values of both heads
+        simple=2 * (2 * 60) + 24 + 120,  # decay and sum of 60 numbers in 2 chunks; gates; results
+        transcendental=24,
+    ),
+    "delta rule": Example(
+        op=decoding.Recurrence,
+        sizes=(2, 6, 3, 5),
+        build=lambda b, n, t, d, v: recurrence(b, n, t, d, v, delta=True),
+        macs=2 * 2 * (2 * (4 * 3 * 5 + 4 * 3 * 5) + 4 * 4 * 3 + 2 * (4 * 4 * 5)
+                      + 2 * (4 * 3 * 5) + 4 * 4 * 3 + 2 * (4 * 4 * (3 + 5))),  # states read by keys; the inverse
+        simple=2 * (2 * 60) + 24 + 120,
+        transcendental=24,
+    ),
+    "index scores": Example(
+        op=decoding.IndexScores,
+        sizes=(2, 3, 5, 4),
+        build=lambda b, n, t, s, d: b.add_op(
+            "scores", decoding.IndexScores, b.input("q", (n, t, 2 * d)), b.input("k", (n, s, d)),
+            b.input("weights", (n, t, 2)), heads=2,
+        ),
+        macs=2 * (3 * 2) * 5 * 4,  # 3 queries of 2 heads with 5 keys of 4 channels
+        simple=2 * 3 * 5 * 2 * 3,  # each head's score: bound, weigh, add
+    ),
     "conv": Example(
         op=ops.Conv,
         sizes=(2, 4, 6, 3, 5),
