@@ -12,8 +12,8 @@ from roofline.export.api import JaxProgram as JaxProgram
 from roofline.export.api import to_jax as to_jax
 from roofline.export.api import to_onnx as to_onnx
 from roofline.export.api import to_torch as to_torch
-from roofline.frontends.jax.api import from_jax as from_jax
 from roofline.frontends.huggingface import from_huggingface as from_huggingface
+from roofline.frontends.jax.api import from_jax as from_jax
 from roofline.frontends.onnx import from_onnx as from_onnx
 from roofline.frontends.torch.api import from_torch as from_torch
 from roofline.graph.builder import GraphBuilder as GraphBuilder
