@@ -52,6 +52,7 @@ def command(
     onnx: frontend.OnnxOption = None,
     torch: frontend.TorchOption = None,
     jax: frontend.JaxOption = None,
+    huggingface: frontend.HuggingfaceOption = None,
     graph: frontend.GraphOption = None,
     input_shape: frontend.ShapeOption = None,
     dim: frontend.DimOption = None,
@@ -76,8 +77,9 @@ def command(
             raise InputError(f"unknown --kind {name!r}{nearest(name, KINDS)}")
     import roofline as rf
 
-    told = {"shapes": tuple(input_shape or ()), "dims": tuple(dim or ()), "values": tuple(value or ())}
-    source = frontend.Source(onnx=onnx, torch=torch, jax=jax, graph=graph, cache=cache, examples=examples, **told)
+    told: dict[str, Any] = {"shapes": tuple(input_shape or ()), "dims": tuple(dim or ()), "values": tuple(value or ())}
+    programs: dict[str, Any] = {"onnx": onnx, "torch": torch, "jax": jax, "huggingface": huggingface, "graph": graph}
+    source = frontend.Source(**programs, cache=cache, examples=examples, **told)
     network = frontend.network(model, source)
     chip = machines([device], changes)[device]
     before = rf.simulate(network, chip, **options)

@@ -1,4 +1,4 @@
-"""Options for somebody else's program: ``--onnx``, ``--torch``, ``--jax``, ``--graph``, and what goes with them."""
+"""Options for somebody else's program: ``--onnx``, ``--torch``, ``--jax``, ``--huggingface``, ``--graph``, and more."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from roofline.cli.programs import Source, lower_jax, lower_onnx, lower_torch
 from roofline.errors import InputError
 
 if TYPE_CHECKING:
+    from roofline.arch.spec import Arch
     from roofline.graph.opgraph import OpGraph
 
 __all__ = ["Source", "load", "network", "save"]
@@ -28,6 +29,10 @@ TorchOption = Annotated[
 JaxOption = Annotated[
     str | None,
     typer.Option("--jax", metavar="MODULE:FUNCTION", help="A JAX function, or one that returns it or a flax module."),
+]
+HuggingfaceOption = Annotated[
+    Path | None,
+    typer.Option("--huggingface", metavar="PATH", help="A language model's config.json, or the folder that holds it."),
 ]
 GraphOption = Annotated[Path | None, typer.Option("--graph", metavar="FILE", help="A graph of --save-graph.")]
 ShapeOption = Annotated[
@@ -55,7 +60,7 @@ CacheOption = Annotated[
 ]
 
 
-def load(source: Source) -> OpGraph | None:
+def load(source: Source) -> OpGraph | Arch | None:
     """Return the graph that the options name; None where they name none.
 
     Raises
@@ -70,11 +75,15 @@ def load(source: Source) -> OpGraph | None:
         import roofline as rf
 
         return rf.load_graph(str(source.graph))
+    if kind == "huggingface":
+        from roofline.frontends.huggingface import from_huggingface
+
+        return from_huggingface(str(source.huggingface))
     build = {"onnx": lower_onnx, "torch": lower_torch, "jax": lower_jax}[kind]
     return build(source) if source.cache is None else cached(source, source.cache, kind, build)
 
 
-def network(model: str | None, source: Source) -> str | OpGraph:
+def network(model: str | None, source: Source) -> str | OpGraph | Arch:
     """Return what is to be simulated: a model's name or file, a saved graph, or a program.
 
     Raises
@@ -89,20 +98,23 @@ def network(model: str | None, source: Source) -> str | OpGraph:
         source, model = replace(source, graph=Path(model)), None
     found = model or load(source)
     if found is None:
-        raise InputError("give a MODEL, or one of --onnx, --torch, --jax, --graph")
+        raise InputError("give a MODEL, or one of --onnx, --torch, --jax, --huggingface, --graph")
     if source.examples is None:
         return found
-    if isinstance(found, str):
+    from roofline.graph.opgraph import OpGraph
+
+    if not isinstance(found, OpGraph):
         raise InputError("--examples states the batch of a program; --batch runs MODEL at one")
     return found.with_examples(source.examples)
 
 
-def save(found: str | OpGraph, path: Path, options: Mapping[str, Any]) -> None:
+def save(found: str | OpGraph | Arch, path: Path, options: Mapping[str, Any]) -> None:
     """Write the op graph of what is simulated with some options to a file."""
     from roofline.arch.build import build_graph
     from roofline.arch.load import model
     from roofline.engine.asked import asked, sized
+    from roofline.graph.opgraph import OpGraph
 
-    if isinstance(found, str):
+    if not isinstance(found, OpGraph):
         found = build_graph(sized(model(found), asked(options)).arch, options["batch"] or 1)
     found.save(path)

@@ -29,12 +29,13 @@ MAX_ELEMENTS = 2**40
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What the options of a front end say; at most one of the four names a program."""
+    """What the options of a front end say; at most one of the first five names a program."""
 
     onnx: Path | None = None
     torch: str | None = None
     jax: str | None = None
     graph: Path | None = None
+    huggingface: Path | None = None
     shapes: tuple[str, ...] = ()
     dims: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
@@ -50,7 +51,7 @@ class Source:
         InputError
             Several do, or an option of another front end is given.
         """
-        given = [name for name in ("onnx", "torch", "jax", "graph") if getattr(self, name) is not None]
+        given = [name for name in ("onnx", "torch", "jax", "huggingface", "graph") if getattr(self, name) is not None]
         if len(given) > 1:
             raise InputError(f"give one program: --{' and --'.join(given)} were given")
         kind = given[0] if given else None

@@ -55,6 +55,7 @@ def command(
     onnx: frontend.OnnxOption = None,
     torch: frontend.TorchOption = None,
     jax: frontend.JaxOption = None,
+    huggingface: frontend.HuggingfaceOption = None,
     graph: frontend.GraphOption = None,
     input_shape: frontend.ShapeOption = None,
     dim: frontend.DimOption = None,
@@ -64,7 +65,7 @@ def command(
     examples: frontend.ExamplesOption = None,
     **options: Any,
 ) -> None:
-    """Simulate MODEL on a device, or a program of your own: --onnx, --torch, --jax, --graph.
+    """Simulate MODEL on a device, or what you bring: --onnx, --torch, --jax, --huggingface, --graph.
 
     Prints latency, its bound and the slowest kernels; with --format csv one row per kernel. --output also writes
     a page with everything (.html), a picture (.png, .svg, .pdf; --plot says which), a timeline (trace.json), the
@@ -78,8 +79,9 @@ def command(
     output.check_suffix(save_graph, (".json",), force=force)
     import roofline as rf
 
-    told = {"shapes": tuple(input_shape or ()), "dims": tuple(dim or ()), "values": tuple(value or ())}
-    source = frontend.Source(onnx=onnx, torch=torch, jax=jax, graph=graph, cache=cache, examples=examples, **told)
+    told: dict[str, Any] = {"shapes": tuple(input_shape or ()), "dims": tuple(dim or ()), "values": tuple(value or ())}
+    programs: dict[str, Any] = {"onnx": onnx, "torch": torch, "jax": jax, "huggingface": huggingface, "graph": graph}
+    source = frontend.Source(**programs, cache=cache, examples=examples, **told)
     network = frontend.network(model, source)
     if save_graph is not None:
         frontend.save(network, save_graph, options)

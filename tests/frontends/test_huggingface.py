@@ -211,7 +211,7 @@ def written(tmp_path: Path, table: Any) -> Path:
         ({**LLAMA, "num_key_value_heads": 3}, "4 heads do not share 3 key heads evenly"),
         ({**LLAMA, "hidden_act": "silo"}, "unknown hidden_act 'silo'; nearest: 'silu'"),
         ({**MIXTRAL, "num_experts_per_tok": 5}, "a token takes 5 of 4 experts: top_k is at most experts"),
-        ({**LLAMA, "num_hidden_layers": 10**6}, "a network has at most"),
+        ({**LLAMA, "num_hidden_layers": 10**9}, "num_hidden_layers must be a whole number in 1..20000, got 1000000000"),
         ("{", "is no JSON"),
         ("[" * 100_000, "is no JSON"),
         ("[]", "it has no model_type"),
@@ -238,7 +238,7 @@ def test_code_that_comes_along_is_not_run(tmp_path: Path) -> None:
 
 def test_a_sequence_is_no_longer_than_positions(tmp_path: Path) -> None:
     arch = rf.from_huggingface(written(tmp_path, LLAMA))
-    with pytest.raises(RooflineError, match="the network has 64"):
+    with pytest.raises(RooflineError, match="beyond the 64 positions"):
         rf.simulate(arch, "h100-sxm", phase="decode", context=64)
 
 
@@ -263,7 +263,7 @@ def test_every_family_is_tested() -> None:
         "ministral": "llama", "smollm3": "llama", "mimo": "qwen2", "kimi_k2": "deepseek_v3", "qwen3_vl_text": "qwen3",
         "qwen3_vl_moe_text": "qwen3_moe", "olmo3": "olmo2",
     }  # fmt: skip
-    words = {cls.removesuffix("Config").lower() for cls, _ in TINY}
+    words = {cls.removesuffix("Config").removesuffix("Text").replace("_", "").lower() for cls, _ in TINY}
     for kind, reader in FAMILIES.items():
-        assert same.get(kind, kind).replace("_", "") in words, kind
+        assert same.get(kind, kind).removesuffix("_text").replace("_", "") in words, kind
         assert reader is FAMILIES[same.get(kind, kind)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from example import Example
 from gradient_examples import GRADIENT_EXAMPLES
 
@@ -19,7 +21,7 @@ def recurrence(b: GraphBuilder, n: Numeric, t: Numeric, d: Numeric, v: Numeric, 
         b.input("state", (n, 2, d, v)), b.input("q", (n, t, d)), b.input("k", (n, t, d)), b.input("v", (n, t, 2 * v)),
         b.input("gates", (n, t, 2)),
     )  # fmt: skip
-    fields = {"heads": 2, "key_heads": 1, "chunk": 4, "delta": delta}
+    fields: dict[str, Any] = {"heads": 2, "key_heads": 1, "chunk": 4, "delta": delta}
     return b.write("recurrence", decoding.Recurrence, operands, (operands[0].dtype, operands[3].dtype), **fields)[1]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -110,8 +110,7 @@ class Experts(Block):
 
     def _product(self, b: GraphBuilder, x: Tensor, features: Numeric, order: Tensor, ends: Tensor, name: str) -> Tensor:
         weight = b.parameter(f"{name}.weight", self.experts, x.shape[-1], features)
-        fields = {"top_k": self.top_k, "skew": self.skew} if "top_k" in GroupedMatMul.__dataclass_fields__ else {}
-        y = b.add_op(name, GroupedMatMul, x, weight, ends, **fields)
+        y = b.add_op(name, GroupedMatMul, x, weight, ends, top_k=self.top_k, skew=self.skew)
         if not self.bias:
             return y
         biases = b.add_op(f"{name}_biases", Embedding, order, b.parameter(f"{name}.bias", self.experts, features))
@@ -190,6 +189,5 @@ class ExpertsFile(PartFile):
 
     def make(self, step: Step) -> Block:
         """Return the part's block."""
-        fields = {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
-        switches = {"shared": self.shared_hidden > 0, "beside": self.beside_hidden > 0, "narrowed": self.latent > 0}
-        return Experts(**fields, **switches)
+        fields: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
+        return Experts(**fields, shared=self.shared_hidden > 0, beside=self.beside_hidden > 0, narrowed=self.latent > 0)

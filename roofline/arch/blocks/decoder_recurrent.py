@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import Field
 
@@ -67,7 +68,12 @@ class Recurrent(Recalling):
             q, k = b.part(mixed, keys, name="q"), b.part(mixed, keys, start=keys, name="k")
             v = b.part(mixed, values, start=2 * keys, name="v")
             state = kept_state(b, "heads", span.sequences, self.heads, self.key_size, self.value_size)
-            fields = {"heads": self.heads, "key_heads": self.key_heads, "chunk": self.chunk, "delta": self.delta}
+            fields: dict[str, Any] = {
+                "heads": self.heads,
+                "key_heads": self.key_heads,
+                "chunk": self.chunk,
+                "delta": self.delta,
+            }
             operands = (state, q, k, v, *rates)
             _, y = b.write("recurrence", Recurrence, operands, (state.dtype, v.dtype), **fields)
             if skip is not None:  # what passes the state by
@@ -85,7 +91,7 @@ class Recurrent(Recalling):
         last = least(before, span.new)
         b.update(state, b.part(x, last, start=span.new - last, axis=1, name="last"), name="keep_conv")
         padding: Padding = (0,) if decodes else "same"
-        fields = {"kernel": (self.kernel,), "stride": (1,), "groups": x.shape[-1], "form": "depthwise"}
+        fields: dict[str, Any] = {"kernel": (self.kernel,), "stride": (1,), "groups": x.shape[-1], "form": "depthwise"}
         return b.add_op("conv", Conv, found, *weights, padding=padding, **fields)
 
     def _gated(self, b: GraphBuilder, y: Tensor, gate: Tensor) -> Tensor:

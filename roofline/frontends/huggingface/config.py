@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from roofline.arch.load import MAX_BLOCKS
 from roofline.errors import InputError, nearest
 
 #: the most that a number of a configuration may be
@@ -28,7 +29,7 @@ class Config:
     def __init__(self, table: Mapping[str, Any], where: str) -> None:
         self.table, self.where = table, where
 
-    def number(self, name: str, default: int | None = MISSING, *, least: int = 1) -> int:
+    def number(self, name: str, default: int | None = MISSING, *, least: int = 1, most: int = MOST) -> int:
         """Return a whole number; a key that is missing or null has the default.
 
         Raises
@@ -41,8 +42,8 @@ class Config:
             if default is MISSING:
                 raise InputError(f"{self.where}: missing key {name!r}{nearest(name, self.table)}")
             return 0 if default is None else default
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
-            raise InputError(f"{self.where}: {name} must be a whole number in {least}..{MOST}, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise InputError(f"{self.where}: {name} must be a whole number in {least}..{most}, got {value!r}")
         return value
 
     def share(self, name: str, default: float) -> float:
@@ -91,6 +92,11 @@ class Config:
                     raise InputError(f"{self.where}: unknown {name} {value!r}{nearest(str(value), ACTIVATIONS)}")
                 return ACTIVATIONS[value]
         return "swish"
+
+    @property
+    def layers(self) -> int:
+        """Layers."""
+        return self.number("num_hidden_layers", most=MAX_BLOCKS)
 
     @property
     def heads(self) -> int:

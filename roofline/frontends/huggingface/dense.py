@@ -44,7 +44,7 @@ def windowed(config: Config, attention: Table, kinds: list[str], second: Table) 
 @family("llama", "mistral", "ministral", "seed_oss", "smollm3")
 def llama(config: Config) -> list[Table]:
     """Llama, and what is built as it is; a window is that of every layer, unless layers are listed."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     attention = grouped(config)
     if config.table.get("attention_out_bias") is not None:
         attention = grouped(config, out_bias=config.flag("attention_out_bias"))
@@ -67,7 +67,7 @@ def qwen3(config: Config) -> list[Table]:
 
 
 def _windowed_where_used(config: Config, attention: Table) -> list[Table]:
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     kinds = kinds_of(config, layers) if config.flag("use_sliding_window") else ["full"] * layers
     return windowed(config, attention, kinds, mlp(config))
 
@@ -79,7 +79,7 @@ def gemma(config: Config) -> list[Table]:
     defaults = {"vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256}
     given = {k: v for k, v in config.table.items() if v is not None}
     config = Config({**(defaults if third else {}), "hidden_act": "gelu_pytorch_tanh", **given}, config.where)
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     kinds = kinds_of(config, layers, config.number("sliding_window_pattern", 6 if third else 2))
     attention = grouped(config, **({"qk_norm": "head"} if third else {}))
     near = {**attention, "window": config.number("sliding_window")}
@@ -92,7 +92,7 @@ def gemma(config: Config) -> list[Table]:
 @family("olmo2", "olmo3")
 def olmo(config: Config) -> list[Table]:
     """OLMo 2 and 3: norms behind each part, one norm of all queries and one of all keys."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     attention = grouped(config, qk_norm="width")
     near = {**attention, "window": config.number("sliding_window", 0)}
     kinds = kinds_of(config, layers) if near["window"] else ["full"] * layers

@@ -37,7 +37,7 @@ def dense_first(config: Config, layers: int) -> list[str]:
 @family("mixtral")
 def mixtral(config: Config) -> list[Table]:
     """Mixtral: softmax of all scores, the chosen ones normalised."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     parts = {"attention": grouped(config), "experts": experts(config, hidden=config.number("intermediate_size"))}
     return decoder(config, parts, ["attention experts"] * layers)
 
@@ -45,7 +45,7 @@ def mixtral(config: Config) -> list[Table]:
 @family("qwen3_moe", "qwen3_vl_moe_text")
 def qwen3_moe(config: Config) -> list[Table]:
     """Qwen 3 with experts, in every layer unless it says otherwise."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     dense, every = config.numbers("mlp_only_layers"), config.number("decoder_sparse_step", 1)
     parts = {
         "attention": grouped(config, qk_norm="head"),
@@ -59,7 +59,7 @@ def qwen3_moe(config: Config) -> list[Table]:
 @family("gpt_oss")
 def gpt_oss(config: Config) -> list[Table]:
     """Gpt-oss: biases everywhere, a score in every softmax that takes weight away, every second layer windowed."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     attention = grouped(config, bias=True, out_bias=True, sinks=True)
     hidden = config.number("intermediate_size")
     chosen = experts(config, hidden=hidden, routing="softmax_of_chosen", router_bias=True, bias=True)
@@ -74,7 +74,7 @@ def gpt_oss(config: Config) -> list[Table]:
 @family("minimax_m2")
 def minimax(config: Config) -> list[Table]:
     """MiniMax M2: one norm of all queries and one of all keys, half of each head turns."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     attention = grouped(config, qk_norm="width", rotary=config.rotary(config.head_size, 0.5))
     hidden = config.number("intermediate_size")
     chosen = experts(config, hidden=hidden, routing="sigmoid", correction=True)
@@ -84,7 +84,7 @@ def minimax(config: Config) -> list[Table]:
 @family("glm4_moe")
 def glm4(config: Config) -> list[Table]:
     """GLM 4.5 to 4.7: the first layers dense, half of each head turns."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     norm = {"qk_norm": "head"} if config.flag("use_qk_norm") else {}
     attention = grouped(config, out_bias=False, rotary=config.rotary(config.head_size, 0.5), **norm)
     parts = {"attention": attention, "dense": mlp(config), "experts": balanced(config)}
@@ -94,7 +94,7 @@ def glm4(config: Config) -> list[Table]:
 @family("mimo_v2_flash")
 def mimo(config: Config) -> list[Table]:
     """MiMo V2: windowed layers with twice the key heads and a score that takes weight away; narrower values."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     size = {"value_size": config.number("v_head_dim"), "rotary": config.rotary(config.head_size, 0.334)}
     near = grouped(config, sinks=True, out_bias=False, window=config.number("sliding_window"), **size)
     parts = {
@@ -110,7 +110,7 @@ def mimo(config: Config) -> list[Table]:
 @family("llama4_text")
 def llama4(config: Config) -> list[Table]:
     """Llama 4: most layers turn and see chunks of the context (counted as windows), the others see all and do not."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     listed = config.numbers("no_rope_layers")
     every = config.number("no_rope_layer_interval", 4)
     turns = [bool(v) for v in listed] if listed else [bool((i + 1) % every) for i in range(layers)]
@@ -133,7 +133,7 @@ def llama4(config: Config) -> list[Table]:
 @family("gemma4_text")
 def gemma4(config: Config) -> list[Table]:
     """Gemma 4 with experts beside a dense network; layers that see all have wider heads whose values are their keys."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     near = grouped(config, qk_norm="head", value_norm=True, window=config.number("sliding_window"))
     _without(config, "hidden_size_per_layer_input", "num_kv_shared_layers")
     listed = config.inside("per_layer_config")

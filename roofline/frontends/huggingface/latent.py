@@ -21,7 +21,7 @@ def latent(config: Config) -> Table:
 @family("deepseek_v3", "kimi_k2")
 def deepseek(config: Config) -> list[Table]:
     """DeepSeek-V3 and R1, Kimi K2: the first layers dense, then experts; heads of extra tokens are left out."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     parts = {"attention": latent(config), "dense": mlp(config), "experts": balanced(config)}
     return decoder(config, parts, [f"attention {name}" for name in dense_first(config, layers)])
 
@@ -29,7 +29,7 @@ def deepseek(config: Config) -> list[Table]:
 @family("deepseek_v32", "glm_moe_dsa")
 def sparse(config: Config) -> list[Table]:
     """DeepSeek-V3.2 and GLM 5: an index chooses what queries see; some layers may take what the one before chose."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     shared = {**latent(config), "index_top_k": config.number("index_topk", 2048)}
     heads = config.number("index_n_heads", 64 if config.table.get("model_type") == "deepseek_v32" else 32)
     indexed = {**shared, "index_heads": heads, "index_size": config.number("index_head_dim", 128)}

@@ -23,7 +23,7 @@ WORDS = {
 @family("qwen3_5_text", "qwen3_5_moe_text")
 def qwen35(config: Config) -> list[Table]:
     """Qwen 3.5: every fourth layer sees all, with a gate; the others follow the gated delta rule."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers
     every = config.number("full_attention_interval", 4)
     listed = config.words("layer_types", layers)
     listed = listed or ["full_attention" if not (i + 1) % every else "linear_attention" for i in range(layers)]

@@ -37,7 +37,7 @@ def decoder(config: Config, parts: Table, layers: Sequence[str], **fields: Any) 
     width = config.number("hidden_size")
     positions = config.number("max_position_embeddings", 0)
     tied = config.flag("tie_word_embeddings", fields.pop("tied", False))
-    tables = []
+    tables: list[Table] = []
     for name, its in _stages(list(layers)):
         used = {part: parts[part] for part in parts if any(part in layer.split() for layer in its)}
         pattern = its[: _period(its)]
