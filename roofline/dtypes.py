@@ -70,11 +70,15 @@ DTYPES: dict[str, DType] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """What a run computes in: `compute` everywhere, or with `autocast` only in the ops of the cast list."""
+    """What a run computes in: `compute` everywhere, or with `autocast` only in the ops of the cast list.
+
+    With `own` every tensor has the format that its program gives it; `compute` is that of its products.
+    """
 
     name: str
     compute: DType
     autocast: bool = False
+    own: bool = False
 
     @property
     def storage(self) -> DType:
@@ -87,6 +91,7 @@ PRECISIONS: dict[str, Precision] = {
         n: Precision(name=n, compute=DTYPES[n]) for n in ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4")
     },
     **{f"amp_{n}": Precision(name=f"amp_{n}", compute=DTYPES[n], autocast=True) for n in ("fp16", "bf16")},
+    **{f"own_{n}": Precision(name=f"own_{n}", compute=DTYPES[n], own=True) for n in ("fp16", "bf16")},
 }
 _SPELLINGS = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "half": "fp16", "bfloat16": "bf16"}
 
@@ -103,7 +108,7 @@ def dtype(name: str) -> DType:
 
 
 def precision(name: str) -> Precision:
-    """Return a precision by name: a float or integer dtype, ``amp_fp16`` or ``amp_bf16``.
+    """Return a precision by name: a float or integer dtype, ``amp_fp16``, ``amp_bf16``, ``own_fp16`` or ``own_bf16``.
 
     Raises
     ------

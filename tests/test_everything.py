@@ -57,9 +57,11 @@ def runtimes_of(device: Device) -> list[Runtime]:
 
 
 def precisions_of(device: Device) -> list[Precision]:
-    """The precisions a device multiplies in; autocast also keeps fp32 tensors."""
+    """The precisions a device multiplies in; autocast also keeps fp32 tensors, and networks of ours are of them."""
     rates = device.matrix.rates
-    return [p for p in PRECISIONS.values() if p.compute.name in rates and (not p.autocast or "fp32" in rates)]
+    return [
+        p for p in PRECISIONS.values() if p.compute.name in rates and (not (p.autocast or p.own) or "fp32" in rates)
+    ]
 
 
 @lru_cache(maxsize=1)

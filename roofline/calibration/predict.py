@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from roofline.arch.block import out_ports
 from roofline.arch.spec import Arch
 from roofline.calibration.measured.graphs import GraphSource
-from roofline.calibration.measured.types import LibraryCall, Measurement, Rejected, SavedGraph, SingleOp
+from roofline.calibration.measured.types import (
+    ImagePipeline,
+    LibraryCall,
+    Measurement,
+    Rejected,
+    SavedGraph,
+    SingleOp,
+)
 from roofline.cost import fold
 from roofline.engine.columns import Index
 from roofline.engine.evaluate import block_costs, kernel_costs
@@ -260,7 +267,7 @@ def _group(
     first = rows[0]
     device = load_device(first.device)
     runtime = load_runtime(first.runtime, device.kind)
-    single = isinstance(first.workload, SingleOp | TimmNetwork | SavedGraph | LibraryCall)
+    single = not isinstance(first.workload, Arch)
     setting = resolve(
         device,
         dtype=first.dtype,
@@ -275,12 +282,12 @@ def _group(
         return CallGroup(setting=setting, places=np.arange(len(rows)), calls=calls), rows
     kernel_policy = setting.policy
     good: list[Measurement] = []
-    tables: list[KernelTable] = []
+    tables: list[list[tuple[KernelTable, int]]] = []
     steps: list[list[Step]] = []
     for m in rows:
         try:
-            if isinstance(m.workload, TimmNetwork | SavedGraph):
-                tables.append(graphs.table(m.workload, m.batch, kernel_policy))
+            if isinstance(m.workload, TimmNetwork | SavedGraph | ImagePipeline):
+                tables.append(graphs.tables(m.workload, m.batch, kernel_policy))
             elif isinstance(m.workload, SingleOp):
                 steps.append([(m.workload.block, m.workload.ports)])
             elif isinstance(m.workload, Arch):
@@ -291,7 +298,10 @@ def _group(
     if not good:
         return None
     if tables:
-        table, step_row, owner = concat_tables(tables), np.arange(len(tables)), np.arange(len(tables))
+        runs = [count for parts in tables for _, count in parts]
+        table = concat_tables([part for parts in tables for part, _ in parts])
+        step_row = np.repeat(np.arange(len(runs)), runs)
+        owner = np.repeat(np.arange(len(tables)), [sum(count for _, count in parts) for parts in tables])
     else:
         good, table, step_row, owner = _lower(good, steps, kernel_policy, rejected)
     group = Group(

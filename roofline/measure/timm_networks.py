@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 from typing import Any
 
 from roofline.errors import InputError
@@ -28,7 +29,7 @@ def left_out(dtype: str = "fp32", *, names: tuple[str, ...] = LEFT_OUT, pixels: 
 
 
 def import_timm(*, required: bool = True) -> Any:
-    """Import timm, also beside a torchvision built for another torch: its compiled operators are not needed here.
+    """Import timm; see `import_beside`.
 
     Raises
     ------
@@ -36,9 +37,24 @@ def import_timm(*, required: bool = True) -> Any:
         PyTorch or timm is not installed, and it is `required`.
     """
     try:
-        import torch.library
-    except ImportError:
-        raise InputError("networks of PyTorch need it: pip install 'roofline[torch]'") from None
+        return import_beside("timm", "networks of pytorch-image-models")
+    except InputError:
+        if required or not _has_torch():
+            raise
+        return None
+
+
+def import_beside(library: str, what: str) -> Any:
+    """Import a library, also beside a torchvision built for another torch: its compiled operators are not needed here.
+
+    Raises
+    ------
+    InputError
+        PyTorch or the library is not installed: `what` needs it.
+    """
+    if not _has_torch():
+        raise InputError("networks of PyTorch need it: pip install 'roofline[torch]'")
+    import torch.library
 
     register = torch.library.register_fake
 
@@ -56,13 +72,21 @@ def import_timm(*, required: bool = True) -> Any:
 
     torch.library.register_fake = lenient
     try:
-        return importlib.import_module("timm")
+        with suppress(ImportError):
+            importlib.import_module("torchvision")  # libraries import it late
+        return importlib.import_module(library)
     except ImportError:
-        if not required:
-            return None
-        raise InputError("networks of pytorch-image-models need timm: pip install timm") from None
+        raise InputError(f"{what} need {library}: pip install {library}") from None
     finally:
         torch.library.register_fake = register
+
+
+def _has_torch() -> bool:
+    try:
+        import torch.library  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def build(name: str, pixels: int) -> Any:

@@ -1,4 +1,4 @@
-"""Storage formats: everything in one dtype, or per-op casts as autocast inserts them."""
+"""Storage formats: everything in one dtype, per-op casts as autocast inserts them, or what the program states."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ FULL_PRECISION_REDUCTIONS = frozenset({"sum", "prod", "norm"})
 def apply_precision(graph: OpGraph, policy: Policy) -> OpGraph:
     """Return `graph` stored in the precision of the run; integers and quantized tensors keep their format."""
     precision = policy.precision
+    if precision.own:
+        return graph
     return _autocast(graph, precision) if precision.autocast else _cast_all(graph, precision.compute)
 
 

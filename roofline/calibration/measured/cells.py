@@ -17,6 +17,7 @@ DEVICES: dict[str, str] = {
     "Tesla T4": "t4",
     "Tesla V100-PCIE-32GB": "v100",
     "NV_V100": "v100",
+    "H100": "h100-sxm",
     "A100": "a100-80gb",  # of LLMCompass: its GELU moves more bytes per second than the 40 GB part has
     "a100_sxm": "a100-80gb",  # its products of experts stream 2.0 TB/s
     "h200_sxm": "h200",

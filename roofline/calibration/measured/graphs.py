@@ -1,4 +1,4 @@
-"""Networks of pytorch-image-models as op graphs, traced when needed and kept in a folder."""
+"""Networks of other people's libraries as op graphs, traced when needed and kept in a folder."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from roofline.calibration.measured.types import SavedGraph
+from roofline.calibration.measured.types import ImagePipeline, SavedGraph
 from roofline.engine.lowering import lower_graph
 from roofline.engine.table import KernelTable, merge_equal_kernels
 from roofline.engine.table_file import load_table, save_table
@@ -17,12 +17,17 @@ from roofline.errors import RooflineError
 from roofline.fingerprint import code_hash, versions
 from roofline.graph.load import load_graph
 from roofline.graph.opgraph import OpGraph
+from roofline.measure.diffusion_graphs import PipelinePart, parts_of, trace_part
 from roofline.measure.timm_graphs import TimmNetwork, trace
 from roofline.passes.policy import Policy
 
-#: whose versions decide how a traced graph looks, beside our own code
-LIBRARIES = ("torch", "timm")
+Traced: TypeAlias = TimmNetwork | PipelinePart
 T = TypeVar("T")
+#: how a network is traced, and whose versions decide how its graph looks, beside our own code
+TRACES: dict[type[Any], tuple[Callable[[Any, int], OpGraph], tuple[str, ...]]] = {
+    TimmNetwork: (trace, ("torch", "timm")),
+    PipelinePart: (trace_part, ("torch", "diffusers", "transformers")),
+}
 
 
 class GraphSource:
@@ -37,22 +42,23 @@ class GraphSource:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
-        self.known: dict[tuple[TimmNetwork, int], OpGraph | RooflineError] = {}
+        self.known: dict[tuple[Traced, int], OpGraph | RooflineError] = {}
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
 
-    def graph(self, network: TimmNetwork, batch: int) -> OpGraph:
+    def graph(self, network: Traced, batch: int) -> OpGraph:
         """Return a network at a batch size.
 
         Raises
         ------
         RooflineError
-            It cannot be built or lowered, or PyTorch or timm is not installed.
+            It cannot be built or lowered, or PyTorch or its library is not installed.
         """
         key = (network, batch)
         if key not in self.known:
+            make, _ = TRACES[type(network)]
             try:
-                self.known[key] = self._kept((network, batch), trace.__module__, GRAPHS, lambda: trace(network, batch))
+                self.known[key] = self._kept((network, batch), make.__module__, GRAPHS, lambda: make(network, batch))
             except RooflineError as error:
                 self.known[key] = error
         found = self.known[key]
@@ -60,13 +66,28 @@ class GraphSource:
             raise found
         return found
 
-    def table(self, network: TimmNetwork | SavedGraph, batch: int, kernel_policy: Policy) -> KernelTable:
+    def tables(
+        self, workload: TimmNetwork | SavedGraph | ImagePipeline, batch: int, kernel_policy: Policy
+    ) -> list[tuple[KernelTable, int]]:
+        """Return the kernels of every network that a workload runs, as `table` does, and how often it runs.
+
+        Raises
+        ------
+        RooflineError
+            One cannot be built or lowered, or its library is not installed.
+        """
+        if not isinstance(workload, ImagePipeline):
+            return [(self.table(workload, batch, kernel_policy), 1)]
+        parts = parts_of(workload.model, workload.height, workload.width, workload.steps)
+        return [(self.table(part, batch * examples, kernel_policy), runs) for part, examples, runs in parts]
+
+    def table(self, network: Traced | SavedGraph, batch: int, kernel_policy: Policy) -> KernelTable:
         """Return the kernels of a network under a runtime's policy, equal ones merged; a saved graph has its own batch.
 
         Raises
         ------
         RooflineError
-            It cannot be built or lowered, or PyTorch or timm is not installed.
+            It cannot be built or lowered, or PyTorch or its library is not installed.
         """
         if isinstance(network, SavedGraph):
             return merge_equal_kernels(lower_graph(load_graph(network.path), kernel_policy).table)
@@ -80,7 +101,8 @@ class GraphSource:
     def _kept(self, what: tuple[Any, ...], module: str, files: _Files[T], make: Callable[[], T]) -> T:
         if self.folder is None:
             return make()
-        digest = hashlib.sha256(f"{what!r} {versions(*LIBRARIES)} {code_hash(module)}".encode()).hexdigest()[:24]
+        libraries = TRACES[type(what[0])][1]
+        digest = hashlib.sha256(f"{what!r} {versions(*libraries)} {code_hash(module)}".encode()).hexdigest()[:24]
         path = self.folder / f"{what[0].name}-{digest}.{files.ending}"
         if path.is_file():
             with suppress(RooflineError):

@@ -50,7 +50,17 @@ class LibraryCall(ABC):
         """Return the predicted time of each call on a machine [s]."""
 
 
-Workload: TypeAlias = Arch | SingleOp | TimmNetwork | SavedGraph | LibraryCall
+@dataclass(frozen=True, kw_only=True)
+class ImagePipeline:
+    """A text-to-image model as published, by its name: text encoders, `steps` of a transformer, an image decoder."""
+
+    model: str
+    height: int
+    width: int
+    steps: int
+
+
+Workload: TypeAlias = Arch | SingleOp | TimmNetwork | SavedGraph | ImagePipeline | LibraryCall
 
 
 @dataclass(frozen=True, kw_only=True)
