@@ -24,6 +24,7 @@ FILES = {
     "a device": ("adding-a-device", "toml", 0, "hardware_specs/example-1.toml"),
     "a runtime": ("adding-a-runtime", "toml", 0, "runtimes/example.toml"),
     "a kernel library": ("adding-a-library", "toml", 0, "libraries/my_attention.toml"),
+    "a number format": ("adding-a-format", "toml", 0, "formats/w4a8.toml"),
     "a model": ("adding-a-model", "toml", 0, "models/my-net.toml"),
     "a block": ("adding-a-block", "python", 0, "roofline/arch/blocks/separable.py"),
     "an op": ("adding-an-op", "python", 0, "hadamard.py"),

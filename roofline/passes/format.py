@@ -1,13 +1,16 @@
 """Number formats of language models: which tensors are kept and multiplied as what.
 
 What a tensor is, its reader says: a parameter of a product is a weight, one of a grouped product belongs to experts,
-one that rows are looked up in is an embedding. `Tensor.part` says what readers cannot. Keys and values are the tensors
+one that rows are looked up in is an embedding, and one with as many results as the largest such table has rows is the
+output layer. `Tensor.part` says what readers cannot. Keys and values are the tensors
 of role ``cache``, and state that attention reads.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+
+import numpy as np
 
 from roofline.dtypes import DType
 from roofline.graph.indexing import Gather, Update
@@ -17,6 +20,7 @@ from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Attention, GroupedMatMul, MatMul
 from roofline.graph.quantize import Quantize
 from roofline.graph.tensor import Tensor
+from roofline.numeric import Numeric, same
 from roofline.passes.policy import Policy
 from roofline.passes.rewrite import Rewriter
 from roofline.software.formats import Format, Number
@@ -46,7 +50,18 @@ def part_of(graph: OpGraph, tensor_id: str) -> str:
     multiplied = [op for op in readers if isinstance(op, MatMul) and graph.root(op.inputs[1]) == root.id]
     if not multiplied or len(multiplied) < len(readers):
         return ""
-    return root.part or ("experts" if isinstance(multiplied[0], GroupedMatMul) else "weights")
+    if root.part:
+        return root.part
+    if isinstance(multiplied[0], GroupedMatMul):
+        return "experts"
+    return "head" if same(graph.tensors[tensor_id].shape[-1], _vocabulary(graph)) else "weights"
+
+
+def _vocabulary(graph: OpGraph) -> Numeric:
+    """Return the rows of the largest table that a graph looks up; 0 without one."""
+    tables = [graph.tensors[graph.root(op.inputs[1])] for op in graph.ops.values() if isinstance(op, Embedding)]
+    rows = [t.shape[0] for t in tables if t.role == "parameter"]
+    return max(rows, key=lambda r: float(np.max(r)), default=0)
 
 
 def _table(op: Op) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from roofline.plugins import plugin_files, plugins
@@ -11,6 +12,8 @@ from roofline.quantity import Quantity
 from roofline.report.interval import interval, known_intervals
 from roofline.report.numbers import Run
 from roofline.software.file import runtime_of
+from roofline.software.formats import CLASSES, Format, format_file, formats
+from roofline.software.formats import format as load_format
 from roofline.software.load import runtime_file, runtimes
 from roofline.software.spec import Runtime
 from roofline.specfile import quantities
@@ -31,6 +34,7 @@ def provenance(run: Run) -> dict[str, Rows]:
         "Interval": _interval(run),
         f"Numbers of the device {device.name}": [_row(q.path, q, device.sources) for q in device.quantities],
         f"Numbers of the runtime {runtime.name}": _runtime(runtime),
+        **_numbers(run.numbers),
         f"Sources of the network {run.model}": [(key, "", text) for key, text in run.lowered.sources]
         or [(run.model, "", "a program that was handed in")],
     }
@@ -74,6 +78,18 @@ def _runtime(runtime: Runtime) -> Rows:
     values = {name: getattr(runtime, name) for name in Runtime.__dataclass_fields__}
     given = {name: value for name, value in values.items() if isinstance(value, float)}
     return [(name, f"{value:.12g}", "given by the caller") for name, value in given.items()]
+
+
+def _numbers(chosen: Format | None) -> dict[str, Rows]:
+    """Return what a number format says of each class of tensors, and who says so."""
+    if chosen is None:
+        return {}
+    classes = [(kind, number) for kind in CLASSES if (number := getattr(chosen, kind)) is not None]
+    rows = [(kind, f"{number.dtype.name}, {number.bits:g} bits with scales", "") for kind, number in classes]
+    shipped = chosen.name in formats() and replace(chosen, weight_only="") == load_format(chosen.name)
+    sources = format_file(chosen.name).sources if shipped else {}
+    limits = [("on this device", "", chosen.weight_only)] if chosen.weight_only else []
+    return {f"Number format {chosen.name}": [*rows, *limits, *((key, "", text) for key, text in sources.items())]}
 
 
 def _row(path: str, fact: Quantity | QuantityRecord, sources: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -60,6 +60,16 @@ def constant() -> None:
     assert simulate(runtime=fewer, batch=256).latency_s < simulate(runtime=eager, batch=256).latency_s
 
 
+@check("a number format")
+def number_format() -> None:
+    assert "w4a8" in rf.formats()
+    wide, narrow = (simulate("gpt2", format=name) for name in (None, "w4a8"))
+    blocks = 12 * 12 * 768**2  # weights of 12 layers: four products of attention, and two four times as wide
+    scales = 12 * (768 // 128 * (3 + 1 + 4) * 768 + 4 * 768 // 128 * 768)
+    assert wide.weight_bytes - narrow.weight_bytes == blocks * (2 - 0.5) - scales * 2
+    assert narrow.warnings == ()
+
+
 @check("a model")
 def model() -> None:
     assert rf.model("my-net-l").image_size == 96

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import roofline as rf
+from roofline.cli import main
 from roofline.dtypes import DTYPES
 from roofline.errors import RooflineError
 from roofline.graph.builder import GraphBuilder
 from roofline.graph.indexing import Update
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import GroupedMatMul
+from roofline.paths import data_files
+from roofline.report.provenance import provenance
 from roofline.software.formats import CLASSES, format_file
 
 ROWS, WIDTH, OUT, VOCAB, TOKENS, EXPERTS = 8, 512, 256, 1000, 64, 4
@@ -181,3 +186,85 @@ def test_every_format_runs_or_is_refused_in_one_line_everywhere(name: str, devic
 def test_what_makes_no_sense_is_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(RooflineError, match=says):
         rf.simulate(decoder(), "h100-sxm", **options)
+
+
+def test_weights_of_an_8b_model_are_a_half_and_a_quarter_and_decode_gains_what_they_save() -> None:
+    """All but table and output layer, of 128256 x 4096 each, and the norms are weights of products."""
+    how: dict[str, Any] = {"phase": "decode", "context": 128, "batch": 1, "runtime": "tensorrt", "dtype": "bf16"}
+    table, norms = 128256 * 4096, 65 * 4096
+    products = 8_030_261_248 - 2 * table - norms
+    found = {name: rf.simulate("llama-3-8b", "h100-sxm", format=name, **how) for name in ("bf16", "w8a16", "w4a16")}
+    angles = found["bf16"].weight_bytes - 2 * 8_030_261_248  # of the rotation: no parameters
+    assert 0 <= angles < 1e6
+    wide = 2 * (2 * table + norms) + angles
+    assert found["w4a16"].weight_bytes == wide + products * (4 + 16 / 128) / 8
+    columns = 32 * (4096 + 1024 + 1024 + 4096 + 14336 + 14336 + 4096)
+    assert found["w8a16"].weight_bytes == wide + products + 2 * columns
+    seconds = {name: report.latency_s for name, report in found.items()}
+    saved = products / rf.device("h100-sxm").main_memory.bandwidth_bytes_per_s
+    assert seconds["bf16"] - seconds["w8a16"] > 0.9 * saved, "a byte a weight less to stream"
+    assert seconds["w8a16"] > seconds["w4a16"]
+
+
+def test_the_output_layer_of_a_program_is_told_by_its_size() -> None:
+    b = GraphBuilder("program")
+    x = b.embedding(b.input("ids", (4, 8), DTYPES["int32"]), 100, 32)
+    y = b.linear(b.linear(x, 32, bias=False), 100, bias=False, name="scores")
+    report = rf.simulate(b.graph([y]), "h100-sxm", dtype="bf16", format="w8a16")
+    assert report.weight_bytes == 2 * 100 * 32 * 2 + (32 * 32 + 2 * 32)
+
+
+def test_provenance_says_who_says_so() -> None:
+    rows = provenance(run("fp8", "a100-80gb"))["Number format fp8"]
+    assert ("weights", "fp8, 8 bits with scales", "") in rows
+    assert any("does not multiply 'fp8'" in remark for _, _, remark in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "form", "numbers"),
+    [
+        (["--format", "fp8-kv8"], "table", "fp8-kv8"),
+        (["--format=json", "--format", "w4a16"], "json", "w4a16"),
+        (["-f", "json", "--number-format", "w4a16"], "json", "w4a16"),
+        (["--format", "json"], "json", None),
+    ],
+)
+def test_the_command_line_tells_number_formats_from_what_is_printed(
+    words: list[str], form: str, numbers: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "gpt2", "--device", "h100-sxm", *words]) == 0
+    out = capsys.readouterr().out
+    if form == "json":
+        assert json.loads(out)["format"] == numbers
+    else:
+        assert numbers is not None
+        assert f", {numbers}, " in out.splitlines()[0]
+
+
+def test_the_command_line_names_both_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "gpt2", "--device", "h100-sxm", "--format", "fp9"]) == 2
+    line = capsys.readouterr().err
+    assert "table, json, csv" in line
+    assert "fp8-kv8" in line
+    assert "'fp9'" in line
+
+
+@pytest.mark.parametrize("words", [["formats"], *(["formats", name] for name in rf.formats())], ids=" ".join)
+def test_formats_are_listed_and_shown(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for form in ("table", "json", "csv"):
+        assert main([*words, "-f", form]) == 0
+        assert capsys.readouterr().out
+
+
+def test_a_file_that_breaks_the_schema_is_one_line(tmp_path: Path) -> None:
+    text = data_files("formats")["w4a16"].read_text(encoding="utf-8")
+    for old, new, says in (
+        ('number = "int4"', 'number = "int5"', "unknown dtype 'int5'"),
+        ("block = [128, 1]", "block = [128]", "block"),
+        ("[weights]", "[weihgts]", "weihgts"),
+    ):
+        path = tmp_path / "mine.toml"
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        with pytest.raises(RooflineError, match=says) as caught:
+            rf.format(str(path))
+        assert "mine.toml" in str(caught.value) and "\n" not in str(caught.value)
