@@ -15,6 +15,7 @@ class KernelCosts:
 
     `engine_s` has a row for each of `ENGINES`: how long it alone needs.
     `conversion_s` goes into the order of bytes that a library wants and overlaps with nothing, as `floor_s` does.
+    `far_bytes` are those of the padded bytes that the main memory moves.
     `ideal_memory_s` is the time of the unpadded traffic at the nominal bandwidth of the levels that serve it.
     """
 
@@ -24,6 +25,7 @@ class KernelCosts:
     host_s: Array
     time_s: Array
     padded_bytes: Array
+    far_bytes: Array
     ideal_memory_s: Array
 
     @property

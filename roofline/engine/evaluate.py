@@ -29,7 +29,7 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
     count, runtime = table.kernel_count, machine.runtime
     machine.check_dtype(table.contractions.dtype)
     contraction_s, partial_ops = _contractions(table, machine)
-    memory_s, padded_bytes, ideal_memory_s = _memory(table, machine)
+    memory_s, padded_bytes, far_bytes, ideal_memory_s = _memory(table, machine)
     busy_s = {
         "matrix": fold.segment_sum(contraction_s, table.contractions.kernel, count),
         "vector": _vector(table, machine, fold.segment_sum(partial_ops, table.contractions.kernel, count)),
@@ -45,6 +45,7 @@ def kernel_costs(table: KernelTable, machine: Machine) -> KernelCosts:
         host_s=np.full(count, runtime.host_s),
         time_s=combine.kernel_time_s(engine_s, overlap=runtime.overlap, floor_s=floor_s + conversion_s),
         padded_bytes=padded_bytes,
+        far_bytes=far_bytes,
         ideal_memory_s=ideal_memory_s,
     )
     return with_libraries(table, machine, costs)
@@ -187,8 +188,8 @@ def _slots(
     )
 
 
-def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
-    """Return memory time [s], padded traffic [bytes] and ideal memory time [s] of every kernel."""
+def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array, Array]:
+    """Return memory time [s], padded traffic, that of the main memory [bytes] and ideal time [s] of every kernel."""
     a, count = table.accesses, table.kernel_count
     useful = a.elements * a.element_bytes
     stored = useful * _padding(a, machine, machine.tile)
@@ -222,7 +223,7 @@ def _memory(table: KernelTable, machine: Machine) -> tuple[Array, Array, Array]:
         fraction=1.0,
         latency_s=0.0,
     )
-    return time_s, padded_bytes, ideal_s
+    return time_s, padded_bytes, per_kernel[0], ideal_s
 
 
 def _padding(

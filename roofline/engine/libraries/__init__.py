@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from roofline.engine.costs import KernelCosts
-from roofline.engine.libraries import attention, experts, paged_attention
+from roofline.engine.libraries import attention, experts, paged_attention, products
 from roofline.engine.machine import Machine
 from roofline.engine.table import KernelTable
 
 Apply: TypeAlias = Callable[[KernelTable, Machine, KernelCosts], KernelCosts]
 #: each returns the costs as they are where the runtime calls no library of its kind on the device
-LIBRARIES: tuple[Apply, ...] = (attention.apply, experts.apply, paged_attention.apply)
+LIBRARIES: tuple[Apply, ...] = (products.apply, attention.apply, experts.apply, paged_attention.apply)
 
 
 def with_libraries(table: KernelTable, machine: Machine, costs: KernelCosts) -> KernelCosts:
