@@ -24,6 +24,7 @@ from roofline.passes.format import apply_format
 from roofline.passes.fuse import fuse
 from roofline.passes.kernels import Kernel, make_kernels
 from roofline.passes.layout import apply_layout
+from roofline.passes.merge import merge_products
 from roofline.passes.policy import Policy
 from roofline.passes.precision import apply_precision
 
@@ -59,6 +60,7 @@ Pass: TypeAlias = Callable[[OpGraph, Policy], OpGraph]
 PASSES: tuple[Pass, ...] = (
     decompose_attention,  # into products and a softmax, where the runtime has no kernel for attention
     fold_batch_norm,  # into the convolution before it, where weights are fixed
+    merge_products,  # of one operand, where the runtime keeps their weights side by side
     split_composites,  # activations that the runtime computes in several kernels
     apply_precision,  # the formats of tensors, and the casts of autocast
     apply_format,  # a language model's own: quantized weights, activations and caches

@@ -39,6 +39,7 @@ class Policy:
     image_copies: bool = False
     split: tuple[str, ...] = ()
     layout_copies: bool = False
+    merge_products: bool = False
     mode: Mode = "inference"
     optimizer: Optimizer | None = None
     recompute: bool = False

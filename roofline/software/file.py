@@ -28,7 +28,7 @@ class Fusion(SpecFile):
     `epilogue_functions` limits what the kernels of products absorb (all element-wise functions where it is missing);
     `batch_norm_functions` names what batch norms with stored statistics apply to their results, `split` functions that
     run as chains of simpler ones. With `layout_copies` tensors keep the memory format that the op before left, and are
-    copied where the next one wants another.
+    copied where the next one wants another. With `merge_products` products of one operand become one.
     """
 
     fold_batch_norm: bool
@@ -42,6 +42,7 @@ class Fusion(SpecFile):
     image_copies: bool = False
     split: tuple[str, ...] = ()
     layout_copies: bool = False
+    merge_products: bool = False
     why: str
 
 

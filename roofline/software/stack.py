@@ -33,6 +33,9 @@ class Stack:
         and that run as chains of simpler ones.
     layout_copies
         Whether tensors are copied between ops that want different memory formats; else the compiler arranges them.
+    merge_products
+        Whether products of one operand with several weights (queries, keys and values; a gate and what it gates) run as
+        one.
     products, fused_attention, experts, paged_attention
         Kernel libraries that it calls, in order of preference; without one for a device, the constants below decide.
     kernels
@@ -55,6 +58,7 @@ class Stack:
     image_copies: bool
     split: tuple[str, ...]
     layout_copies: bool
+    merge_products: bool = False
     products: tuple[ProductsLibrary, ...] = ()
     fused_attention: tuple[AttentionLibrary, ...] = ()
     experts: tuple[ExpertsLibrary, ...] = ()
