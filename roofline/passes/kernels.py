@@ -146,7 +146,7 @@ def _accesses(
         narrowed = op.touched(*arguments)
         for tensor in {t.id: t for t in arguments[0]}.values():
             root = graph.root(tensor.id)
-            if graph.producers.get(root) in inside:
+            if graph.producers.get(root) in inside or _shown_by(graph, tensor.id, op.inputs):
                 continue
             if op.family in VECTOR_FAMILIES:
                 vector_reads.add(root)
@@ -191,6 +191,15 @@ def _accesses(
                 )
                 accesses.append(access)
     return accesses
+
+
+def _shown_by(graph: OpGraph, tensor: str, others: tuple[str, ...]) -> bool:
+    """Whether a tensor is a view of another one that the same op reads: values that are a part of the keys."""
+    while tensor in graph.producers and graph.op(graph.producers[tensor]).family == "free":
+        tensor = graph.op(graph.producers[tensor]).inputs[0]
+        if tensor in others:
+            return True
+    return False
 
 
 def _of_the_last_run(graph: OpGraph, tensor: str) -> bool:

@@ -185,3 +185,126 @@ def test_steps_leave_each_other_alone() -> None:
     decode = arch.at(Step(phase="decode", context=100))
     assert arch.decodes and decode != arch and decode.at(PREFILL) == arch and hash(decode) is not None
     assert decode.stages[0] != arch.stages[0]
+
+
+# the kinds of parts ---------------------------------------------------------------------------------------------------
+
+LATENT = {
+    "kind": "latent", "heads": 4, "latent": 32, "rotary": 8, "plain": 16, "value_size": 24, "query_latent": 48,
+}  # fmt: skip
+#: what is multiplied for each new token: queries down and up, the kept row, output
+LATENT_PROJECTIONS = WIDTH * 48 + 48 * 4 * (16 + 8) + WIDTH * (32 + 8) + 4 * 24 * WIDTH
+MLP = 3 * WIDTH * HIDDEN
+
+
+def layer_of(**part: object) -> Arch:
+    """One layer of a part and a feed-forward network."""
+    return tiny(repeats=1, positions=0, parts={"attention": part, "mlp": {"kind": "mlp", "hidden": HIDDEN}})
+
+
+def test_latent_attention_expands_prompts_and_absorbs_in_decoding() -> None:
+    arch = layer_of(**LATENT)
+    prompt, decode = at(arch, Step(context=10), 20, 2), at(arch, Step(phase="decode", context=99), 1, 3)
+    keys = 30
+    assert prompt.macs == 2 * WIDTH * VOCAB + 2 * (
+        20 * (LATENT_PROJECTIONS + MLP)
+        + keys * 32 * 4 * (16 + 24)  # every kept row becomes a key and a value of each head
+        + 4 * 20 * keys * ((16 + 8) + 24)  # scores and context
+    )
+    assert decode.macs == 3 * WIDTH * VOCAB + 3 * (
+        LATENT_PROJECTIONS
+        + MLP
+        + 4 * (16 * 32 + 32 * 24)  # queries and results turned
+        + 4 * 100 * ((32 + 8) + 32)  # scores and context over the rows themselves
+    )
+    assert prompt.params == decode.params
+    assert elements(prompt, "cache") == 2 * 30 * (32 + 8) and elements(decode, "cache") == 3 * 100 * (32 + 8)
+
+
+def test_an_index_chooses_what_queries_see() -> None:
+    arch = layer_of(**LATENT, index_top_k=16, index_heads=2, index_size=8)
+    decode, plain = (at(a, Step(phase="decode", context=99), 1, 3) for a in (arch, layer_of(**LATENT)))
+    chosen = 48 * 2 * 8 + WIDTH * 8 + WIDTH * 2  # its queries, keys and weights
+    assert decode.macs - plain.macs == 3 * (chosen + 2 * 100 * 8 - 4 * (100 - 16) * ((32 + 8) + 32))
+    assert decode.params - plain.params == chosen + 2 * 8  # and the norm of its keys
+    assert elements(decode, "cache") == 3 * 100 * (32 + 8 + 8)
+    report = rf.simulate(arch, "h100-sxm", runtime="pytorch_compile", batch=3, phase="decode", context=9999)
+    attention = report.kernels[report.kernels["kernel"] == "layers/attention/attention"]
+    rows, queries, results = 3 * 16 * 40, 3 * 4 * 40, 3 * 4 * 32
+    assert list(attention["traffic_bytes"]) == [2 * (rows + queries + results)], "a row is key and value at once"
+    short = at(arch, Step(phase="decode", context=9), 1, 3)  # fewer than are chosen: all are seen
+    assert short.macs - at(layer_of(**LATENT), Step(phase="decode", context=9), 1, 3).macs == 3 * (chosen + 2 * 10 * 8)
+
+
+def test_a_layer_without_an_index_takes_what_the_one_before_chose() -> None:
+    shared = at(layer_of(**LATENT, index_top_k=16), Step(phase="decode", context=99), 1)
+    assert shared.params == at(layer_of(**LATENT), Step(phase="decode", context=99), 1).params
+    assert {keys.shape[1] for keys in _keys(shared)} == {16}
+
+
+def test_experts_by_hand() -> None:
+    experts = {"kind": "experts", "experts": 8, "top_k": 2, "hidden": 32, "shared_hidden": 16, "shared_gate": True}
+    arch = tiny(repeats=1, parts={"mlp": experts})
+    graph = at(arch, PREFILL, 10, 2)
+    each, shared, router = 3 * WIDTH * 32, 3 * WIDTH * 16 + WIDTH, WIDTH * 8
+    assert graph.params == 2 * VOCAB * WIDTH + 2 * WIDTH + 8 * each + shared + router
+    assert graph.macs == pytest.approx(2 * WIDTH * VOCAB + 20 * (2 * each + shared + router), rel=1e-12)
+
+
+def test_recurrent_layers_by_hand() -> None:
+    fields = {"heads": 4, "key_heads": 2, "key_size": 8, "value_size": 16}
+    keys, values = 2 * 8, 4 * 16
+    for kind, more in (("delta", 4 * WIDTH), ("mamba2", 0)):
+        graph = at(layer_of(kind=kind, **fields), Step(phase="decode", context=1000), 1, 3)
+        products = WIDTH * (2 * keys + values) + WIDTH * values + 4 * WIDTH + more + values * WIDTH
+        reads = 3 if kind == "delta" else 2
+        recurrence = reads * 4 * 8 * 16  # of each head's state: read by queries, added to, and read by keys
+        convolution = 4 * (2 * keys + values)
+        assert graph.macs == 3 * (products + recurrence + convolution + MLP + WIDTH * VOCAB)
+        assert elements(graph, "state") == 3 * (4 * 8 * 16 + 3 * (2 * keys + values))
+        assert elements(graph, "cache") == 0
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        LATENT,
+        {**LATENT, "index_top_k": 16, "index_heads": 2, "index_size": 8},
+        {"kind": "experts", "experts": 8, "top_k": 2, "hidden": 32, "shared_hidden": 16},
+        {"kind": "experts", "experts": 8, "top_k": 2, "hidden": 32, "bias": True, "activation": "swiglu_limited"},
+        {"kind": "delta", "heads": 4, "key_heads": 2, "key_size": 8, "value_size": 16},
+        {"kind": "mamba2", "heads": 4, "key_heads": 2, "key_size": 8, "value_size": 16, "conv_bias": True},
+    ],
+)
+def test_every_kind_is_the_same_in_columns_and_in_mixed_steps(part: dict[str, object]) -> None:
+    arch = layer_of(**part)
+    steps = [(Step(phase="decode", context=c), b) for c, b in ((20, 1), (99, 4))]
+    blocks = [arch.at(step).stages[0].make(1, (Port(shape=(b, 1, WIDTH)),) * 2) for step, b in steps]
+    ports = [(Port(shape=(b, 1, WIDTH)),) * 2 for _, b in steps]
+    b = GraphBuilder()
+    columns = b.graph(list(build_block(stack(blocks), stack_ports(ports), b)))
+    for i, (block, its) in enumerate(zip(blocks, ports, strict=True)):
+        b = GraphBuilder()
+        alone = b.graph(list(build_block(block, its, b)))
+        assert np.broadcast_to(columns.macs, 2)[i] == pytest.approx(alone.macs, rel=1e-12)
+        assert np.broadcast_to(columns.params, 2)[i] == alone.params
+    mixed = at(arch, Step(phase="mixed", context=10, decoding=7, decoding_context=99), 20, 2)
+    prompts, decoding = at(arch, Step(context=10), 20, 2), at(arch, Step(phase="decode", context=99), 1, 7)
+    assert mixed.params == prompts.params == decoding.params
+    for role in ("cache", "state"):
+        assert elements(mixed, role) == elements(prompts, role) + elements(decoding, role)
+    if part["kind"] != "experts":  # more tokens meet more experts, and each has the same work
+        assert mixed.macs == prompts.macs + decoding.macs
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"top_k": 9}, "a token takes 9 of 8 experts: top_k is at most experts"),
+        ({"top_k": 0}, "top_k"),
+        ({"routing": "softmin"}, "routing"),
+    ],
+)
+def test_bad_experts(fields: dict[str, object], says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        tiny(parts={"mlp": {"kind": "experts", "experts": 8, "top_k": 2, "hidden": 8, **fields}})

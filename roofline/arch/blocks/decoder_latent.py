@@ -132,25 +132,31 @@ class LatentAttention(Recalling):
         self, b: GraphBuilder, span: Span, up: tuple[Tensor, ...], q_plain: Tensor, q_rotary: Tensor, kept: Tensor,
         *index: Tensor,
     ) -> Tensor:  # fmt: skip
-        """Attention of one key head, the kept rows, whose first part is the value as well."""
+        """Attention of all heads over the kept rows, whose first part is the value as well.
+
+        The heads share every row, so that they are rows of one product: that of a sequence, or, where an index chooses
+        for each query, that of a query.
+        """
         n, new, _ = q_plain.shape
+        size = self.latent + self.rotary
         turned = self._per_head(b, q_plain, up[0], self.plain, self.latent, "k_up")
         queries = self._joined(b, turned, q_rotary, self.latent)
-        causal = True
+        queries = b.reshape(queries, (n, new * self.heads, size), name="heads_of_all")
         if self.indexed or self.chosen_before:
-            if self.indexed:
-                keys = kept_rows(b, span, index[1], "index")
-                scores = b.add_op("index_scores", IndexScores, index[0], keys, index[2], heads=self.index_heads)
-                kinds = (scores.dtype, DTYPES["int32"])
-                b.write("index_top", Sort, (scores,), kinds, kept=least(keys.shape[1], self.index_top_k))
-            shape = (n * new, least(kept.shape[1], self.index_top_k), kept.shape[-1])
-            kept = b.add_op("chosen_rows", Window, kept, shape=shape)
-            queries = b.reshape(queries, (n * new, 1, queries.shape[-1]), name="each_query")
-            causal = False
-        values = b.part(kept, self.latent, name="kept_values")
-        context = b.attention(queries, kept, values, heads=self.heads, kv_heads=1, causal=causal)
+            chosen = self._chosen(b, span, *index) if self.indexed else ()
+            shape = (n * new, least(kept.shape[1], self.index_top_k), size)
+            kept = b.add_op("chosen_rows", Window, kept, *chosen, shape=shape)
+            queries = b.reshape(queries, (n * new, self.heads, size), name="each_query")
+        context = b.attention(queries, kept, b.part(kept, self.latent, name="kept_values"), heads=1)
         context = b.reshape(context, (n, new, self.heads * self.latent), name="context")
         return self._per_head(b, context, up[1], self.latent, self.value_size, "v_up")
+
+    def _chosen(self, b: GraphBuilder, span: Span, q: Tensor, k: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+        """Return which rows each query sees."""
+        keys = kept_rows(b, span, k, "index")
+        scores = b.add_op("index_scores", IndexScores, q, keys, weights, heads=self.index_heads)
+        kept, kinds = least(keys.shape[1], self.index_top_k), (scores.dtype, DTYPES["int32"])
+        return (b.write("index_top", Sort, (scores,), kinds, kept=kept)[1],)
 
     def _per_head(self, b: GraphBuilder, x: Tensor, weight: Tensor, size: Numeric, to: Numeric, name: str) -> Tensor:
         """Return each head's rows times its own matrix; the heads are seen with strides."""
