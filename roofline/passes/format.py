@@ -41,7 +41,7 @@ def apply_format(graph: OpGraph, policy: Policy) -> OpGraph:
 def part_of(graph: OpGraph, tensor_id: str) -> str:
     """Return which class of a format's parameters a tensor belongs to: weights, experts, embeddings, head; else ""."""
     root = graph.tensors[graph.root(tensor_id)]
-    if root.role != "parameter" or root.dtype.kind != "float" or root.part == "router":
+    if root.role != "parameter" or not _wide(root.dtype) or len(root.shape) < 2 or root.part == "router":
         return ""
     readers = [graph.op(reader) for reader in graph.effective_readers(root.id)]
     looked_up = [op for op in readers if isinstance(op, LOOK_UPS) and graph.root(op.inputs[_table(op)]) == root.id]

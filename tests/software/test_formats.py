@@ -206,6 +206,27 @@ def test_weights_of_an_8b_model_are_a_half_and_a_quarter_and_decode_gains_what_t
     assert seconds["w8a16"] > seconds["w4a16"]
 
 
+@pytest.mark.parametrize(("model", "gibibytes"), [("gpt-oss-120b", 60.8), ("gpt-oss-20b", 12.8)])
+def test_gpt_oss_is_as_large_as_its_card_says(model: str, gibibytes: float) -> None:
+    """Model card of gpt-oss (arXiv 2508.10925), table 1: sizes of the checkpoints."""
+    report = rf.simulate(model, "h100-sxm", dtype="bf16", format="mxfp4", phase="decode", context=64)
+    assert round(report.weight_bytes / 2**30, 1) == gibibytes
+    router = report.kernels[report.kernels["kernel"].str.endswith("router/scores")].iloc[0]
+    assert router["weight_traffic_bytes"] >= 2880 * (128 if "120" in model else 32) * 2, "routers stay wide"
+
+
+@pytest.mark.parametrize("model", ["deepseek-v3", "mixtral-8x7b", "gemma-3-27b", "qwen3.5-27b"])
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+@pytest.mark.parametrize("name", rf.formats())
+def test_every_format_runs_every_kind_of_layer(name: str, phase: str, model: str) -> None:
+    how: dict[str, Any] = {"phase": phase, "batch": 2, **({"context": 256} if phase == "decode" else {"length": 256})}
+    plain, report = (rf.simulate(model, "b200", dtype="bf16", format=one, **how) for one in (None, name))
+    assert report.macs == plain.macs
+    assert report.weight_bytes <= plain.weight_bytes
+    assert report.cache_bytes <= plain.cache_bytes
+    assert (report.cache_bytes < plain.cache_bytes) == (rf.format(name).cache is not None)
+
+
 def test_the_output_layer_of_a_program_is_told_by_its_size() -> None:
     b = GraphBuilder("program")
     x = b.embedding(b.input("ids", (4, 8), DTYPES["int32"]), 100, 32)

@@ -79,7 +79,7 @@ class Experts(Block):
         with b.scope("router"):
             if self.scaled_router:
                 rows = b.elementwise("mul", b.rms_norm(rows, scale=False), b.parameter("scale", rows.shape[-1]))
-            scores = b.linear(rows, self.experts, bias=self.router_bias, name="scores")
+            scores = b.linear(rows, self.experts, bias=self.router_bias, part="router", name="scores")
             if self.routing == "softmax":
                 scores = b.softmax(scores)
             elif self.routing == "sigmoid":
