@@ -7,6 +7,7 @@ from roofline.arch.spec import Arch as Arch
 from roofline.cluster.islands import evolve_islands as evolve_islands
 from roofline.cluster.run import run_plan as run_plan
 from roofline.engine.step_oracle import StepOracle as StepOracle
+from roofline.engine.workload import Workload as Workload
 from roofline.errors import RooflineError as RooflineError
 from roofline.export.api import JaxProgram as JaxProgram
 from roofline.export.api import to_jax as to_jax
@@ -23,6 +24,8 @@ from roofline.hardware.load import device as device
 from roofline.hardware.load import devices as devices
 from roofline.hardware.spec import Device as Device
 from roofline.plugins import load_plugins as load_plugins
+from roofline.report.generation import Generation as Generation
+from roofline.report.generation import generate as generate
 from roofline.report.report import Report as Report
 from roofline.report.run import Request as Request
 from roofline.report.run import simulate as simulate

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roofline.cli import frontend, output
+from roofline.cli import frontend, generation, output
 from roofline.cli.advise import gains
 from roofline.cli.explain import stages, waterfall
 from roofline.cli.options import (
@@ -60,6 +60,9 @@ def command(
     input_shape: frontend.ShapeOption = None,
     dim: frontend.DimOption = None,
     value: frontend.ValueOption = None,
+    prompt: generation.PromptOption = None,
+    output_tokens: generation.AnswerOption = None,
+    chunk: generation.ChunkOption = None,
     save_graph: frontend.SaveOption = None,
     cache: frontend.CacheOption = None,
     examples: frontend.ExamplesOption = None,
@@ -70,6 +73,8 @@ def command(
     Prints latency, its bound and the slowest kernels; with --format csv one row per kernel. --output also writes
     a page with everything (.html), a picture (.png, .svg, .pdf; --plot says which), a timeline (trace.json), the
     kernels (.csv), the report (.json), or the file of --onnx with the prediction in its nodes (.onnx).
+
+    With --prompt and --output-tokens: how requests to a language model are answered, --batch at a time.
     """
     output.check_suffix(file, FILES if plot is None else PICTURES, force=force)
     if plot is not None and file is None:
@@ -79,6 +84,7 @@ def command(
     output.check_suffix(save_graph, (".json",), force=force)
     import roofline as rf
 
+    said = generation.requests(prompt=prompt, output_tokens=output_tokens, chunk=chunk)
     told: dict[str, Any] = {"shapes": tuple(input_shape or ()), "dims": tuple(dim or ()), "values": tuple(value or ())}
     programs: dict[str, Any] = {"onnx": onnx, "torch": torch, "jax": jax, "huggingface": huggingface, "graph": graph}
     source = frontend.Source(**programs, cache=cache, examples=examples, **told)
@@ -86,6 +92,9 @@ def command(
     if save_graph is not None:
         frontend.save(network, save_graph, options)
     chip = machines([device], changes)[device]
+    if said:
+        generation.show(network, chip, said, form, file, options)
+        return
     report = rf.simulate(network, chip, **options)
     for warning in report.warnings:
         output.warn(warning)

@@ -12,6 +12,7 @@ import numpy as np
 from roofline.arch.block import Block, Port, Ports, build_block, wanted
 from roofline.arch.spec import Arch
 from roofline.arch.step import Phase, Step
+from roofline.cost import fold
 from roofline.engine.build import build_table
 from roofline.engine.columns import Index
 from roofline.engine.evaluate import block_costs, kernel_costs
@@ -141,6 +142,28 @@ def step_costs_s(layers: tuple[Layer, ...], steps: Steps, policy: Policy, machin
             moving = replace(moving, kernels=replace(moving.kernels, times=times))
             total = total + _costs_s(moving, machine)
     return total[0], total[1]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepMemory:
+    """What a core holds during each step [bytes]: weights, what stays for the next step, activations at the widest."""
+
+    weight_bytes: Array
+    cache_bytes: Array
+    live_bytes: Array
+
+
+def step_memory(layers: tuple[Layer, ...], steps: Steps, policy: Policy) -> StepMemory:
+    """Return what a core holds during each step; nothing of it depends on a machine."""
+    zeros = np.zeros(len(steps))
+    weight_bytes, cache_bytes, live_bytes = zeros, zeros, zeros
+    for layer in layers:
+        table = _table(layer, steps, policy)
+        weight_bytes = weight_bytes + layer.times * table.blocks.weight_bytes
+        cache_bytes = cache_bytes + layer.times * table.blocks.resident_bytes
+        widest = fold.segment_max(table.kernels.live_bytes, table.kernels.block, len(steps))
+        live_bytes = np.maximum(live_bytes, widest)
+    return StepMemory(weight_bytes=weight_bytes, cache_bytes=cache_bytes, live_bytes=live_bytes)
 
 
 def _costs_s(table: KernelTable, machine: Machine) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Unpack
 
@@ -15,7 +16,7 @@ from roofline.arch.step import Phase
 from roofline.cost import fold
 from roofline.engine.options import RunOptions
 from roofline.engine.setting import resolve
-from roofline.engine.step_columns import Layer, Steps, layers_of, step_costs_s
+from roofline.engine.step_columns import Layer, StepMemory, Steps, layers_of, step_costs_s, step_memory
 from roofline.errors import InputError
 from roofline.hardware.spec import Device
 from roofline.numeric import Array
@@ -108,6 +109,36 @@ class StepOracle:
             found[rows] = self._looked_up(steps) if whole else self._costed(steps)
         return found.reshape(shape)
 
+    def memory(
+        self, batch: ArrayLike, new_tokens: ArrayLike = 1, contexts: ArrayLike = 0, *, phase: Phase = "decode"
+    ) -> StepMemory:
+        """Return what the chip holds during steps of sequences alike [bytes], a row per step.
+
+        Parameters
+        ----------
+        batch, new_tokens, contexts, phase
+            As for latencies.
+
+        Raises
+        ------
+        InputError
+            A number is out of range, or beyond the positions of the network.
+        """
+        given = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (batch, new_tokens, contexts)))
+        sequences, new, kept = (column.ravel() for column in given)
+        zeros = np.zeros(len(sequences))
+        self._check(sequences, new, kept, zeros, zeros)
+        steps = self._of_core(phase, sequences, new, kept, zeros, zeros)
+        found = step_memory(self.layers(phase), steps, self.setting.policy)
+        cores = np.ceil(sequences / steps.sequences)
+        return StepMemory(**{f.name: getattr(found, f.name) * cores for f in fields(found)})
+
+    def layers(self, phase: Phase) -> tuple[Layer, ...]:
+        """Return the distinct blocks of the decoder in a phase; found once."""
+        if phase not in self._layers:
+            self._layers[phase] = layers_of(self.arch, phase, self.setting.policy)
+        return self._layers[phase]
+
     def _check(self, batch: Array, new: Array, context: Array, decoding: Array, decoding_context: Array) -> None:
         for what, column, least in (
             ("batch", batch, 1),
@@ -142,9 +173,7 @@ class StepOracle:
     def _costed(self, steps: Steps) -> Array:
         """Return the latency of steps by their kernels [s], some thousand at once."""
         setting = self.setting
-        if steps.phase not in self._layers:
-            self._layers[steps.phase] = layers_of(self.arch, steps.phase, setting.policy)
-        layers, found = self._layers[steps.phase], np.empty(len(steps))
+        layers, found = self.layers(steps.phase), np.empty(len(steps))
         for start in range(0, len(steps), CHUNK):
             rows = slice(start, start + CHUNK)
             part = steps.take(rows)

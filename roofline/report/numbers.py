@@ -284,7 +284,12 @@ class Run:
     @property
     def fits(self) -> bool:
         """Whether weights and activations fit into the main memory."""
-        return self.peak_memory_bytes <= self.memory_capacity_bytes
+        return self.peak_memory_bytes <= self.usable_bytes
+
+    @property
+    def usable_bytes(self) -> float:
+        """The main memory; of an engine that serves language models the share of it that it uses."""
+        return self.memory_capacity_bytes * (1.0 if self.step is None else self.runtime_spec.memory_share)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -292,9 +297,18 @@ class Run:
         weight_only = (self.numbers.weight_only,) if self.numbers and self.numbers.weight_only else ()
         if self.fits:
             return weight_only
-        need, have = self.peak_memory_bytes / 2**30, self.memory_capacity_bytes / 2**30
+        need, have = self.peak_memory_bytes / 2**30, self.usable_bytes / 2**30
         text = f"{self.model} at batch {self.batch} needs {need:.1f} GiB, {self.device} has {have:.1f} GiB"
-        return (f"{text}: it does not fit", *weight_only)
+        return (f"{text}: it does not fit{self._largest}", *weight_only)
+
+    @property
+    def _largest(self) -> str:
+        """The batch of a decoder's step that would fit: all but the weights grows with the sequences."""
+        if self.step is None or self.decoding:
+            return ""
+        weights = self.weight_bytes * self.busy_cores
+        largest = int((self.usable_bytes - weights) // ((self.peak_memory_bytes - weights) / self.batch))
+        return f", the largest batch that does is {largest:,}" if largest > 0 else ", no batch does"
 
     # what is not known ------------------------------------------------------------
 

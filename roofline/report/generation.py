@@ -1,0 +1,247 @@
+"""What it takes to answer requests with a language model: the steps of prompts and answers, added up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from roofline.arch.spec import Arch
+from roofline.engine.options import RunOptions
+from roofline.engine.step_oracle import StepOracle
+from roofline.engine.workload import StepRows, Workload, decode_nodes, prompt_steps
+from roofline.errors import DoesNotFitError, InputError
+from roofline.files import json_head
+from roofline.hardware.spec import Device
+from roofline.numeric import Array
+from roofline.report.room import Room, room_of
+from roofline.report.run import simulate_many
+from roofline.report.steady import Steady, steady_of
+
+if TYPE_CHECKING:
+    from roofline.report.report import Report
+
+#: decode steps that stand for those of an answer, evenly spaced: what lies between is close to linear
+NODES = 65
+#: options that a workload says
+SAID = ("length", "phase", "context", "decoding", "image_size", "mode", "optimizer", "recompute")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Generation:
+    """Answers to requests that are alike, a batch of them from first to last token, and in a steady stream.
+
+    Attributes
+    ----------
+    work
+        The requests.
+    prompt_run, decode_run
+        Reports of the last of the steps that prompts enter in, and of the decode step in the middle of the answer; None
+        where an answer is a single token.
+    prompt_s, decode_s
+        All steps of the prompts; all decode steps of the answers.
+    room
+        What it holds in memory, and what else would fit.
+    steady
+        The same number of requests in flight all the time, each that ends followed by the next one.
+    """
+
+    work: Workload
+    prompt_run: Report
+    decode_run: Report | None
+    prompt_s: float
+    decode_s: float
+    room: Room
+    steady: Steady
+
+    @property
+    def ttft_s(self) -> float:
+        """Time to first token: until every sequence of the batch has one."""
+        return self.prompt_s
+
+    @property
+    def tpot_s(self) -> float | None:
+        """Time per output token behind the first, on average over the answer."""
+        return self.decode_s / self.work.decode_steps if self.work.decode_steps else None
+
+    @property
+    def latency_s(self) -> float:
+        """Request latency: from the prompts to the last token of the batch."""
+        return self.prompt_s + self.decode_s
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens written per second by the whole batch."""
+        return self.work.batch * self.work.output_tokens / self.latency_s
+
+    @property
+    def decode_tokens_per_s(self) -> float | None:
+        """Tokens written per second by the whole batch, once all prompts are in."""
+        return None if self.tpot_s is None else self.work.batch / self.tpot_s
+
+    @cached_property
+    def expected_s(self) -> dict[str, tuple[float, float]]:
+        """Where measurements of each phase are expected: its time by the interval of the step that stands for it."""
+        found = {}
+        for name, run, time_s in (
+            ("prefill", self.prompt_run, self.prompt_s),
+            ("decode", self.decode_run, self.decode_s),
+        ):
+            if run is not None:
+                ends = run.interval.low_s, run.interval.high_s
+                found[name] = (time_s * ends[0] / run.latency_s, time_s * ends[1] / run.latency_s)
+        return found
+
+    @property
+    def bounds(self) -> dict[str, str]:
+        """What each phase is bound by."""
+        decode = {} if self.decode_run is None else {"decode": self.decode_run.bound}
+        return {"prefill": self.prompt_run.bound} | decode
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the reader must know before trusting the numbers."""
+        return self.room.warnings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers, ready for JSON."""
+        from roofline.report.generation_text import as_dict
+
+        return json_head() | as_dict(self)
+
+    def __str__(self) -> str:
+        run, work = self.prompt_run, self.work
+        tpot = "" if self.tpot_s is None else f"{self.tpot_s * 1e3:.2f} ms per token, "
+        return (
+            f"{run.model} on {run.device} ({run.runtime}, {run.dtype}, batch {work.batch}, {work.prompt:,} + "
+            f"{work.output_tokens:,} tokens): first token {self.ttft_s * 1e3:.1f} ms, {tpot}{self.tokens_per_s:,.0f} "
+            f"tokens/s"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Generation: {self}>"
+
+    def _repr_html_(self) -> str:
+        from roofline.report.generation_text import notebook_html
+
+        return notebook_html(self)
+
+
+def generate(
+    model: str | Path | Arch,
+    device: str | Path | Device,
+    work: Workload | None = None,
+    *,
+    prompt: int | None = None,
+    output_tokens: int | None = None,
+    chunk: int | None = None,
+    **options: Unpack[RunOptions],
+) -> Generation:
+    """Predict how long a language model takes to answer, how many tokens it writes per second, and what fits.
+
+    Parameters
+    ----------
+    model
+        A decoder: name, file or `Arch`.
+    device
+        Name, file or spec.
+    work
+        The requests; else prompt, output_tokens, chunk, and of the options batch and prefix say them: see `Workload`.
+    **options
+        As `simulate`, but for what a workload says.
+
+    Returns
+    -------
+    Generation
+        Time to first token, time per output token, tokens per second, memory, and what bounds each phase.
+
+    Raises
+    ------
+    UnknownNameError
+        No such model, device, runtime or dtype.
+    InputError
+        The model is no decoder, a number is out of range, or a sequence grows beyond its positions.
+    DoesNotFitError
+        With ``strict=True``, weights, activations and cache need more memory than there is; the largest batch that does
+        not is named.
+
+    Examples
+    --------
+    >>> found = generate("llama-3-8b", "h100-sxm", prompt=2048, output_tokens=512, batch=32)
+    >>> found.bounds
+    {'prefill': 'matrix', 'decode': 'memory'}
+    """
+    given: dict[str, Any] = {"prompt": prompt, "output_tokens": output_tokens, "chunk": chunk}
+    given |= {"batch": options.pop("batch", None), "prefix": options.pop("prefix", None)}
+    said = {name: value for name, value in given.items() if value is not None}
+    if work is None:
+        if prompt is None or output_tokens is None:
+            raise InputError("give prompt and output_tokens, or a Workload")
+        work = Workload(**said)
+    elif said:
+        raise InputError(f"a Workload says {next(iter(said))}: give one or the other")
+    return generate_many(model, device, [work], **options)[0]
+
+
+def generate_many(
+    model: str | Path | Arch,
+    device: str | Path | Device,
+    works: Sequence[Workload],
+    **options: Unpack[RunOptions],
+) -> list[Generation]:
+    """Return the answers to several kinds of requests; arguments and errors as `generate`."""
+    for name in SAID:
+        if options.get(name) not in (None, False, "inference"):
+            raise InputError(f"{name} is for single runs: a workload says which steps there are")
+    strict = bool(options.pop("strict", False))
+    oracle = StepOracle(model, device, **options)
+    for work in works:
+        work.check(oracle.arch.positions, oracle.arch.name)
+    prompts = [prompt_steps(work) for work in works]
+    answers = [decode_nodes(work, NODES) for work in works]
+    prompt_s = _sums_s(oracle, prompts, "prefill")
+    decode_s = _sums_s(oracle, answers, "decode")
+    rooms = [room_of(oracle, work) for work in works]
+    if strict and (full := [room for room in rooms if not room.fits]):
+        raise DoesNotFitError(full[0].warnings[0])
+    steady = steady_of(oracle, works)
+    runs = _runs(model, device, works, options)
+    return [
+        Generation(
+            work=work,
+            prompt_run=runs[i],
+            decode_run=runs[len(works) + i] if work.decode_steps else None,
+            prompt_s=float(prompt_s[i]),
+            decode_s=float(decode_s[i]),
+            room=rooms[i],
+            steady=steady[i],
+        )
+        for i, work in enumerate(works)
+    ]
+
+
+def _sums_s(oracle: StepOracle, rows: Sequence[StepRows], phase: Any) -> Array:
+    """Return the time of the steps of each workload, all of them costed together."""
+    counts = [len(r.times) for r in rows]
+    if not sum(counts):
+        return np.zeros(len(rows))
+    columns = (np.concatenate([getattr(r, name) for r in rows]) for name in ("times", "sequences", "new", "context"))
+    times, sequences, new, context = columns
+    latency_s = oracle(sequences, new, context, phase=phase)
+    return np.asarray(np.bincount(np.repeat(np.arange(len(rows)), counts), times * latency_s, minlength=len(rows)))
+
+
+def _runs(model: Any, device: Any, works: Sequence[Workload], options: Any) -> list[Report]:
+    """Return reports of the last prompt step of each workload, and then of the middle step of each answer."""
+    prompts, decodes = [], []
+    for work in works:
+        rows, shared = prompt_steps(work), {"model": model, "device": device, **options}
+        step = {"batch": int(rows.sequences[-1]), "length": int(rows.new[-1]), "prefix": int(rows.context[-1])}
+        prompts.append(shared | step)
+        middle = work.prefix + work.prompt + max(work.decode_steps - 1, 0) // 2
+        decodes.append(shared | {"phase": "decode", "batch": work.batch, "context": middle})
+    return simulate_many([*prompts, *decodes])
