@@ -99,6 +99,8 @@ def resolve(device: str | Path | Device, **options: Unpack[RunOptions]) -> Setti
     given: dict[str, Any] = {name: options.get(name, option.default) for name, option in OPTIONS.items()}
     found = load_device(device)
     runtime = load_runtime(given["runtime"] or found.default_runtime, found.kind)
+    if runtime.joins_cores:
+        found = found.joined()
     numbers = given["format"] and find_format(_named("format", given["format"]))
     dtype = given["dtype"] or (numbers and numbers.base) or found.default_dtype
     dtype = dtype if isinstance(dtype, Precision) else precision(_name("dtype", dtype))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
 from roofline.dtypes import dtype
 from roofline.errors import InputError
@@ -147,6 +147,11 @@ class Silicon:
     def vector_transcendental_ops_per_s(self) -> float:
         """Exponentials, logarithms, reciprocals and the like per second of the chip."""
         return self.per_second(self.vector.transcendental_per_clock)
+
+    def joined(self) -> Self:
+        """Return the chip as one core with the units of all: what each of them has of its own is one piece then."""
+        matrix = replace(self.matrix, units=self.matrix.units * self.cores)
+        return replace(self, cores=1, matrix=matrix, vector=replace(self.vector, units=self.vector.units * self.cores))
 
     def per_second(self, per_clock: float | None) -> float:
         """Return a rate of one vector unit [per clock] as that of the chip [per second]; infinite where none is."""

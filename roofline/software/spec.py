@@ -339,6 +339,11 @@ class Runtime(Stack):
         unit="fraction",
         default=1.0,
     )
+    joins_cores: bool = constant(
+        "serving.joins_cores",
+        "whether the cores of a chip run one program together, each with its part of every weight and head",
+        default=False,
+    )
     block_tokens: float = constant(
         "serving.block_tokens",
         "tokens for which the cache of a sequence is reserved at a time",

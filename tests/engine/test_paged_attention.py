@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+import roofline as rf
 from roofline.calibration.measured import blocks
 from roofline.dtypes import precision
 from roofline.engine.costs import KernelCosts
@@ -91,11 +92,25 @@ def test_no_step_of_the_waterfall_costs_time() -> None:
     assert terms_s.sum() == pytest.approx(float(kernel_costs(one, machine("tpu-v6e")).time_s[0]))
 
 
+def test_cores_of_a_chip_read_each_weight_once() -> None:
+    """A step of one sequence: both cores of a v7x share the weights of one program, and its peak and bandwidth stay."""
+    chip = device("tpu-v7x")
+    one = chip.joined()
+    assert (chip.cores, one.cores) == (2, 1)
+    assert one.peak_flops_per_s("bf16") == chip.peak_flops_per_s("bf16")
+    assert one.vector_simple_ops_per_s == chip.vector_simple_ops_per_s
+    assert one.matrix.units == 2 * chip.matrix.units
+    report = rf.simulate("llama-3.1-8b", "tpu-v7x", runtime="jax_serving", phase="decode", context=128)
+    least_s = report.weight_bytes / chip.main_memory.bandwidth_bytes_per_s
+    assert least_s < report.latency_s < 1.8 * least_s
+    assert device("tpu-v6e").joined().matrix.units == device("tpu-v6e").matrix.units
+
+
 def test_a_serving_runtime_says_only_what_differs_from_its_compiler() -> None:
     """It is the compiler with a kernel of its own for attention, and a busier memory."""
     compiler = runtime("xla_tpu")
     other = {f.name for f in fields(compiler) if getattr(compiler, f.name) != getattr(SERVING, f.name)}
     told = {"name", "title", "attention", "epilogue", "paged_attention"}
-    assert other - told == {"bandwidth_fraction", "overlap", "program_s", "memory_share", "block_tokens"}
+    assert other - told == {"bandwidth_fraction", "overlap", "program_s", "memory_share", "block_tokens", "joins_cores"}
     assert SERVING.attention == "fused"
     assert set(compiler.epilogue) - set(SERVING.epilogue) == {"attention"}

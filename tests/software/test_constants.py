@@ -183,7 +183,7 @@ def test_defaults_hold_where_a_file_leaves_a_constant_out() -> None:
             "vector.kept_weights",
             "vector.refinement_ops",
             "vector.broadcast_ops",
-            *("serving.sequence", "serving.memory_share", "serving.block_tokens"),
+            *("serving.sequence", "serving.joins_cores", "serving.memory_share", "serving.block_tokens"),
             "memory.sum_wait",
             "memory.result_padding",
         ),
