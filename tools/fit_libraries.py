@@ -1,8 +1,9 @@
 """Fit a kind of kernel library again: ``python tools/fit_libraries.py KIND FILE...``, and what it does to accuracy.
 
-KIND is products, attention or experts; FILE are published measurements of its kernels. Prints the constants for the
-files in ``libraries/``, and the error of each device, under constants that its rows helped to find and that they did
-not. ``--effects`` also fits without each effect; ``--rows N`` draws that many of each device and framework.
+KIND is products, attention, experts or paged_attention; FILE are published measurements of its kernels. Prints the
+constants for the files in ``libraries/``, and the error of each device, under constants that its rows helped to find
+and that they did not. ``--effects`` also fits without each effect; ``--rows N`` draws that many of each device and
+framework.
 """
 
 from __future__ import annotations

@@ -13,13 +13,18 @@ from roofline.calibration.predict import Prepared
 from roofline.errors import InputError
 from roofline.names import lookup
 from roofline.numeric import Array
-from roofline.software.constant import Without, constants_of
+from roofline.software.constant import CHIPS, Without, constants_of
 from roofline.software.libraries.library import KINDS
 from roofline.software.spec import Runtime
 from roofline.stats import Agreement, agreement
 
 #: fields of a runtime that hold its libraries, by kind
-FIELDS = {"products": "products", "attention": "fused_attention", "experts": "experts"}
+FIELDS = {
+    "products": "products",
+    "attention": "fused_attention",
+    "experts": "experts",
+    "paged_attention": "paged_attention",
+}
 #: log error from which a row counts less: the scatter between two frameworks that call one library
 SOFT = 0.05
 MOST_EVALUATIONS = 30
@@ -61,7 +66,7 @@ def library_constants(kind: str, names: Sequence[str] | None = None) -> dict[str
     UnknownNameError
         No such constant.
     """
-    known = fitted_on("gpu", constants_of(KINDS[kind]))
+    known = {name: c for on in CHIPS for name, c in fitted_on(on, constants_of(KINDS[kind])).items()}
     chosen = (
         {name: known[name] for name in known} if names is None else {n: lookup(n, known, "constant") for n in names}
     )
@@ -161,6 +166,6 @@ def effects(kind: str) -> dict[str, tuple[Without, dict[str, Any]]]:
             found[without.effect] = (without, {c.field: without.value})
     for c in declared:
         without = c.without
-        if without is not None and without.part_of is not None:
+        if without is not None and without.part_of in found:
             found[without.part_of][1][c.field] = without.value
     return found
