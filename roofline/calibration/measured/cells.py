@@ -20,6 +20,7 @@ DEVICES: dict[str, str] = {
     "H100": "h100-sxm",
     "A100": "a100-80gb",  # of LLMCompass: its GELU moves more bytes per second than the 40 GB part has
     "a100_sxm": "a100-80gb",  # its products of experts stream 2.0 TB/s
+    "Nvidia A100 GPU": "a100-40gb",  # of LLM-Inference-Bench: its machine has that one
     "h200_sxm": "h200",
     "b200_sxm": "b200",
     "Google TPU v6e (Trillium)": "tpu-v6e",

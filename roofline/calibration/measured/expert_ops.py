@@ -146,7 +146,7 @@ def experts(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measuremen
         workload=call,
         device=device,
         runtime=RUNTIMES[framework],
-        dtype=compute,
+        dtype="bf16",  # what enters and leaves, whatever is multiplied
         latency_s=latency_s,
         family=f"{call.kernel} {numbers}",
     )

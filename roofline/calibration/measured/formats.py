@@ -33,11 +33,12 @@ class Format:
 FORMATS: dict[str, Format] = {}
 
 
-def measured_format(name: str, title: str, columns: str) -> Callable[[RowReader], RowReader]:
-    """Register the reader of a format whose header has all of `columns` (separated by blanks)."""
+def measured_format(name: str, title: str, columns: str | tuple[str, ...]) -> Callable[[RowReader], RowReader]:
+    """Register the reader of a format whose header has all of `columns` (text has blanks between them)."""
 
     def register(read: RowReader) -> RowReader:
-        found = Format(name=name, title=title, columns=frozenset(columns.split()), read=read)
+        names = columns.split() if isinstance(columns, str) else columns
+        found = Format(name=name, title=title, columns=frozenset(names), read=read)
         filed(FORMATS, (name,), lambda key: f"format {key!r} is registered twice")(found)
         return read
 

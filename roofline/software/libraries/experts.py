@@ -46,7 +46,7 @@ class KernelFacts(SpecFile):
     stored: str
     blocks: bool = False
     capabilities: tuple[float, float] | None = None
-    fraction: float = Field(gt=0, le=2)
+    fraction: float = Field(gt=0, le=1)
     bandwidth_fraction: float = Field(gt=0, le=1)
     launches: float = Field(ge=0)
     passes: float = Field(ge=0)
