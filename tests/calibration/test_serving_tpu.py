@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from places import SHARED
 
+import roofline as rf
 from roofline.calibration.measured import Dataset, Measurement, load
 from roofline.calibration.measured.serving_tpu import CHIP_FACTOR, PagedAttentionCall
 from roofline.calibration.predict import prepare
@@ -52,6 +53,15 @@ def test_small_caches_are_kept_on_chip(tmp_path: Path) -> None:
     sixteen, seventeen = prepared.predict()
     assert sixteen / 16 > 1.2 * seventeen / 17
     assert sixteen / 16 < CHIP_FACTOR * seventeen / 17
+
+
+def test_a_call_is_timed_as_the_kernel_of_a_simulation_is(tmp_path: Path) -> None:
+    """Where the cache lies in the main memory: 32 sequences behind 1,023 tokens, in each layer of Llama 3.1 8B."""
+    row = f"{LLAMA},,,,32,0,1023,False,150000,150000"
+    predicted = prepare(table(tmp_path, ATTENTION, row).measurements).predict()
+    report = rf.simulate("llama-3.1-8b", "tpu-v6e", runtime="jax_serving", phase="decode", context=1023, batch=32)
+    kernels = report.kernels
+    assert kernels.time_s[kernels.kind == "attention"].sum() == pytest.approx(32 * float(predicted[0]))
 
 
 def test_projections_are_read_refused_or_set_apart(tmp_path: Path) -> None:
