@@ -21,7 +21,7 @@ from roofline.reading import check_regular
 
 #: libraries that build or read the networks of a kind, by the suffix of a file
 LIBRARIES = {"timm": ("torch", "timm"), "transformers": ("torch", "transformers", "timm"), ".onnx": ("onnx",)}
-SHIPPED = ("hardware_specs", "runtimes", "models")
+SHIPPED = ("hardware_specs", "runtimes", "libraries", "formats", "models")
 
 
 def identities(plan: Plan, units: Iterable[Unit]) -> dict[str, str]:
@@ -45,8 +45,9 @@ def identities(plan: Plan, units: Iterable[Unit]) -> dict[str, str]:
 
 
 def _of_machines(plan: Plan) -> Iterator[Path]:
-    """Yield the files of devices and runtimes that the plan names, and those that these name."""
-    yield from (Path(text) for text in plan.options.get("runtime", ()) if text.endswith(".toml"))
+    """Yield the files of devices, runtimes and formats that the plan names, and those that these name."""
+    for option in ("runtime", "format"):
+        yield from (Path(text) for text in plan.options.get(option, ()) if text.endswith(".toml"))
     for text in plan.devices:
         if text.endswith(".toml"):
             yield Path(text)

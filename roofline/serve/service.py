@@ -29,6 +29,7 @@ from roofline.search.space.load import search_space, search_spaces
 from roofline.serve.limits import MIB, Limits
 from roofline.serve.memory import resident_bytes
 from roofline.serve.schemas import OracleOptions, Simulation
+from roofline.software.formats import formats
 from roofline.software.load import runtime as load_runtime
 from roofline.software.load import runtimes
 from roofline.software.spec import Runtime
@@ -51,7 +52,8 @@ class Service:
 
     def names(self) -> dict[str, list[str]]:
         """Return what requests may name."""
-        return {"models": models(), "devices": devices(), "runtimes": runtimes(), "spaces": search_spaces()}
+        stacks = {"runtimes": runtimes(), "formats": formats()}
+        return {"models": models(), "devices": devices(), **stacks, "spaces": search_spaces()}
 
     def space(self, name: str) -> dict[str, Any]:
         """Return the genes of a search space, with the values of their options."""

@@ -227,6 +227,23 @@ def test_every_format_runs_every_kind_of_layer(name: str, phase: str, model: str
     assert (report.cache_bytes < plain.cache_bytes) == (rf.format(name).cache is not None)
 
 
+def test_an_oracle_of_steps_is_simulate_in_a_format() -> None:
+    oracle = rf.StepOracle("llama-3-8b", "h100-sxm", runtime="vllm", format="fp8-kv8")
+    found = oracle([1, 8, 32], 1, [100, 1000, 2000])
+    for batch, context, seconds in zip([1, 8, 32], [100, 1000, 2000], found, strict=True):
+        how: dict[str, Any] = {"phase": "decode", "batch": batch, "context": context}
+        expected = rf.simulate("llama-3-8b", "h100-sxm", runtime="vllm", format="fp8-kv8", **how).latency_s
+        assert seconds == pytest.approx(expected, rel=1e-9)
+
+
+def test_formats_are_an_axis_of_sweeps_and_differ_from_device_to_device() -> None:
+    how: dict[str, Any] = {"phase": "decode", "context": 64}
+    table = rf.sweep(["llama-3-8b"], ["b200"], format=["fp8", "w4a16"], **how)
+    assert list(table["format"]) == ["fp8", "w4a16"]
+    each = rf.compare(["llama-3-8b"], ["h100-sxm", "b200"], format={"h100-sxm": "fp8", "b200": "nvfp4"}, **how)
+    assert list(each["format"]) == ["fp8", "nvfp4"]
+
+
 def test_the_output_layer_of_a_program_is_told_by_its_size() -> None:
     b = GraphBuilder("program")
     x = b.embedding(b.input("ids", (4, 8), DTYPES["int32"]), 100, 32)
