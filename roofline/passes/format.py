@@ -14,7 +14,7 @@ import numpy as np
 
 from roofline.dtypes import DType
 from roofline.graph.indexing import Gather, Update
-from roofline.graph.movement import Embedding
+from roofline.graph.movement import Embedding, Reshape
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.ops import Attention, GroupedMatMul, MatMul
@@ -87,7 +87,16 @@ class _Formatter:
                     del self.new.ops[op_id]  # it comes after what quantizes its operand
                     x = self._quantize_activation(kept.inputs[0], self.format.activations, op_id)
                     self.new.ops[op_id] = replace(kept, inputs=(x, *kept.inputs[1:]))
+        self._drop_unread()
         return self.new.result()
+
+    def _drop_unread(self) -> None:
+        """Leave out what sent wide rows on that nobody reads any more."""
+        read = {*self.graph.outputs, *(t for op in self.new.ops.values() for t in op.inputs)}
+        for t in self.quantized:
+            op_id, op = self._passing_on(t)
+            if op is not None and not read & set(op.outputs):
+                del self.new.ops[op_id]
 
     def _quantize_parameter(self, tensor_id: str, number: Number | None, axis: int) -> None:
         """Let a parameter, and all views of it, be of quantized numbers; `axis` is summed over."""
@@ -102,16 +111,42 @@ class _Formatter:
             self.new.put(self.new.tensors[t].quantized(number.dtype, scales))
 
     def _quantize_activation(self, tensor_id: str, number: Number, reader: str) -> str:
-        """Return the quantized form of an activation; the first of its readers adds the op that makes it."""
+        """Return the quantized form of an activation; the first of its readers adds the op that makes it.
+
+        Rows are quantized before they are seen in another shape, or sent to their experts, several times each.
+        """
         if tensor_id not in self.quantized:
             x = self.new.tensors[tensor_id]
-            op_id = f"{reader}.quantize"
-            made = Tensor(id=f"{op_id}:0", shape=x.shape)
-            self.new.put(made.quantized(number.dtype, number.scales(x.shape, -1)))
-            times = self.graph.op(reader).times
-            self.new.ops[op_id] = Quantize(inputs=(tensor_id,), outputs=(made.id,), times=times, dynamic=number.dynamic)
-            self.quantized[tensor_id] = made.id
+            op_id, op = self._passing_on(tensor_id)
+            if op is not None:
+                source = self._quantize_activation(op.inputs[0], number, reader)
+                made = f"{op_id}.quantized:0"
+                inputs = (source, *map(self.new.now, op.inputs[1:]))
+                self.new.ops[f"{op_id}.quantized"] = replace(op, inputs=inputs, outputs=(made,), into=())
+            else:
+                op_id = f"{reader}.quantize"
+                made = f"{op_id}:0"
+                times = self.graph.op(reader).times
+                quantize = Quantize(inputs=(tensor_id,), outputs=(made,), times=times, dynamic=number.dynamic)
+                self.new.ops[op_id] = quantize
+            wide = Tensor(id=made, shape=x.shape)
+            self.new.put(wide.quantized(number.dtype, number.scales(x.shape, -1)))
+            self.quantized[tensor_id] = made
         return self.quantized[tensor_id]
+
+    def _passing_on(self, tensor_id: str) -> tuple[str, Op | None]:
+        """Return the op that wrote a tensor, where it only shows or sends on the whole rows of another one."""
+        op_id = self.graph.producers.get(tensor_id, "")
+        op = self.graph.ops.get(op_id)
+        if not isinstance(op, Reshape | Gather) or op.into or self._cached_rows(op):
+            return op_id, None
+        row, before = (self.graph.tensors[t].shape[-1] for t in (tensor_id, op.inputs[0]))
+        whole = same(row, before) and (isinstance(op, Reshape) or (same(op.side_by_side, row) and same(op.combined, 1)))
+        return op_id, op if whole else None
+
+    def _cached_rows(self, op: Op) -> bool:
+        """Whether an op shows or picks what is kept, not an activation."""
+        return self.graph.tensors[self.graph.root(op.inputs[0])].role != "activation"
 
     # caches -----------------------------------------------------------------------------------------------------------
 

@@ -227,6 +227,17 @@ def test_every_format_runs_every_kind_of_layer(name: str, phase: str, model: str
     assert (report.cache_bytes < plain.cache_bytes) == (rf.format(name).cache is not None)
 
 
+def test_rows_are_rounded_before_they_are_sent_to_their_experts() -> None:
+    """Mixtral sends 3 rows of 4096 to 2 experts each: they are rounded once, and travel as bytes."""
+    how: dict[str, Any] = {"phase": "decode", "batch": 3, "context": 64, "runtime": "pytorch_eager"}
+    kernels = rf.simulate("mixtral-8x7b", "h100-sxm", format="fp8", **how).kernels
+    layer = kernels[kernels["block"] == "layers.1"]
+    (sent,) = layer[layer["kernel"].str.contains("dispatch")].to_dict("records")
+    assert 3 * 2 * 4096 <= sent["traffic_bytes"] - 3 * 4096 < 3 * 2 * 4096 + 100, "3 rows read, 6 written, and indices"
+    up, down = layer[(layer["ops"] == "quantize") & ~layer["kernel"].str.contains("attention")].to_dict("records")
+    assert (up["vector_ops"], down["vector_ops"]) == (3 * 4096 * 4, 3 * 2 * 14336 * 4)
+
+
 def test_an_oracle_of_steps_is_simulate_in_a_format() -> None:
     oracle = rf.StepOracle("llama-3-8b", "h100-sxm", runtime="vllm", format="fp8-kv8")
     found = oracle([1, 8, 32], 1, [100, 1000, 2000])
