@@ -70,21 +70,21 @@ class Scores:
 
     Attributes
     ----------
-    tensor_fraction
-        Share of the matrix peak that products of scores reach.
+    fraction
+        Share of the matrix peak that products of scores reach: 1 but for kernels that were written less well.
     softmax_ops
         Lane operations for each score beside its exponential.
     serial
         Share of the shorter of products and softmax that the longer does not hide.
     """
 
-    tensor_fraction: Numeric
+    fraction: Numeric
     softmax_ops: Numeric
     serial: Numeric
 
     def score_s(self, chip: Chip, widths: Numeric) -> tuple[Array, Array, Array]:
         """Time of a score on one processor [s]: of products over `widths` elements, of softmax, and of both."""
-        products = np.asarray(widths / (chip.macs_per_s * self.tensor_fraction))
+        products = np.asarray(widths / (chip.macs_per_s * self.fraction))
         softmax = np.asarray(1.0 / chip.transcendental_ops_per_s + self.softmax_ops / chip.lane_ops_per_s)
         both = np.maximum(products, softmax) + self.serial * np.minimum(products, softmax)
         return products, softmax, both
@@ -100,8 +100,8 @@ class PromptKernel:
         Queries and keys of a tile; one a multiple of the other.
     width
         Width that heads of `Shape.head` are padded to.
-    block_cycles, start_cycles, step_cycles
-        Of a block in a full processor, of the first one until it is under way, and of a tile beside its scores.
+    block_cycles, step_cycles
+        Of a block, and of a tile, beside scores.
     key_cycles
         For each key of a tile, to find the page that it lies in.
     end_bytes_per_clock
@@ -119,7 +119,6 @@ class PromptKernel:
     columns: Numeric
     width: Numeric
     block_cycles: Numeric
-    start_cycles: Numeric
     step_cycles: Numeric
     key_cycles: Numeric
     end_bytes_per_clock: Numeric
@@ -260,7 +259,7 @@ def prompt_times(shape: Shape, kernel: PromptKernel, chip: Chip, *, memory_s: Nu
     longest = np.minimum(across, np.ceil((shape.window + k.rows) / k.columns))
     ways = np.clip(FILLED * chip.processors / blocks, 1.0, np.maximum(longest / FEWEST_TILES, 1.0))
     longest = longest / np.where(k.splits > 0, ways, 1.0)
-    one_s = k.start_cycles / clock_hz + ends_s + longest * step_s
+    one_s = ends_s + longest * step_s
     compute_s = (all_s**k.mixing + one_s**k.mixing) ** (1.0 / k.mixing)
     return Times(
         matrix_s=np.asarray(tiles * tile * products_s / chip.processors),

@@ -26,7 +26,7 @@ CHIP = Chip(
     multicast=0.0,
     budget_w=np.inf,
 )
-SCORES = cost.Scores(tensor_fraction=0.5, softmax_ops=10.0, serial=0.25)
+SCORES = cost.Scores(fraction=0.5, softmax_ops=10.0, serial=0.25)
 
 
 def _shape(queries: int, keys: int, *, causal: bool = True, window: float = np.inf, **sizes: float) -> cost.Shape:
@@ -76,7 +76,6 @@ PROMPT = cost.PromptKernel(
     columns=64.0,
     width=64.0,
     block_cycles=1000.0,
-    start_cycles=500.0,
     step_cycles=100.0,
     key_cycles=2.0,
     end_bytes_per_clock=32.0,
@@ -92,7 +91,7 @@ def test_time_of_a_prompt_by_hand() -> None:
     tile = 128 * 64 * 0.306 + 64 * 2 + 100  # clocks of a tile: scores, pages, the step
     ends = 1000 + 128 * 64 * 4 / 32  # queries in, results out, two bytes each
     every = (5 * 2 * ends + 5 * 6 * tile) / 10
-    longest = 500 + ends + 4 * tile
+    longest = ends + 4 * tile
     assert found.time_s == pytest.approx(1e-9 * (every + longest))
     assert found.matrix_s == pytest.approx(1e-9 * 5 * 6 * 128 * 64 * 0.256 / 10)
     assert found.vector_s == pytest.approx(1e-9 * 5 * 6 * 128 * 64 * 0.2 / 10)

@@ -69,7 +69,8 @@ def attention_times(a: AttentionColumns, machine: Machine, *, warm: float = 0.0)
             else:
                 found, floor_s[rows] = _step(part, facts, library, machine, warm)
             busy_s[:, rows] = np.stack([found.matrix_s, found.vector_s, found.memory_s])
-            load = power.full_load(machine.chip(part.dtype)) * library.power_share
+            narrow = part.kept_bytes if facts.narrow else machine.element_bytes[part.dtype]
+            load = power.full_load(machine.chip(part.dtype), operand_bytes=narrow)
             time_s[rows] = power.throttled_s(found.time_s, found.matrix_s, load=load)
     return ~left, busy_s, floor_s, time_s
 
@@ -109,7 +110,7 @@ def _shape(a: AttentionColumns, machine: Machine) -> cost.Shape:
 
 def _scores(a: AttentionColumns, facts: AttentionKernel, library: AttentionLibrary) -> cost.Scores:
     return cost.Scores(
-        tensor_fraction=library.tensor_fraction * facts.fraction,
+        fraction=facts.fraction,
         softmax_ops=library.softmax_ops,
         serial=facts.serial,
     )
@@ -141,8 +142,7 @@ def _prompt(
         columns=float(facts.tile[1]),
         width=(_padded(a.head, facts.widths) + _padded(a.value, facts.widths)) / 2.0,
         block_cycles=library.block_cycles,
-        start_cycles=library.start_cycles,
-        step_cycles=library.step_cycles,
+        step_cycles=library.step_cycles * facts.waits,
         key_cycles=library.key_cycles * facts.pages,
         end_bytes_per_clock=library.end_bytes_per_clock,
         packs=float(facts.packs),
@@ -173,7 +173,7 @@ def _step(
         resident=library.resident,
         combine_cycles=facts.combine_cycles,
         combine_each_cycles=facts.combine_each_cycles,
-        combine_bytes_per_s=chip.near_bytes_per_s * library.near_fraction,
+        combine_bytes_per_s=chip.far_bytes_per_s * library.near_speedup,
         mixing=library.step_mixing,
         memory_mixing=library.memory_mixing,
     )
@@ -191,4 +191,4 @@ def moving_s(moved_bytes: Array, library: AttentionLibrary, chip: Chip, *, warm:
     kept_bytes = np.maximum(warm * chip.near_bytes, 1.0)
     near = moved_bytes * np.clip(2.0 - moved_bytes / kept_bytes, 0.0, 1.0) * (warm > 0.0)
     far_s = (moved_bytes - near) / (chip.far_bytes_per_s * library.far_fraction)
-    return np.asarray(far_s + near / (chip.near_bytes_per_s * library.near_fraction))
+    return np.asarray(far_s + near / (chip.far_bytes_per_s * library.near_speedup))
