@@ -2,8 +2,8 @@
 
 KIND is products, attention, experts or paged_attention; FILE are published measurements of its kernels. Prints the
 constants for the files in ``libraries/``, and the error of each device, under constants that its rows helped to find
-and that they did not. ``--effects`` also fits without each effect; ``--rows N`` draws that many of each device and
-framework.
+and that they did not. ``--effects`` also fits without each effect; ``--kernels`` fits what files say of each kernel
+instead, under the constants that stand; ``--rows N`` draws that many of each device and framework.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
+from roofline.calibration.kernel_fit import fit_kernels
 from roofline.calibration.library_fit import by_library, effects, fit_library, left_out, library_constants, sampled
 from roofline.calibration.measured import load
 from roofline.calibration.predict import prepare
@@ -28,11 +29,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--family", action="append", help="only rows of it: a number format, a kernel")
     parser.add_argument("--rows", type=int, default=10**9)
     parser.add_argument("--effects", action="store_true")
+    parser.add_argument("--kernels", action="store_true")
     chosen = parser.parse_args(arguments)
     try:
         rows = [m for path in chosen.files for m in load(path).measurements]
         wanted = [m for m in rows if not chosen.family or m.family in chosen.family]
         prepared = sampled(prepare(wanted), chosen.rows)
+        if chosen.kernels:
+            for one in fit_kernels(prepared):
+                title = f"{one.library}: {one.facts.compute} x {one.facts.stored} {one.facts.capabilities or ''}"
+                show(title, {", ".join(f"{name} {value:.3g}" for name, value in one.values.items()): one.agreement})
+            return 0
         constants = library_constants(chosen.kind)
         found = fit_library(prepared, chosen.kind, constants)
         for name, c in constants.items():

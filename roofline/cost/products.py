@@ -61,6 +61,7 @@ class ProductKernels:
     mac_w: float
     processor_w: float
     tiles: tuple[tuple[int, int], ...]
+    splits: tuple[int, ...] = SPLITS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,7 +137,7 @@ def _best(rows: list[Array], chip: Chip, kernels: ProductKernels) -> tuple[Array
     element_s = joined(multiplied_s, fed_s, kernels.sharpness)[..., None]
     stores = kernels.epilogue_bytes_per_clock * (1.0 + chip.multicast * (kernels.bulk_stores - 1.0))
     left_s = (high * wide * RESULT_BYTES / (stores * chip.clock_hz))[:, None]
-    splits = np.array(SPLITS, dtype=np.float64)
+    splits = np.array(kernels.splits, dtype=np.float64)
     deep = STEP * np.ceil(k / (STEP * splits))
     blocks = (batch * np.ceil(m / high) * np.ceil(n / wide))[..., None] * splits
     waves = np.ceil(blocks / chip.processors)

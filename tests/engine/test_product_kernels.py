@@ -9,6 +9,7 @@ import pytest
 import roofline as rf
 from roofline.calibration.measured import blocks
 from roofline.engine.evaluate import kernel_costs
+from roofline.engine.libraries.products import kernel, rounding_s
 from roofline.engine.lowering import lower_blocks
 from roofline.engine.machine import Libraries, Machine, machine_for
 from roofline.engine.setting import resolve
@@ -87,3 +88,39 @@ def test_convolutions_are_not_the_librarys() -> None:
     table, _ = lower_blocks([(step.block, step.ports)], policy)
     without = replace(found, libraries=Libraries())
     assert (kernel_costs(table, found).time_s == kernel_costs(table, without).time_s).all()
+
+
+def simulated_s(format_name: str, device_name: str = "h100-sxm", stack: str = "tensorrt_llm", **asked: object) -> float:
+    return rf.simulate("llama-3-8b", device=device_name, runtime=stack, format=format_name, **asked).latency_s
+
+
+def test_decoding_gains_what_narrow_weights_save() -> None:
+    wide = simulated_s("bf16", phase="decode", context=64)
+    for name, most in {"fp8": 0.85, "w8a16": 0.8, "w4a16": 0.65}.items():
+        assert 0.3 * wide < simulated_s(name, phase="decode", context=64) < most * wide, name
+
+
+def test_rounding_activations_of_blocks_walks_along_rows() -> None:
+    found = machine("h100-sxm", "tensorrt_llm")[0]
+    blocks_of_fp8 = kernel(found, "fp8", "fp8", blocks=True)
+    whole = kernel(found, "fp8", "fp8", blocks=False)
+    launch_s = float(rounding_s(found, whole, row=4096.0, dynamic=0.0))
+    assert 2e-6 < launch_s < 3e-6
+    walked_s = float(rounding_s(found, blocks_of_fp8, row=4096.0, dynamic=1.0)) - launch_s
+    assert walked_s == pytest.approx(blocks_of_fp8.rounding_cycles * 4096 / 1.83e9)
+
+
+def test_kernels_are_the_nearest_of_what_is_asked_for() -> None:
+    (library,) = runtime("tensorrt_llm", "gpu").products
+    for compute, stored, scaled, capability, found in [
+        ("bf16", "bf16", False, 9.0, ("bf16", "bf16")),
+        ("fp16", "fp16", False, 8.0, ("bf16", "bf16")),
+        ("fp16", "int4", True, 9.0, ("bf16", "int4")),
+        ("bf16", "fp8", False, 8.0, ("bf16", "int8")),
+        ("mxfp4", "mxfp4", True, 10.0, ("nvfp4", "nvfp4")),
+    ]:
+        facts = library.kernel(compute, stored, scaled, capability=capability)
+        assert (facts.compute, facts.stored) == found, (compute, stored)
+    assert library.kernel("fp8", "fp8", True, capability=8.9).capabilities == (8.9, 8.9)
+    assert library.kernel("fp8", "fp8", True, capability=9.0).capabilities == (9.0, 9.0)
+    assert not library.kernel("fp8", "fp8", False, capability=9.0).blocks

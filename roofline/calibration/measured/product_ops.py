@@ -17,7 +17,8 @@ from roofline.calibration.measured.formats import measured_format
 from roofline.calibration.measured.types import LibraryCall, Measurement, Options
 from roofline.cost.matrix import Product
 from roofline.cost.products import RESULT_BYTES, product_times
-from roofline.engine.libraries.products import product_kernels
+from roofline.dtypes import DTYPES
+from roofline.engine.libraries.products import kernel, operand_bytes, product_kernels, rounding_s
 from roofline.engine.machine import Machine
 from roofline.engine.table import DTYPE_CODES
 from roofline.errors import InputError
@@ -25,11 +26,41 @@ from roofline.hardware.load import device as load_device
 from roofline.hardware.spec import Device
 from roofline.numeric import Array
 
-#: formats of the table: what is multiplied, how weights are stored, bits of one with its share of scales
-NUMBERS: dict[str, tuple[str, str, float]] = {
-    "bfloat16": ("bf16", "bf16", 16.0),
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """A format of the table.
+
+    Attributes
+    ----------
+    compute, stored
+        What is multiplied, and how weights are stored.
+    run
+        Elements along the sum that share a scale.
+    scale_bytes
+        What all scales add to an element of weights.
+    """
+
+    compute: str
+    stored: str
+    run: float = np.inf
+    scale_bytes: float = 0.0
+
+
+NUMBERS: dict[str, Numbers] = {
+    "bfloat16": Numbers(compute="bf16", stored="bf16"),
+    "fp8": Numbers(compute="fp8", stored="fp8"),
+    "fp8_block": Numbers(compute="fp8", stored="fp8", run=128.0, scale_bytes=4.0 / 128**2),
+    "sq": Numbers(compute="int8", stored="int8"),
+    "int8_wo": Numbers(compute="bf16", stored="int8"),
+    "int4_wo": Numbers(compute="bf16", stored="int4", run=128.0, scale_bytes=2.0 / 128),
+    "nvfp4": Numbers(compute="nvfp4", stored="nvfp4", run=16.0, scale_bytes=1.0 / 16),
 }
 RUNTIMES = {"VLLM": "vllm", "TRTLLM": "tensorrt_llm"}
+#: what activations are outside of products, and bytes of an element
+WIDE, WIDE_BYTES = "bf16", 2.0
+#: formats whose activations are rounded inside of a row
+ROUNDED = ("fp8", "nvfp4")
 #: shortest time beside that of the peak that is believed: clocks and data sheets are off by a few percent
 BELIEVED = 0.95
 
@@ -59,6 +90,9 @@ class Replay:
 #: weights of 12, 16, 24, 32, 48 and 96 MiB come from the cache, those of 21, 28, 36, 42 and 60 do not; under vLLM those
 #: of 13 MiB and less do
 REPLAYS = {"tensorrt_llm": Replay(copies=5.0, filling=True), "vllm": Replay(copies=7.0, filling=False)}
+#: what a row holds beside its kernels where a built engine ran it, which is enqueued as a whole [s]: kernels of three
+#: formats take it more than others do, of any size
+ENGINE, ENGINE_S = "trt_flow", 7.2e-6
 #: share of the last cache that keeps what takes turns: all of it; of two halves that each keep copies of what the other
 #: is asked for, less. Seen on L40S and H100
 KEPT, KEPT_OF_HALVES = 1.0, 0.65
@@ -70,37 +104,62 @@ HALVES = (8.0, 9.0, 10.0)
 
 @dataclass(frozen=True, kw_only=True)
 class ProductCall(LibraryCall):
-    """A product of (m, k) activations with (k, n) weights."""
+    """A product of (m, k) activations with (k, n) weights, and their rounding where the format has them narrow.
+
+    `start_s` is what the row holds beside kernels.
+    """
 
     numbers: str
     m: int
     n: int
     k: int
     replay: Replay
+    start_s: float = 0.0
 
     @classmethod
     def times_s(cls, calls: Sequence[ProductCall], machine: Machine) -> Array:
-        """Return the time of each call [s]."""
+        """Return the time of each call [s].
+
+        Raises
+        ------
+        InputError
+            The runtime calls no library of products on the device.
+        """
         if not machine.libraries.products:
             where = f"{machine.runtime.name!r} calls no library of products on {machine.device.name!r}"
             raise InputError(f"runtime {where}")
-        m, n, k = (np.array([1.0 * getattr(c, name) for c in calls]) for name in "mnk")
-        compute = np.array([DTYPE_CODES[NUMBERS[c.numbers][0]] for c in calls])
-        weight_bytes = np.array([NUMBERS[c.numbers][2] / 8.0 for c in calls])
-        row_bytes = machine.element_bytes[compute]
-        chip = machine.chip(compute)
-        moved = n * k * weight_bytes + m * k * row_bytes + m * n * RESULT_BYTES
-        held = moved + (_turns(calls, n * k * weight_bytes, chip.near_bytes) - 1.0) * n * k * weight_bytes
-        kept = chip.near_bytes * (KEPT_OF_HALVES if machine.device.capability in HALVES else KEPT)
-        found = product_times(
-            Product(m=m, n=n, k=k),
-            row_bytes=row_bytes,
-            weight_bytes=weight_bytes,
-            far_bytes=moved * np.clip((held / kept - 1.0) / OVERFLOW, 0.0, 1.0),
-            chip=chip,
-            kernels=product_kernels(machine),
-        )
-        return found.time_s
+        found = np.empty(len(calls))
+        for name in dict.fromkeys(c.numbers for c in calls):
+            ours = np.array([c.numbers == name for c in calls])
+            found[ours] = _times_s([c for c in calls if c.numbers == name], NUMBERS[name], machine)
+        return found
+
+
+def _times_s(calls: Sequence[ProductCall], numbers: Numbers, machine: Machine) -> Array:
+    """Return the time of calls in one format [s]."""
+    m, n, k = (np.array([1.0 * getattr(c, name) for c in calls]) for name in "mnk")
+    facts = kernel(machine, numbers.compute, numbers.stored, blocks=np.isfinite(numbers.run))
+    compute, stored = (np.full(len(calls), DTYPE_CODES[name]) for name in (numbers.compute, numbers.stored))
+    row_bytes, weight_bytes = operand_bytes(machine, compute, stored, np.full(len(calls), numbers.run))
+    chip = machine.chip(compute)
+    weights = n * k * (machine.element_bytes[stored] + numbers.scale_bytes)
+    moved = weights + m * k * row_bytes + m * n * RESULT_BYTES
+    held = moved + (_turns(calls, weights, chip.near_bytes) - 1.0) * weights
+    kept = chip.near_bytes * (KEPT_OF_HALVES if machine.device.capability in HALVES else KEPT)
+    found = product_times(
+        Product(m=m, n=n, k=k),
+        row_bytes=row_bytes,
+        weight_bytes=weight_bytes,
+        far_bytes=moved * np.clip((held / kept - 1.0) / OVERFLOW, 0.0, 1.0),
+        chip=chip,
+        kernels=product_kernels(machine, facts),
+    )
+    time_s = found.time_s + np.array([c.start_s for c in calls])
+    if numbers.compute in ROUNDED:
+        streamed = facts.rounding_passes * m * k * WIDE_BYTES
+        far_s = streamed / (chip.far_bytes_per_s * machine.libraries.products[0].memory_fraction)
+        time_s = time_s + rounding_s(machine, facts, row=k, dynamic=1.0) + far_s
+    return np.asarray(time_s)
 
 
 def _turns(calls: Sequence[ProductCall], weight_bytes: Array, cache_bytes: float) -> Array:
@@ -137,15 +196,17 @@ def products(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measureme
     if framework not in RUNTIMES:
         raise InputError(f"framework {framework!r} is none of {', '.join(map(repr, RUNTIMES))}")
     device, latency_s, runtime = cells.device("system"), cells.number("latency") * 1e-3, RUNTIMES[framework]
-    compute, _, bits = NUMBERS[numbers]
-    _check_reachable(load_device(device), compute, 2.0 * m * n * k, n * k * bits / 8.0, latency_s)
+    form = NUMBERS[numbers]
+    weight_bytes = n * k * (DTYPES[form.stored].bytes + form.scale_bytes)
+    _check_reachable(load_device(device), form.compute, 2.0 * m * n * k, weight_bytes, latency_s)
+    start_s = ENGINE_S if cells.text("kernel_source").startswith(ENGINE) else 0.0
     yield Measurement(
         row=cells.row,
         label=f"{m} x {n} x {k} {numbers}",
-        workload=ProductCall(numbers=numbers, m=m, n=n, k=k, replay=REPLAYS[runtime]),
+        workload=ProductCall(numbers=numbers, m=m, n=n, k=k, replay=REPLAYS[runtime], start_s=start_s),
         device=device,
         runtime=runtime,
-        dtype=compute,
+        dtype=WIDE,
         latency_s=latency_s,
         family=numbers,
     )

@@ -3,18 +3,77 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from pydantic import Field
+
+from roofline.quantity import SpecFile
 from roofline.software.constant import GPU, Range, Without, constant
-from roofline.software.libraries.library import Library, library_kind
+from roofline.software.libraries.library import Facts, Library, library_kind
 
 #: a rate so high that the work it stands for costs nothing
 FREE = 1e18
+
+
+class KernelFacts(SpecFile):
+    """One of a library's kernels: which products it takes, and how well it was written.
+
+    Attributes
+    ----------
+    compute, stored
+        Formats that are multiplied, and that weights are kept in.
+    blocks
+        Whether scales change along the sum, and are no part of the format.
+    capabilities
+        The lowest and the highest compute capability it is taken on; all where they are missing.
+    fraction, bandwidth_fraction
+        Share of the matrix units' rate; further share of the main memory's bandwidth.
+    tiles
+        Output tiles (rows, columns); those of the chip's generation where they are missing.
+    narrowest
+        Its tiles have no side that is shorter.
+    splits
+        Parts that a sum is cut into at most.
+    rounding_us, rounding_cycles
+        What rounding activations takes beside the launch of a kernel where their scales are found on the way; and for
+        each element of a row, which one thread block walks through.
+    rounding_passes
+        How often activations of two bytes are moved around the product, rounded and copied, in measurements of it.
+    """
+
+    compute: str
+    stored: str
+    blocks: bool = False
+    capabilities: tuple[float, float] | None = None
+    fraction: float = Field(default=1.0, gt=0, le=1.2)
+    bandwidth_fraction: float = Field(default=1.0, gt=0, le=1.2)
+    tiles: tuple[tuple[int, int], ...] | None = None
+    narrowest: int = 8
+    splits: int = Field(default=32, ge=1)
+    rounding_us: float = Field(default=0.0, ge=0)
+    rounding_cycles: float = Field(default=0.0, ge=0)
+    rounding_passes: float = Field(default=0.0, ge=0)
+    source: str
+
+    def runs_on(self, capability: float | None) -> bool:
+        """Whether it is taken on devices of a compute capability."""
+        span = self.capabilities
+        return span is None or (capability is not None and span[0] <= capability <= span[1])
+
+
+class ProductsFacts(Facts):
+    """What files of such libraries say beside constants: their kernels, in order of preference."""
+
+    kernels: tuple[KernelFacts, ...] = Field(min_length=1)
 
 
 @library_kind("products")
 @dataclass(frozen=True, kw_only=True)
 class ProductsLibrary(Library):
     """A library of products. Its constants are shared by all chips; `cost.products` has the law that they are of."""
+
+    facts_class: ClassVar[type[Facts]] = ProductsFacts
+    facts: ProductsFacts
 
     launch_s: float = constant(
         "launch.start",
@@ -100,3 +159,21 @@ class ProductsLibrary(Library):
         unit="W",
         without=Without(0.0, part_of="power"),
     )
+
+    def kernel(self, compute: str, stored: str, blocks: bool, *, capability: float | None) -> KernelFacts:
+        """Return the kernel for a product: of its formats, else of the nearest that there is.
+
+        Nearest is what shares most of: whether weights are widened, what is multiplied, how weights are kept, whether
+        scales change along the sum. Of these it is what runs on the chip, and the first.
+        """
+        widened = compute != stored
+        return max(
+            self.facts.kernels,
+            key=lambda k: (
+                (k.compute != k.stored) == widened,
+                k.compute == compute,
+                k.stored == stored,
+                k.blocks == blocks,
+                k.runs_on(capability),
+            ),
+        )
