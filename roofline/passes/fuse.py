@@ -22,6 +22,7 @@ from roofline.graph.ops import BatchNorm, Cast, Conv, Elementwise, Norm, Reduce
 from roofline.numeric import Numeric, same
 from roofline.passes.entry import ENTRY
 from roofline.passes.policy import Policy
+from roofline.passes.rotary import ROTARY
 
 POINTWISE, MOVEMENT = "pointwise", "movement"
 #: the function that makes floats of stored integers
@@ -63,7 +64,8 @@ class _Fuser:
         return _ordered(dict.fromkeys(self.group_of.values()))
 
     def _place(self, position: int, op_id: str, op: Op) -> None:
-        moves = op.family == MOVEMENT and self.policy.fuse_movement
+        turns = isinstance(op, Elementwise) and op.function == ROTARY
+        moves = (op.family == MOVEMENT or turns) and self.policy.fuse_movement
         family = POINTWISE if moves else op.family
         group = _Group(family=family, times=op.times, ops=[(position, op_id)], moves=moves)
         self.group_of[op_id] = group

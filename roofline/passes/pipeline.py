@@ -27,6 +27,7 @@ from roofline.passes.layout import apply_layout
 from roofline.passes.merge import merge_products
 from roofline.passes.policy import Policy
 from roofline.passes.precision import apply_precision
+from roofline.passes.rotary import fold_rotary
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,6 +62,7 @@ PASSES: tuple[Pass, ...] = (
     decompose_attention,  # into products and a softmax, where the runtime has no kernel for attention
     fold_batch_norm,  # into the convolution before it, where weights are fixed
     merge_products,  # of one operand, where the runtime keeps their weights side by side
+    fold_rotary,  # what turns queries and keys, where one kernel does it
     split_composites,  # activations that the runtime computes in several kernels
     apply_precision,  # the formats of tensors, and the casts of autocast
     apply_format,  # a language model's own: quantized weights, activations and caches

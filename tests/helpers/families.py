@@ -16,7 +16,8 @@ from roofline.passes.pipeline import lower
 from roofline.passes.policy import Policy, policy
 from roofline.software.load import runtime, runtimes
 
-#: the smallest network of each file in models/, and one more where a file holds blocks of another kind
+#: the smallest network of each file in models/, and one more where a file holds blocks of another kind; one decoder for
+#: all, whose kinds of parts have tests of their own (tests/arch/test_decoder.py)
 SAMPLE = (
     "accel-nasbench-smallest",
     "bert-base",
@@ -32,6 +33,7 @@ SAMPLE = (
     "efficientnetv2-b0",
     "gpt2",
     "inception-v3",
+    "llama-3.2-1b",
     "mnasnet-a1",
     "mobilenetv1-0.25",
     "mobilenetv2-0.35",

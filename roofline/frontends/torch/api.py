@@ -24,6 +24,7 @@ from roofline.frontends.torch.module import meta_twin, signature_of, without_dat
 from roofline.frontends.torch.reader import Tracer
 from roofline.frontends.torch.writer import Writer
 from roofline.graph.empty import without_empty
+from roofline.graph.experts import with_routing
 from roofline.graph.op import show
 from roofline.graph.opgraph import OpGraph
 from roofline.graph.state import with_state
@@ -256,7 +257,8 @@ def _finish(tracer: Tracer, out: Any, title: str) -> OpGraph:
     values = [tracer.value(x) for x in found if x.device.type == "meta" and x.numel()]
     outputs = tuple(dict.fromkeys(tracer.writer.tensor(v).id for v in values))
     tracer.writer.name_memory()
-    return with_state(without_empty(OpGraph(tracer.writer.ops, tracer.writer.tensors, outputs, title)))
+    graph = without_empty(OpGraph(tracer.writer.ops, tracer.writer.tensors, outputs, title))
+    return with_state(with_routing(graph))
 
 
 def _output_tensors(out: Any, seen: set[int] | None = None) -> Iterator[torch.Tensor]:
