@@ -59,6 +59,7 @@ from roofline.studies.gap import flops_gap as flops_gap
 from roofline.studies.headlines import headlines as headlines
 from roofline.studies.migrate import migrate as migrate
 from roofline.studies.sensitivity import sensitivity as sensitivity
+from roofline.studies.serving import serving_curve as serving_curve
 from roofline.studies.sweep import sweep as sweep
 from roofline.studies.witness import witness as witness
 

@@ -40,16 +40,26 @@ def requests(**given: int | None) -> dict[str, Any]:
 
 
 def show(network: Any, chip: Any, said: dict[str, Any], form: Format, file: Path | None, options: Any) -> None:
-    """Predict how requests are answered, and print it; a file gets it as JSON."""
+    """Predict how requests are answered, and print it.
+
+    A file gets it as JSON, or all batches that fit: the trade of tokens per second against time per token as a picture,
+    its points as CSV.
+    """
     import roofline as rf
     from roofline.report.generation_text import heading
 
-    output.check_suffix(file, (".json",), force=True)
+    output.check_suffix(file, output.FILES, force=True)
     found = rf.generate(network, chip, **said, **options)
     for warning in found.warnings:
         output.warn(warning)
-    if file is not None:
+    if file is not None and file.suffix.lower() == ".json":
         write_text(file, json_text(found.to_dict()))
+    elif file is not None:
+        curve = rf.serving_curve(network, chip, **said, **(options | {"batch": None}))
+        if file.suffix.lower() == ".csv":
+            write_text(file, curve.table.to_csv(index=False))
+        else:
+            curve.plot(file)
     if form is Format.json:
         output.write(json_text(found.to_dict()))
     elif form is Format.csv:

@@ -74,7 +74,8 @@ def command(
     a page with everything (.html), a picture (.png, .svg, .pdf; --plot says which), a timeline (trace.json), the
     kernels (.csv), the report (.json), or the file of --onnx with the prediction in its nodes (.onnx).
 
-    With --prompt and --output-tokens: how requests to a language model are answered, --batch at a time.
+    With --prompt and --output-tokens: how requests to a language model are answered, --batch at a time; --output draws
+    tokens per second against time per token over all batches that fit, or writes these (.csv), or the answer (.json).
     """
     output.check_suffix(file, FILES if plot is None else PICTURES, force=force)
     if plot is not None and file is None:

@@ -76,6 +76,7 @@ class StepOracle:
         decoding: ArrayLike = 0,
         decoding_contexts: ArrayLike = 0,
         phase: Phase | None = None,
+        remember: bool = True,
     ) -> Array:
         """Return the latency of each step [s]; arguments are numbers, or columns with a row per step.
 
@@ -89,6 +90,8 @@ class StepOracle:
             Sequences that get one token beside these, and what they have kept: steps that have any are mixed.
         phase
             Of all steps; by default those of one new token behind a context decode, others without `decoding` prefill.
+        remember
+            Whether steps near these will be asked for: whole pages of contexts are costed then, and looked up later.
 
         Raises
         ------
@@ -105,7 +108,7 @@ class StepOracle:
         found = np.empty(len(columns[0]))
         for name, rows in _by_phase(phase, *columns):
             steps = self._of_core(name, *(column[rows] for column in columns))
-            whole = name != "mixed" and bool(np.all(steps.context == np.floor(steps.context)))
+            whole = remember and name != "mixed" and bool(np.all(steps.context == np.floor(steps.context)))
             found[rows] = self._looked_up(steps) if whole else self._costed(steps)
         return found.reshape(shape)
 

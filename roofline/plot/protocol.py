@@ -37,6 +37,14 @@ class RunReport(Protocol):
         """Examples in the run."""
 
     @property
+    def phase(self) -> str | None:
+        """Which step of a decoder it is; None for other networks."""
+
+    @property
+    def asked(self) -> str:
+        """What is run, in words."""
+
+    @property
     def idle_cores(self) -> int:
         """Program instances of the chip without work."""
 
@@ -78,4 +86,5 @@ class WaterfallReport(RunReport, Protocol):
 
 def title(report: RunReport) -> str:
     """Return the line that names a run."""
-    return f"{report.model} on {report.device}, {report.runtime}, {report.dtype}, batch {report.batch:,}"
+    step = f", {report.asked}" if report.phase else ""
+    return f"{report.model} on {report.device}, {report.runtime}, {report.dtype}, batch {report.batch:,}{step}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,15 @@ import numpy as np
 
 from roofline.arch.spec import Arch
 from roofline.engine.options import RunOptions
+from roofline.engine.setting import Setting
 from roofline.engine.step_oracle import StepOracle
 from roofline.engine.workload import StepRows, Workload, decode_nodes, prompt_steps
 from roofline.errors import DoesNotFitError, InputError
 from roofline.files import json_head
 from roofline.hardware.spec import Device
 from roofline.numeric import Array
-from roofline.report.room import Room, room_of
-from roofline.report.run import simulate_many
+from roofline.report.room import Room, rooms_of
+from roofline.report.run import Request, request_of, simulate_many
 from roofline.report.steady import Steady, steady_of
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ class Generation:
     ----------
     work
         The requests.
-    prompt_run, decode_run
-        Reports of the last of the steps that prompts enter in, and of the decode step in the middle of the answer; None
-        where an answer is a single token.
+    setting
+        On what and how it runs.
+    prompt_request, decode_request
+        The last of the steps that prompts enter in, and the decode step in the middle of the answer.
     prompt_s, decode_s
         All steps of the prompts; all decode steps of the answers.
     room
@@ -51,12 +53,39 @@ class Generation:
     """
 
     work: Workload
-    prompt_run: Report
-    decode_run: Report | None
+    model: str
+    setting: Setting
+    prompt_request: Request
+    decode_request: Request
     prompt_s: float
     decode_s: float
     room: Room
     steady: Steady
+
+    @property
+    def device(self) -> str:
+        """Name of the device."""
+        return self.setting.device.name
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime."""
+        return self.setting.runtime.name
+
+    @property
+    def dtype(self) -> str:
+        """Name of the precision."""
+        return self.setting.policy.precision.name
+
+    @cached_property
+    def prompt_run(self) -> Report:
+        """Report of the last of the steps that prompts enter in."""
+        return simulate_many([self.prompt_request])[0]
+
+    @cached_property
+    def decode_run(self) -> Report | None:
+        """Report of the decode step in the middle of the answer; None where that is a single token."""
+        return simulate_many([self.decode_request])[0] if self.work.decode_steps else None
 
     @property
     def ttft_s(self) -> float:
@@ -114,10 +143,10 @@ class Generation:
         return json_head() | as_dict(self)
 
     def __str__(self) -> str:
-        run, work = self.prompt_run, self.work
+        work = self.work
         tpot = "" if self.tpot_s is None else f"{self.tpot_s * 1e3:.2f} ms per token, "
         return (
-            f"{run.model} on {run.device} ({run.runtime}, {run.dtype}, batch {work.batch}, {work.prompt:,} + "
+            f"{self.model} on {self.device} ({self.runtime}, {self.dtype}, batch {work.batch}, {work.prompt:,} + "
             f"{work.output_tokens:,} tokens): first token {self.ttft_s * 1e3:.1f} ms, {tpot}{self.tokens_per_s:,.0f} "
             f"tokens/s"
         )
@@ -205,16 +234,17 @@ def generate_many(
     answers = [decode_nodes(work, NODES) for work in works]
     prompt_s = _sums_s(oracle, prompts, "prefill")
     decode_s = _sums_s(oracle, answers, "decode")
-    rooms = [room_of(oracle, work) for work in works]
+    rooms = rooms_of(oracle, works)
     if strict and (full := [room for room in rooms if not room.fits]):
         raise DoesNotFitError(full[0].warnings[0])
     steady = steady_of(oracle, works)
-    runs = _runs(model, device, works, options)
     return [
         Generation(
             work=work,
-            prompt_run=runs[i],
-            decode_run=runs[len(works) + i] if work.decode_steps else None,
+            model=oracle.arch.name,
+            setting=oracle.setting,
+            prompt_request=_prompt_request(work, {"model": model, "device": device, **options}),
+            decode_request=_decode_request(work, {"model": model, "device": device, **options}),
             prompt_s=float(prompt_s[i]),
             decode_s=float(decode_s[i]),
             room=rooms[i],
@@ -231,17 +261,17 @@ def _sums_s(oracle: StepOracle, rows: Sequence[StepRows], phase: Any) -> Array:
         return np.zeros(len(rows))
     columns = (np.concatenate([getattr(r, name) for r in rows]) for name in ("times", "sequences", "new", "context"))
     times, sequences, new, context = columns
-    latency_s = oracle(sequences, new, context, phase=phase)
+    latency_s = oracle(sequences, new, context, phase=phase, remember=False)
     return np.asarray(np.bincount(np.repeat(np.arange(len(rows)), counts), times * latency_s, minlength=len(rows)))
 
 
-def _runs(model: Any, device: Any, works: Sequence[Workload], options: Any) -> list[Report]:
-    """Return reports of the last prompt step of each workload, and then of the middle step of each answer."""
-    prompts, decodes = [], []
-    for work in works:
-        rows, shared = prompt_steps(work), {"model": model, "device": device, **options}
-        step = {"batch": int(rows.sequences[-1]), "length": int(rows.new[-1]), "prefix": int(rows.context[-1])}
-        prompts.append(shared | step)
-        middle = work.prefix + work.prompt + max(work.decode_steps - 1, 0) // 2
-        decodes.append(shared | {"phase": "decode", "batch": work.batch, "context": middle})
-    return simulate_many([*prompts, *decodes])
+def _prompt_request(work: Workload, shared: Mapping[str, Any]) -> Request:
+    rows = prompt_steps(work)
+    step = {"batch": int(rows.sequences[-1]), "length": int(rows.new[-1]), "prefix": int(rows.context[-1])}
+    return request_of(**{**shared, **step})
+
+
+def _decode_request(work: Workload, shared: Mapping[str, Any]) -> Request:
+    middle = work.prefix + work.prompt + max(work.decode_steps - 1, 0) // 2
+    step = {"phase": "decode", "batch": work.batch, "context": middle, "prefix": None}
+    return request_of(**{**shared, **step})

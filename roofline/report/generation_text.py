@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 def heading(found: Generation) -> str:
     """Return the line that says what was simulated."""
-    run, work = found.prompt_run, found.work
+    work = found.work
     cached = f" behind {work.prefix:,} cached" if work.prefix else ""
     chunk = f", prompts in chunks of {work.chunk:,}" if work.chunk else ""
     return (
-        f"{run.model} on {run.device}: {run.runtime}, {run.dtype}, batch {work.batch:,}, "
+        f"{found.model} on {found.device}: {found.runtime}, {found.dtype}, batch {work.batch:,}, "
         f"prompts of {counted(work.prompt, 'token')}{cached}, answers of {work.output_tokens:,}{chunk}"
     )
 
@@ -63,8 +63,8 @@ def summary_rows(found: Generation) -> list[tuple[str, str, str]]:
 
 def as_dict(found: Generation) -> dict[str, Any]:
     """Return the numbers of a generation with their units in their names."""
-    run, room = found.prompt_run, found.room
-    head = {name: getattr(run, name) for name in ("model", "device", "runtime", "dtype")}
+    room = found.room
+    head = {name: getattr(found, name) for name in ("model", "device", "runtime", "dtype")}
     numbers = {
         name: getattr(found, name)
         for name in ("ttft_s", "tpot_s", "latency_s", "tokens_per_s", "decode_tokens_per_s", "bounds")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roofline.arch.step import Step
 from roofline.cost import combine, fold
 from roofline.cost.combine import BOUNDS, ENGINES
 from roofline.engine.columns import Index
@@ -20,6 +19,7 @@ from roofline.engine.table import STATE, WEIGHT
 from roofline.errors import InputError
 from roofline.hardware.spec import Device
 from roofline.numeric import Array
+from roofline.report.ran import Ran
 from roofline.report.ranges import FactEffects, FactRange, effects_of_facts, fact_range
 from roofline.software.formats import Format
 from roofline.software.spec import Runtime
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Run:
+class Run(Ran):
     """One simulated run. Counts are totals of its whole batch; times are in seconds.
 
     Attributes
@@ -48,16 +48,8 @@ class Run:
         Stored weights of one copy; weights, state and live activations of all busy cores.
     cache_bytes
         State of all busy cores: key-value caches and whatever else the program keeps from run to run.
-    image_size, length
-        Of one example: pixels per side of an image, or new tokens of a sequence.
-    step
-        Which step of a decoder it is; None for other networks.
     saved_bytes, state_bytes
         Activations kept for a backward pass on all busy cores; gradients and optimizer states of one copy of weights.
-    optimizer, recompute
-        Of a training step: None and False without one.
-    batch, busy_cores
-        Examples per run, and the cores they are spread over.
     numbers
         Number format, as the device runs it; None without one.
     """
@@ -65,14 +57,6 @@ class Run:
     lowered: Lowered
     machine: Machine
     costs: KernelCosts
-    image_size: int | None
-    length: int | None
-    step: Step | None
-    mode: str
-    optimizer: str | None
-    recompute: bool
-    batch: int
-    busy_cores: int
     latency_s: float
     device_s: float
     host_s: float
@@ -159,28 +143,6 @@ class Run:
     def throughput_per_s(self) -> float:
         """Examples per second."""
         return self.batch / self.latency_s
-
-    @property
-    def phase(self) -> str | None:
-        """Which step of a decoder it is: prefill, decode or mixed."""
-        return None if self.step is None else self.step.phase
-
-    @property
-    def context(self) -> float | None:
-        """Tokens that each sequence kept from before; in a mixed step each of those that decode."""
-        if self.step is None:
-            return None
-        return float(self.step.decoding_context if self.step.phase == "mixed" else self.step.context)
-
-    @property
-    def decoding(self) -> int | None:
-        """Sequences of a mixed step that get one token each, on all busy cores."""
-        return int(self.step.decoding) * self.busy_cores if self.step and self.step.phase == "mixed" else None
-
-    @property
-    def tokens(self) -> int | None:
-        """New tokens of the run; None where nobody knows how long its examples are."""
-        return None if self.length is None else self.batch * self.length + (self.decoding or 0)
 
     @property
     def tokens_per_s(self) -> float | None:

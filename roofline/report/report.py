@@ -11,7 +11,6 @@ from roofline.files import json_head
 from roofline.report.interval import Interval, interval
 from roofline.report.numbers import Run
 from roofline.report.save import as_dict, save
-from roofline.report.summary import asked_of
 from roofline.report.waterfall import waterfall_frame
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ class Report(Run):
     def __str__(self) -> str:
         rate, unit = (self.throughput_per_s, "examples") if self.tokens_per_s is None else (self.tokens_per_s, "tokens")
         per_s = format(rate, ".0f" if rate >= 100 else ".3g")  # never rounded to 0
-        step = "" if self.step is None else f", {asked_of(self)}"
+        step = "" if self.step is None else f", {self.asked}"
         return (
             f"{self.model} on {self.device} ({self.runtime}, {self.dtype}, batch {self.batch}{step}): "
             f"{self.latency_ms:.3f} ms, {per_s} {unit}/s, {self.bound} bound"

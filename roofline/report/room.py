@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from roofline.engine.step_oracle import StepOracle
 from roofline.engine.workload import Workload
-from roofline.numeric import ceil_div
+from roofline.numeric import Array
 
 #: contexts that are tried at a time in search of the longest that fits
 TRIED = 257
@@ -62,51 +63,49 @@ class Room:
         return (f"{at}: it does not fit, {fits}",)
 
 
-def room_of(oracle: StepOracle, work: Workload) -> Room:
-    """Return what a workload holds, and what would fit in its place."""
-    runtime, device = oracle.setting.runtime, oracle.setting.device
-    positions, block = oracle.arch.positions, int(runtime.block_tokens)
-    usable_bytes = runtime.memory_share * device.main_memory.capacity_bytes
-
-    def reserved(tokens: float) -> float:
-        """Return the tokens for which a cache is reserved that holds so many."""
-        return float(min(ceil_div(tokens, block) * block, positions))
-
-    sequences, new = work.entering
-    entering = oracle.memory(sequences, new, work.prefix, phase="prefill")
-    last = oracle.memory([work.batch, 1], 1, max(reserved(work.kept) - 1, 0))
-    weight_bytes = float(last.weight_bytes[0])
-    cache_bytes, one_cache = last.cache_bytes.tolist()
-    prompt_bytes, step_bytes = float(entering.live_bytes[0]), last.live_bytes.tolist()
-    activation_bytes = max(prompt_bytes, step_bytes[0]) if work.decode_steps else prompt_bytes
-    free_bytes = usable_bytes - weight_bytes
-    each_bytes = one_cache + step_bytes[1]
-    if work.chunk is None:  # prompts of all sequences enter at once
-        batch = free_bytes // max(each_bytes, one_cache + prompt_bytes / work.batch)
-    else:
-        batch = min(free_bytes // each_bytes, (free_bytes - prompt_bytes) // one_cache)
-    return Room(
-        model=oracle.arch.name,
-        device=device.name,
-        batch=work.batch,
-        weight_bytes=weight_bytes,
-        cache_bytes=cache_bytes,
-        activation_bytes=activation_bytes,
-        memory_bytes=device.main_memory.capacity_bytes,
-        usable_bytes=usable_bytes,
-        largest_batch=max(int(batch), 0),
-        longest_context=_longest(oracle, work.batch, free_bytes - activation_bytes, block),
-    )
+def rooms_of(oracle: StepOracle, works: Sequence[Workload]) -> list[Room]:
+    """Return what each workload holds, and what would fit in its place."""
+    runtime, memory = oracle.setting.runtime, oracle.setting.device.main_memory
+    usable_bytes, block = runtime.memory_share * memory.capacity_bytes, int(runtime.block_tokens)
+    entering = np.array([(*work.entering, work.prefix) for work in works]).T
+    prompt_bytes = oracle.memory(*entering, phase="prefill").live_bytes
+    kept = np.minimum(np.ceil([work.kept / block for work in works]) * block, oracle.arch.positions)
+    batch = np.array([work.batch for work in works], dtype=np.float64)
+    last = oracle.memory(batch, 1, kept - 1)
+    one = oracle.memory(1, 1, kept - 1)
+    decodes = np.array([work.decode_steps > 0 for work in works])
+    activation_bytes = np.maximum(prompt_bytes, decodes * last.live_bytes)
+    free_bytes = usable_bytes - last.weight_bytes
+    # prompts of all sequences enter at once, or as many of them as a chunk holds
+    at_once = np.array([work.chunk is None for work in works])
+    each_bytes = np.maximum(one.live_bytes, at_once * prompt_bytes / batch) + one.cache_bytes
+    most = np.minimum(free_bytes // each_bytes, (free_bytes - ~at_once * prompt_bytes) // one.cache_bytes)
+    longest = _longest(oracle, batch, free_bytes - activation_bytes)
+    return [
+        Room(
+            model=oracle.arch.name,
+            device=oracle.setting.device.name,
+            batch=work.batch,
+            weight_bytes=float(last.weight_bytes[i]),
+            cache_bytes=float(last.cache_bytes[i]),
+            activation_bytes=float(activation_bytes[i]),
+            memory_bytes=memory.capacity_bytes,
+            usable_bytes=usable_bytes,
+            largest_batch=max(int(most[i]), 0),
+            longest_context=int(longest[i]) // block * block,
+        )
+        for i, work in enumerate(works)
+    ]
 
 
-def _longest(oracle: StepOracle, batch: int, room_bytes: float, block: int) -> int:
-    """Return the most tokens that so many sequences can keep in so much memory, in whole blocks or all positions."""
-    low, high = 0, oracle.arch.positions  # `low` tokens fit
-    while high > low:
-        tried = np.unique(np.round(np.linspace(low + 1, high, TRIED)))
-        fits = oracle.memory(batch, 1, tried - 1).cache_bytes <= room_bytes
-        count = int(fits.sum())  # more tokens never take less
-        if count == len(tried):
-            return high
-        low, high = (int(tried[count - 1]) if count else low), int(tried[count]) - 1
-    return low // block * block
+def _longest(oracle: StepOracle, batch: Array, room_bytes: Array) -> Array:
+    """Return the most tokens that so many sequences can keep in so much memory."""
+    low, high = np.zeros(len(batch)), np.full(len(batch), 1.0 * oracle.arch.positions)  # `low` tokens fit
+    while (high > low).any():
+        tried = np.round(low + (high - low) * np.linspace(0.0, 1.0, TRIED)[1:, None])  # (tried, workloads)
+        held = oracle.memory(np.broadcast_to(batch, tried.shape), 1, np.maximum(tried - 1, 0)).cache_bytes
+        fits = np.concatenate([np.zeros((1, len(batch))), held.reshape(tried.shape) <= room_bytes])
+        count = np.argmax(np.cumsum(fits, axis=0), axis=0)  # more tokens never take less: the last that fits
+        places = np.concatenate([low[None], tried, high[None] + 1.0])
+        low, high = places[count, range(len(batch))], places[count + 1, range(len(batch))] - 1.0
+    return low

@@ -115,8 +115,8 @@ def steady_of(oracle: StepOracle, works: Sequence[Workload]) -> list[Steady]:
     """Return the steady stream of each workload, with its batch as the number of requests in flight."""
     streams = [_Stream(work=work, chunks=_chunks(work)) for work in works]
     new, context, beside, kept = np.array([row for stream in streams for row in stream.rows()]).T
-    mixed_s = oracle(1, new, context, decoding=beside, decoding_contexts=kept)
-    plain_s = oracle([s.work.batch for s in streams], 1, [s.kept for s in streams], phase="decode")
+    mixed_s = oracle(1, new, context, decoding=beside, decoding_contexts=kept, remember=False)
+    plain_s = oracle([s.work.batch for s in streams], 1, [s.kept for s in streams], phase="decode", remember=False)
     ends = np.cumsum([len(stream.rows()) for stream in streams])
     parts = np.split(mixed_s, ends[:-1])
     return [stream.found(part, plain) for stream, part, plain in zip(streams, parts, plain_s.tolist(), strict=True)]

@@ -24,21 +24,8 @@ def heading(run: Run) -> str:
     numbers = f", {run.format}" if run.format else ""
     return (
         f"{run.model} on {run.device}: {run.runtime}, {run.dtype}{numbers}, {layout}"
-        f"batch {run.batch:,}{size}{cores}{idle}, {asked_of(run)}{step}"
+        f"batch {run.batch:,}{size}{cores}{idle}, {run.asked}{step}"
     )
-
-
-def asked_of(run: Run) -> str:
-    """Return what a run is of: inference or training of examples, or which step of a decoder."""
-    new = counted(run.length or 0, "token")
-    if run.step is None or run.mode != "inference":
-        return f"{new}, {run.mode}" if run.length else run.mode
-    kept = f"{run.context:,.0f} kept"
-    if run.phase == "decode":
-        return f"decode, context {run.context:,.0f}" + (f", {new} each" if run.length != 1 else "")
-    cached = f", {run.step.context:,.0f} cached" if run.step.context else ""
-    beside = f" beside {counted(run.decoding or 0, 'decoding sequence')} with {kept}" if run.decoding else ""
-    return f"{run.phase} of {new}{cached}{beside}"
 
 
 def summary_rows(run: Run) -> list[tuple[str, str, str]]:

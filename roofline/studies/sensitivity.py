@@ -45,11 +45,10 @@ class Sensitivity(Shown):
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Draw the elasticities that matter as bars; written to `path` where given."""
+        from roofline.plot.protocol import title
         from roofline.plot.sensitivity import plot_sensitivity
 
-        run = self.report
-        title = f"{run.model} on {run.device}, {run.runtime}, {run.dtype}, batch {run.batch:,}"
-        return plot_sensitivity(self.table, title=title, path=path)
+        return plot_sensitivity(self.table, title=title(self.report), path=path)
 
     @property
     def shown(self) -> pd.DataFrame:
