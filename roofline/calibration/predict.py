@@ -242,7 +242,7 @@ def prepare(
     graphs = graphs or GraphSource()
     keys: dict[tuple[Any, ...], list[Measurement]] = {}
     for m in measurements:
-        key = (m.device, m.runtime, m.dtype, m.layout, m.cores, m.mode, m.optimizer, type(m.workload))
+        key = (m.device, m.runtime, m.dtype, m.layout, m.cores, m.mode, m.optimizer, m.power_share, type(m.workload))
         keys.setdefault(key, []).append(m)
     kept: list[Measurement] = []
     groups: list[Group | CallGroup] = []
@@ -266,6 +266,8 @@ def _group(
 ) -> tuple[Group | CallGroup, list[Measurement]] | None:
     first = rows[0]
     device = load_device(first.device)
+    if device.tdp_w is not None:
+        device = replace(device, tdp_w=device.tdp_w * first.power_share)
     runtime = load_runtime(first.runtime, device.kind)
     single = not isinstance(first.workload, Arch)
     setting = resolve(

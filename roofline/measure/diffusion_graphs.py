@@ -1,8 +1,8 @@
 """Text-to-image pipelines as op graphs: text encoders, the transformer of one step, and the image decoder.
 
 The networks are those of diffusers and transformers, built from the facts of their published configurations (the
-``config.json`` files of each model on Hugging Face), in bf16 and without weights. The scheduler's few element-wise ops
-on latent images are left out.
+``config.json`` files of each model on Hugging Face), in bf16 and without weights, as diffusers was until the middle of
+2025: norms of queries and keys are written out. The scheduler's few element-wise ops on latent images are left out.
 """
 
 from __future__ import annotations
@@ -158,7 +158,13 @@ def _network(part: str, facts: Pipeline, diffusers: Any, transformers: Any) -> A
         whole.forward = whole.decode
         return whole
     name, own_sizes = facts.transformer
-    return getattr(diffusers, name)(**own_sizes)
+    made = getattr(diffusers, name)(**own_sizes)
+    written_out = diffusers.models.normalization.RMSNorm
+    for module in list(made.modules()):
+        for key, norm in list(module.named_children()):
+            if type(norm).__name__ == "RMSNorm":  # of torch from 0.35 on, in one kernel from torch 2.9 on
+                module.register_module(key, written_out(norm.weight.shape, eps=norm.eps))
+    return made
 
 
 def _inputs(network: PipelinePart, facts: Pipeline, torch: Any, batch: int) -> dict[str, Any]:

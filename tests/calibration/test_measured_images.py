@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def file(tmp_path: Path, *rows: str) -> Path:
 def test_a_row(tmp_path: Path) -> None:
     (m,) = load(file(tmp_path, row())).measurements
     assert m.workload == ImagePipeline(model=PIXART, height=512, width=512, steps=3)
-    assert (m.device, m.runtime, m.dtype, m.layout) == ("h100-sxm", "pytorch_eager", "own_bf16", "nchw")
+    assert (m.device, m.runtime, m.dtype, m.layout) == ("h100-sxm", "xdit", "own_bf16", "nchw")
     assert (m.batch, m.latency_s, m.network) == (2, 2.0, True)
 
 
@@ -108,14 +109,16 @@ def test_a_pipeline_takes_as_long_as_its_parts(tmp_path: Path) -> None:
     built(PipelinePart(model=PIXART, part="t5", height=512, width=512))
     prepared = prepare(whole, graphs=source)
     assert not prepared.rejected
+    card = rf.device("h100-sxm")
+    limited = replace(card, tdp_w=0.7 * 700)  # what a run of minutes may draw of what replays of milliseconds may
 
     def parts() -> Iterator[float]:
         for part, examples, runs in parts_of(PIXART, 512, 512, 3):
             graph = source.graph(part, 2 * examples)
-            report = rf.simulate(graph, "h100-sxm", runtime="pytorch_eager", dtype="own_bf16", layout="nchw")
+            report = rf.simulate(graph, limited, runtime="xdit", dtype="own_bf16", layout="nchw")
             yield runs * (report.latency_s - report.runtime_spec.program_s)
 
-    program_s = rf.runtime("pytorch_eager").program_s
+    program_s = rf.runtime("xdit").program_s
     assert prepared.predict()[0] == pytest.approx(sum(parts()) + program_s, rel=1e-6)
     assert len(PIPELINES) > 2
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from roofline.calibration.measured.cells import Cells
 from roofline.calibration.measured.files import Sheet
 from roofline.calibration.measured.formats import measured_format
-from roofline.calibration.measured.types import ImagePipeline, Measurement, Options
+from roofline.calibration.measured.types import STEADY_POWER, ImagePipeline, Measurement, Options
 from roofline.errors import InputError
 from roofline.graph.op import Layout
 
-#: the benchmark runs xDiT, which is eager PyTorch; images are channels first, as diffusers makes them
-RUNTIME = "pytorch_eager"
+#: images are channels first, as diffusers makes them
+RUNTIME = "xdit"
 LAYOUT: Layout = "nchw"
 #: weights are cast when they are loaded; what diffusers computes wider (rotary embeddings, norms) stays so
 DTYPES = {"bfloat16": "own_bf16", "float16": "own_fp16"}
@@ -44,4 +44,5 @@ def text_to_image(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Meas
         batch=batch,
         latency_s=latency_s,
         family=model.rpartition("/")[2],
+        power_share=STEADY_POWER,
     )
