@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -71,5 +71,16 @@ def times(
         fill_rows=machine.fill_rows,
         tap_folding=runtime.tap_folding,
     )
-    asked = PagedAttention(**{f.name: getattr(a, f.name) for f in fields(PagedAttention)})
+    asked = PagedAttention(
+        batch=a.batch,
+        queries=a.queries,
+        keys=a.keys,
+        heads=a.heads,
+        kv_heads=a.kv_heads,
+        head=a.head,
+        value=a.value,
+        kept_width=a.kept_width,
+        causal=a.causal,
+        window=a.window,
+    )
     return paged_attention(asked, kernel, array, query_bytes=machine.element_bytes[a.dtype], kept_bytes=a.kept_bytes)
