@@ -87,6 +87,10 @@ class _Formatter:
                     del self.new.ops[op_id]  # it comes after what quantizes its operand
                     x = self._quantize_activation(kept.inputs[0], self.format.activations, op_id)
                     self.new.ops[op_id] = replace(kept, inputs=(x, *kept.inputs[1:]))
+            elif isinstance(op, Attention) and self.format.queries and self.new.tensors[op.inputs[1]].scales:
+                del self.new.ops[op_id]
+                x = self._quantize_activation(kept.inputs[0], self.format.queries, op_id)
+                self.new.ops[op_id] = replace(kept, inputs=(x, *kept.inputs[1:]))
         self._drop_unread()
         return self.new.result()
 

@@ -256,12 +256,12 @@ class Run(Ran):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the reader must know before trusting the numbers."""
-        weight_only = (self.numbers.weight_only,) if self.numbers and self.numbers.weight_only else ()
+        limits = self.numbers.limits if self.numbers else ()
         if self.fits:
-            return weight_only
+            return limits
         need, have = self.peak_memory_bytes / 2**30, self.usable_bytes / 2**30
         text = f"{self.model} at batch {self.batch} needs {need:.1f} GiB, {self.device} has {have:.1f} GiB"
-        return (f"{text}: it does not fit{self._largest}", *weight_only)
+        return (f"{text}: it does not fit{self._largest}", *limits)
 
     @property
     def _largest(self) -> str:

@@ -86,10 +86,16 @@ def _numbers(chosen: Format | None) -> dict[str, Rows]:
         return {}
     classes = [(kind, number) for kind in CLASSES if (number := getattr(chosen, kind)) is not None]
     rows = [(kind, f"{number.dtype.name}, {number.bits:g} bits with scales", "") for kind, number in classes]
-    shipped = chosen.name in formats() and replace(chosen, weight_only="") == load_format(chosen.name)
+    shipped = chosen.name in formats() and _as_shipped(chosen)
     sources = format_file(chosen.name).sources if shipped else {}
-    limits = [("on this device", "", chosen.weight_only)] if chosen.weight_only else []
+    limits = [("on this device", "", why) for why in chosen.limits]
     return {f"Number format {chosen.name}": [*rows, *limits, *((key, "", text) for key, text in sources.items())]}
+
+
+def _as_shipped(chosen: Format) -> bool:
+    """Whether a format is that of the data folder, but for what a device leaves wide."""
+    shipped = load_format(chosen.name)
+    return replace(chosen, limits=(), activations=shipped.activations, queries=shipped.queries) == shipped
 
 
 def _row(path: str, fact: Quantity | QuantityRecord, sources: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -92,8 +92,10 @@ class Format:
         What enters the products of quantized weights and experts; None: it stays wide.
     cache
         Keys and values.
-    weight_only
-        Why activations stay wide on a device though the format says otherwise; empty where they do not.
+    queries
+        What is multiplied with them; None: it stays wide, and they are widened.
+    limits
+        What stays wide on a device though the format says otherwise.
     """
 
     name: str
@@ -105,7 +107,8 @@ class Format:
     head: Number | None = None
     activations: Number | None = None
     cache: Number | None = None
-    weight_only: str = ""
+    queries: Number | None = None
+    limits: tuple[str, ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -125,13 +128,15 @@ class Format:
             raise InputError(f"format {self.name!r} is beside fp16, bf16, tf32 or fp32, not {precision.name!r}")
         if self.base is not None and self.base != precision.name:
             raise InputError(f"format {self.name!r} is beside {self.base!r}, not {precision.name!r}")
-        if self.activations is None or multiplies(device, self.activations.dtype.name):
-            return self
-        why = (
-            f"{device.name!r} does not multiply {self.activations.dtype.name!r}: products of format {self.name!r} "
-            f"widen their weights to {compute.name!r}"
-        )
-        return replace(self, activations=None, weight_only=why)
+        found = self
+        for kind, stored in (("activations", "weights"), ("queries", "keys and values")):
+            number: Number | None = getattr(self, kind)
+            if number is not None and not multiplies(device, number.dtype.name):
+                why = f"{device.name!r} does not multiply {number.dtype.name!r}: in format {self.name!r} {stored} are "
+                limits = (*found.limits, f"{why}widened to {compute.name!r}")
+                wide: dict[str, Any] = {kind: None, "limits": limits}
+                found = replace(found, **wide)
+        return found
 
 
 def multiplies(device: Device, number: str) -> bool:
@@ -183,16 +188,19 @@ class FormatFile(SpecFile):
     head: NumberTable | None = None
     activations: NumberTable | None = None
     cache: NumberTable | None = None
+    queries: NumberTable | None = None
 
     @model_validator(mode="after")
     def _check(self) -> FormatFile:
         if self.activations and not (self.weights or self.experts):
             raise ValueError("activations are those of quantized weights or experts: give one of these")
+        if self.queries and not self.cache:
+            raise ValueError("queries are multiplied with quantized keys and values: give cache")
         return self
 
 
 #: the classes of tensors, in the order of files
-CLASSES = ("weights", "experts", "embeddings", "head", "activations", "cache")
+CLASSES = ("weights", "experts", "embeddings", "head", "activations", "cache", "queries")
 
 
 def formats() -> list[str]:

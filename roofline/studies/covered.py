@@ -37,13 +37,15 @@ def covers_format(runtime: Runtime, report: Report, chosen: Format) -> bool:
     ops = {op for label in report.lowered.table.labels for op in label.ops}
     present = {"weights": "matmul" in ops, "experts": "grouped_matmul" in ops, "cache": report.cache_bytes > 0}
     numbers = {kind: number for kind, there in present.items() if there and (number := getattr(found, kind))}
-    if not numbers or found.weight_only or (found.cache and not present["cache"]):
+    if not numbers or found.limits or (found.cache and not present["cache"]):
         return False
     return runtime.kernels is None or all(_has(runtime.kernels, kind, one, found) for kind, one in numbers.items())
 
 
 def _has(kernels: Kernels, kind: str, number: Number, chosen: Format) -> bool:
     """Return whether there are kernels for a class of tensors of a format."""
+    if kind == "cache" and chosen.queries is not None:
+        return number.dtype.name in kernels.attention
     if kind == "cache":
         return number.dtype.name in kernels.caches
     if chosen.activations is None:

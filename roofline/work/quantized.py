@@ -6,11 +6,9 @@ convert the same weights again and again say so in formulas of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import numpy as np
 
-from roofline.graph.ops import MatMul
+from roofline.graph.ops import Attention, MatMul
 from roofline.graph.quantize import Quantize
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric, ceil_div
@@ -33,11 +31,15 @@ ROUNDING = 4.0
 SCALE_SEARCH = 2.0
 
 
-def conversions(tensors: Iterable[Tensor], touched: Mapping[str, Numeric]) -> Numeric:
-    """Return the operations that widen what is touched of the quantized among some tensors."""
+def attention_scaling(op: Attention, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Numeric:
+    """Return the operations that widen the quantized keys and values that are touched; none beside narrow queries.
+
+    Their scales are those of scores and of results: they are multiplied into what these are scaled with anyway.
+    """
+    touched = op.touched(inputs, outputs)
     total: Numeric = 0.0
-    for tensor in tensors:
-        if tensor.scales:
+    for tensor in inputs[1:3]:
+        if tensor.scales and not inputs[0].scales:
             total = total + touched.get(tensor.id, tensor.elements) * WIDENING[tensor.dtype.name]
     return total
 

@@ -13,7 +13,7 @@ from roofline.graph.quantize import Quantize
 from roofline.graph.tensor import Tensor
 from roofline.numeric import product
 from roofline.work.functions import complex_ops, function_ops
-from roofline.work.quantized import carried, conversions, product_scaling, quantization
+from roofline.work.quantized import attention_scaling, carried, product_scaling, quantization
 from roofline.work.registry import Tensors, rule
 from roofline.work.types import Work
 
@@ -72,7 +72,7 @@ def attention(op: ops.Attention, inputs: Tensors, outputs: Tensors) -> Work:
     scale_and_bias = 1.0 + len(inputs[3:])
     return Work(
         contractions=op.products(inputs, outputs),
-        simple_ops=elements * (SOFTMAX_SIMPLE + scale_and_bias) + conversions(inputs[1:3], op.touched(inputs, outputs)),
+        simple_ops=elements * (SOFTMAX_SIMPLE + scale_and_bias) + attention_scaling(op, inputs, outputs),
         transcendental_ops=elements * SOFTMAX_TRANSCENDENTAL,
     )
 

@@ -123,6 +123,23 @@ def test_conversions_are_work_of_the_kernels_that_do_them() -> None:
     assert vector_ops(run("w8a16"), "grouped_matmul") == GROUPED + ROWS * OUT  # a scale per column: on results
 
 
+def test_narrow_queries_are_multiplied_with_narrow_keys() -> None:
+    """They are rounded by a kernel of their own; nothing is widened, and scores take half of the time."""
+    wide, narrow = run("fp8-kv8"), run("fp8-attention")
+    assert vector_ops(wide, "attention") - vector_ops(narrow, "attention") == 2 * ROWS * TOKENS * OUT
+    rounding = narrow.kernels[narrow.kernels["ops"] == "quantize"]
+    assert len(rounding) == len(wide.kernels[wide.kernels["ops"] == "quantize"]) + 1
+
+    def matrix_s(report: Any) -> float:
+        return float(report.kernels.loc[report.kernels["kind"] == "attention", "matrix_time_s"].iloc[0])
+
+    assert matrix_s(narrow) < matrix_s(wide)
+    on_a100 = run("fp8-attention", "a100-80gb")
+    assert len(on_a100.warnings) == 2
+    assert "keys and values are widened" in on_a100.warnings[1]
+    assert vector_ops(on_a100, "attention") == vector_ops(run("kv8", "a100-80gb"), "attention")
+
+
 def test_activations_are_rounded_once_for_all_products_that_read_them() -> None:
     kernels = run("w8a8").kernels
     rounding = kernels[kernels["ops"] == "quantize"]
@@ -134,9 +151,7 @@ def test_activations_are_rounded_once_for_all_products_that_read_them() -> None:
 
 def test_what_a_device_does_not_multiply_runs_with_widened_weights_and_says_so() -> None:
     report = run("fp8", "a100-80gb")
-    assert report.warnings == (
-        "'a100-80gb' does not multiply 'fp8': products of format 'fp8' widen their weights to 'bf16'",
-    )
+    assert report.warnings == ("'a100-80gb' does not multiply 'fp8': in format 'fp8' weights are widened to 'bf16'",)
     assert not (report.kernels["ops"] == "quantize").any()
     assert report.weight_bytes == run("fp8").weight_bytes
     assert vector_ops(report, "grouped_matmul") == GROUPED + ROWS * OUT

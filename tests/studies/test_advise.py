@@ -243,7 +243,7 @@ def test_formats_are_proposed_where_device_and_runtime_have_them() -> None:
         for device in ("a100-80gb", "h100-sxm", "b200")
     }
     assert found["a100-80gb"] == {"w4a16", "w8a8", "kv8"}, "no fp8 units, so no format that multiplies fp8"
-    assert found["h100-sxm"] == found["a100-80gb"] | {"fp8", "fp8-kv8", "fp8-block"}
+    assert found["h100-sxm"] == found["a100-80gb"] | {"fp8", "fp8-kv8", "fp8-block", "fp8-attention"}
     assert found["b200"] == found["h100-sxm"] | {"nvfp4"}
     compiled = rf.advise("llama-3-8b", "h100-sxm", runtime="pytorch_compile", **how)
     assert proposed(compiled, "format") == {"fp8", "fp8-block", "w4a16", "w8a16", "w8a8"}, "it reads no narrow cache"
