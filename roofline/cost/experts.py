@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from roofline.cost.chip import Chip
+from roofline.cost.products import RESULT_BYTES, ProductKernels, feed_bytes_per_s, joined, result_bytes_per_s
 from roofline.numeric import Array, Numeric
 from roofline.routing import Load
 
 #: rows of the smallest matrix instruction: tiles of fewer rows take as long (PTX ISA, mma.m16n8k16)
 INSTRUCTION_ROWS = 16
-#: bytes of a result's element on its way out of a tile
-RESULT_BYTES = 2.0
 #: columns of tiles that libraries choose from
 WIDTHS = (64, 128, 256)
 
@@ -26,11 +25,8 @@ class GroupedKernels:
     ----------
     fraction, bandwidth_fraction
         Share of the matrix units' rate, and of the main memory's bandwidth, in the steady state: a number, or a column.
-    feed_bytes_per_clock
-        Operands that reach the matrix units of a processor, which shares what it loads with `multicast` - 1 others
-        where the chip can.
-    epilogue_bytes_per_clock
-        Results that leave a processor.
+    products
+        How dense products do: tiles are fed and left alike.
     tail
         Share of a wave that begins, on average, after the last full one.
     sharpness
@@ -43,21 +39,12 @@ class GroupedKernels:
 
     fraction: Numeric
     bandwidth_fraction: Numeric
-    feed_bytes_per_clock: float
-    multicast: float
-    epilogue_bytes_per_clock: float
+    products: ProductKernels
     tail: float
     sharpness: float
     near_fraction: float
     resident_share: float
     heights: tuple[int, ...]
-
-
-def joined(first: Numeric, second: Numeric, sharpness: float) -> Array:
-    """Return the time of two things that run side by side."""
-    larger = np.maximum(first, second)
-    ratio = np.minimum(first, second) / np.maximum(larger, 1e-30)
-    return np.asarray(larger * (1.0 + ratio**sharpness) ** (1.0 / sharpness))
 
 
 def tiles_time_s(
@@ -81,7 +68,8 @@ def tiles_time_s(
     row_bytes, weight_bytes
         Of one element as it is fed to the matrix units.
     """
-    feed = kernels.feed_bytes_per_clock * chip.clock_hz * (1.0 + chip.multicast * (kernels.multicast - 1.0))
+    fed_bytes_per_s = feed_bytes_per_s(chip, kernels.products)
+    left_bytes_per_s = result_bytes_per_s(chip, kernels.products)
     best: Array = np.asarray(np.inf)
     for height in kernels.heights:
         rows = max(height, INSTRUCTION_ROWS)
@@ -90,8 +78,8 @@ def tiles_time_s(
             waves = tiles_high * np.ceil(n / width) / chip.processors
             waves = np.maximum(1.0, waves + kernels.tail * (waves > 1.0))
             multiplied_s = k * rows * width / (chip.macs_per_s * kernels.fraction)
-            fed_s = k * (height * row_bytes + width * weight_bytes) / feed
-            left_s = height * width * RESULT_BYTES / (kernels.epilogue_bytes_per_clock * chip.clock_hz)
+            fed_s = k * (height * row_bytes + width * weight_bytes) / fed_bytes_per_s
+            left_s = height * width * RESULT_BYTES / left_bytes_per_s
             best = np.minimum(best, waves * (joined(multiplied_s, fed_s, kernels.sharpness) + left_s))
     return best
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from roofline.cost import power
 from roofline.cost.chip import Chip
-from roofline.cost.experts import joined
 from roofline.cost.matrix import Product
 from roofline.numeric import Array, Numeric
 
@@ -93,6 +92,19 @@ def feed_bytes_per_s(chip: Chip, kernels: ProductKernels) -> float:
     return kernels.feed_bytes_per_s + chip.multicast * (port - kernels.feed_bytes_per_s)
 
 
+def result_bytes_per_s(chip: Chip, kernels: ProductKernels) -> float:
+    """Return the results that leave one processor [bytes/s]: faster where hardware copies them in bulk."""
+    bulk = 1.0 + chip.multicast * (kernels.bulk_stores - 1.0)
+    return kernels.epilogue_bytes_per_clock * bulk * chip.clock_hz
+
+
+def joined(first: Numeric, second: Numeric, sharpness: float) -> Array:
+    """Return the time of two things that run side by side."""
+    larger = np.maximum(first, second)
+    ratio = np.minimum(first, second) / np.maximum(larger, 1e-30)
+    return np.asarray(larger * (1.0 + ratio**sharpness) ** (1.0 / sharpness))
+
+
 def product_times(
     product: Product,
     *,
@@ -135,8 +147,7 @@ def _best(rows: list[Array], chip: Chip, kernels: ProductKernels) -> tuple[Array
     multiplied_s = high * wide / (macs_per_s * fraction)  # for each element of K, by rows and tiles
     fed_s = (high * row_bytes + wide * weight_bytes) / feed_bytes_per_s(chip, kernels)
     element_s = joined(multiplied_s, fed_s, kernels.sharpness)[..., None]
-    stores = kernels.epilogue_bytes_per_clock * (1.0 + chip.multicast * (kernels.bulk_stores - 1.0))
-    left_s = (high * wide * RESULT_BYTES / (stores * chip.clock_hz))[:, None]
+    left_s = (high * wide * RESULT_BYTES / result_bytes_per_s(chip, kernels))[:, None]
     splits = np.array(kernels.splits, dtype=np.float64)
     deep = STEP * np.ceil(k / (STEP * splits))
     blocks = (batch * np.ceil(m / high) * np.ceil(n / wide))[..., None] * splits

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from roofline.cost.chip import Chip
-from roofline.cost.experts import GroupedKernels, joined, memory_time_s, tiles_time_s
+from roofline.cost.experts import GroupedKernels, memory_time_s, tiles_time_s
+from roofline.cost.products import ProductKernels, joined
 from roofline.routing import active_experts, even, routed
 
 #: 100 processors of 1e12 multiply-accumulates a second at 1 GHz, 1 TB/s far and 4 TB/s near
@@ -23,12 +26,27 @@ CHIP = Chip(
     multicast=0.0,
     budget_w=np.inf,
 )
+#: products whose operands arrive, and whose results leave, at once
+FREE = ProductKernels(
+    launch_s=0.0,
+    launch_cycles=0.0,
+    latency_s=0.0,
+    feed_bytes_per_s=1e21,
+    port_bytes_per_clock=1e12,
+    epilogue_bytes_per_clock=1e12,
+    bulk_stores=1.0,
+    sharpness=4.0,
+    split_launches=0.0,
+    fraction=1.0,
+    bandwidth_fraction=1.0,
+    mac_w=0.0,
+    processor_w=0.0,
+    tiles=((64, 64),),
+)
 PLAIN = GroupedKernels(
     fraction=1.0,
     bandwidth_fraction=0.5,
-    feed_bytes_per_clock=1e12,
-    multicast=2.0,
-    epilogue_bytes_per_clock=1e12,
+    products=FREE,
     tail=0.0,
     sharpness=4.0,
     near_fraction=1.0,
@@ -101,20 +119,25 @@ def test_a_few_rows_cost_a_tile_of_the_smallest_instruction() -> None:
 
 
 def test_feeding_a_tile_takes_its_rows_and_columns() -> None:
-    fed = GroupedKernels(**{**vars(PLAIN), "feed_bytes_per_clock": 10.0, "sharpness": 64.0, "heights": (128,)})
-    load = even(128, 1)
-    time_s = tiles_time_s(load, n=64, k=1000, row_bytes=2.0, weight_bytes=1.0, chip=CHIP, kernels=fed)
+    slow = replace(FREE, feed_bytes_per_s=10e9, port_bytes_per_clock=20.0)
+    fed = replace(PLAIN, products=slow, sharpness=64.0, heights=(128,))
+    load, sizes = even(128, 1), {"n": 64, "k": 1000, "row_bytes": 2.0, "weight_bytes": 1.0}
+    time_s = tiles_time_s(load, **sizes, chip=CHIP, kernels=fed)
     assert time_s == pytest.approx(1000 * (128 * 2 + 64) / 10e9)  # slower than 128 x 64 x 1000 / 1e12
-    clusters = Chip(**{**vars(CHIP), "multicast": 1.0})
-    assert tiles_time_s(
-        load, n=64, k=1000, row_bytes=2.0, weight_bytes=1.0, chip=clusters, kernels=fed
-    ) == pytest.approx(time_s / 2)
+    clusters = replace(CHIP, multicast=1.0)
+    assert tiles_time_s(load, **sizes, chip=clusters, kernels=fed) == pytest.approx(time_s / 2)
+
+
+def test_results_leave_after_a_tile() -> None:
+    slow = replace(PLAIN, products=replace(FREE, epilogue_bytes_per_clock=4.0), heights=(128,))
+    time_s = tiles_time_s(even(128, 1), n=64, k=1000, row_bytes=2.0, weight_bytes=1.0, chip=CHIP, kernels=slow)
+    assert time_s == pytest.approx(128 * 64 * 1000 / 1e12 + 128 * 64 * 2 / 4e9)
 
 
 def test_weights_that_stay_in_the_cache_are_read_from_it() -> None:
     cold = memory_time_s(weight_bytes=10e6, other_bytes=1e6, chip=CHIP, kernels=PLAIN)
     assert cold == pytest.approx(11e6 / 0.5e12)
-    warm = GroupedKernels(**{**vars(PLAIN), "resident_share": 0.4})  # 20 MB
+    warm = replace(PLAIN, resident_share=0.4)  # 20 MB
     sizes = np.array([10e6, 30e6, 50e6])
     expected = sizes * np.array([1 / 4e12, 0.5 / 4e12 + 0.5 / 0.5e12, 1 / 0.5e12])  # all, half, nothing is kept
     np.testing.assert_allclose(memory_time_s(weight_bytes=sizes, other_bytes=0.0, chip=CHIP, kernels=warm), expected)

@@ -17,7 +17,8 @@ from roofline.calibration.measured.expert_routing import load_of_rank, stacked
 from roofline.calibration.measured.files import Sheet
 from roofline.calibration.measured.formats import measured_format
 from roofline.calibration.measured.types import LibraryCall, Measurement, Options
-from roofline.cost.experts import RESULT_BYTES, joined, memory_time_s, tiles_time_s
+from roofline.cost.experts import memory_time_s, tiles_time_s
+from roofline.cost.products import RESULT_BYTES, joined
 from roofline.engine.libraries.experts import grouped_kernels
 from roofline.engine.machine import Machine
 from roofline.engine.table import DTYPE_CODES
@@ -35,7 +36,7 @@ NUMBERS: dict[str, tuple[str, str, float]] = {
     "w4a16_mxfp4": ("bf16", "mxfp4", 4.0 + 8.0 / 32),
     "nvfp4": ("nvfp4", "nvfp4", 4.0 + 8.0 / 16),
 }
-RUNTIMES = {"VLLM": "vllm", "TRTLLM": "tensorrt_llm"}
+RUNTIMES = {"VLLM": "vllm", "SGLANG": "vllm", "TRTLLM": "tensorrt_llm"}  # SGLang took its kernels from vLLM
 #: times that each product's operands and results pass memory in what surrounds them, by `KernelFacts.passes`
 MOVED_BYTES = 2.0
 #: shortest time beside that of the peaks that is believed: clocks and data sheets are off by a few percent
@@ -91,12 +92,13 @@ class ExpertsCall(LibraryCall):
         Raises
         ------
         InputError
-            The runtime has no library of experts for the device.
+            The runtime has no library of experts, or of the products that they are made of, for the device.
         """
         compute, stored, bits = NUMBERS[self.numbers]
         libraries = machine.libraries.experts
-        if not libraries:
-            raise InputError(f"runtime {machine.runtime.name!r} calls no library of experts on {machine.device.name!r}")
+        if not (libraries and machine.libraries.products):
+            name = machine.runtime.name
+            raise InputError(f"runtime {name!r} calls no libraries of experts and products on {machine.device.name!r}")
         blocks = bits % 4.0 > 0.0
         named = [k for k in libraries[0].facts.kernels if self.kernel in k.names]
         exact = [k for k in named if (k.compute, k.stored, k.blocks) == (compute, stored, blocks)]

@@ -9,14 +9,19 @@ import numpy as np
 
 from roofline.cost import fold
 from roofline.cost.combine import ENGINES
-from roofline.cost.experts import GroupedKernels, joined, memory_time_s, tiles_time_s
+from roofline.cost.experts import GroupedKernels, memory_time_s, tiles_time_s
+from roofline.cost.products import joined
 from roofline.dtypes import DTYPES
 from roofline.engine.costs import KernelCosts
+from roofline.engine.libraries.products import product_kernels
 from roofline.engine.machine import Machine
 from roofline.engine.table import WEIGHT, ExpertColumns, KernelTable
 from roofline.routing import Load, even, routed
 from roofline.software.libraries.experts import KernelFacts
 
+#: launches of a library's for each product that networks have kernels of their own for: of the four around both
+#: products that sort rows by expert, count them, send them and add them up
+AROUND = 2.0
 MATRIX, VECTOR, MEMORY = (ENGINES.index(engine) for engine in ("matrix", "vector", "memory"))
 
 
@@ -26,7 +31,7 @@ def apply(table: KernelTable, machine: Machine, costs: KernelCosts) -> KernelCos
     What a kernel does on the vector unit beside its product hides behind it.
     """
     e, count = table.experts, table.kernel_count
-    if not len(e) or not machine.libraries.experts:
+    if not len(e) or not machine.libraries.experts or not machine.libraries.products:
         return costs
     asked = zip(e.dtype.tolist(), e.stored.tolist(), np.isfinite(e.scale_run).tolist(), strict=True)
     facts = [_kernel(machine, *formats) for formats in asked]
@@ -45,7 +50,7 @@ def apply(table: KernelTable, machine: Machine, costs: KernelCosts) -> KernelCos
     weights = fold.segment_sum(moved * (a.role == WEIGHT), a.kernel, count)[e.kernel]
     others = fold.segment_sum(moved * (a.role != WEIGHT), a.kernel, count)[e.kernel]
     memory_s = memory_time_s(weight_bytes=weights, other_bytes=others, chip=chip, kernels=kernels)
-    launches = np.array([k.launches for k in facts])
+    launches = np.array([max(1.0, k.launches - AROUND) for k in facts])
     ours = np.zeros(count)
     ours[e.kernel] = 1.0
     at = {
@@ -91,9 +96,7 @@ def grouped_kernels(machine: Machine, kernels: Sequence[KernelFacts], *, warm: b
     return GroupedKernels(
         fraction=np.array([k.fraction for k in kernels]),
         bandwidth_fraction=np.array([k.bandwidth_fraction for k in kernels]),
-        feed_bytes_per_clock=library.feed_bytes_per_clock,
-        multicast=library.multicast,
-        epilogue_bytes_per_clock=library.epilogue_bytes_per_clock,
+        products=product_kernels(machine, machine.libraries.products[0].facts.kernels[0]),  # what tiles are made of
         tail=library.tail,
         sharpness=library.sharpness,
         near_fraction=library.near_fraction,

@@ -11,9 +11,6 @@ from roofline.quantity import SpecFile
 from roofline.software.constant import GPU, Range, Without, constant
 from roofline.software.libraries.library import Facts, Library, library_kind
 
-#: a rate so high that the work it stands for costs nothing
-FREE = 1e9
-
 
 class KernelFacts(SpecFile):
     """One of a library's kernels: which products it takes, and how well it was written.
@@ -70,32 +67,14 @@ class ExpertsFacts(Facts):
 @library_kind("experts")
 @dataclass(frozen=True, kw_only=True)
 class ExpertsLibrary(Library):
-    """A library of products of experts. Its constants are shared by all such libraries, and by all chips."""
+    """A library of products of experts. Its constants are shared by all such libraries, and by all chips.
+
+    Tiles are fed, and leave, as those of the library of dense products that the runtime calls.
+    """
 
     facts_class: ClassVar[type[Facts]] = ExpertsFacts
     facts: ExpertsFacts
 
-    feed_bytes_per_clock: float = constant(
-        "tiles.feed",
-        "operands that reach the matrix units of one processor",
-        unit="B/clk",
-        fitted=Range(10.0, 128.0, "a load of 16 B a clock and thread block up to all of shared memory", kinds=GPU),
-        told_by="products of many rows on chips with fast matrix units",
-        without=Without(FREE, "operand feed", "operands reach the matrix units at no cost", kinds=GPU),
-    )
-    multicast: float = constant(
-        "tiles.multicast",
-        "operands that a processor gets for each it loads, where clusters share loads",
-        fitted=Range(1.0, 4.0, "from no sharing to clusters of 2 x 2 or 4 x 1", kinds=GPU),
-        without=Without(1.0, "multicast", "every processor loads for itself", kinds=GPU),
-    )
-    epilogue_bytes_per_clock: float = constant(
-        "tiles.epilogue",
-        "results that leave one processor",
-        unit="B/clk",
-        fitted=Range(2.0, 64.0, "from single elements to whole lines", kinds=GPU, logarithmic=True),
-        without=Without(FREE, "epilogue", "results leave at no cost", kinds=GPU),
-    )
     tail: float = constant(
         "tiles.tail",
         "share of a wave that a launch of several waves ends with, beyond its tiles",
