@@ -38,7 +38,8 @@ WORTH_SAYING = 0.0005
 def command(
     device: DeviceOption,
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="A model name, a TOML file, or a saved graph (.json).")
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="A model name, a TOML file, a saved graph (.json), or a config.json."),
     ] = None,
     changes: SetOption = None,
     limit: Annotated[int, typer.Option("--limit", help="Lines of the table.")] = 15,

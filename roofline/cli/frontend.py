@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "load", "network", "save"]
 
+#: what hubs call the configuration of a model
+CONFIGURATION = "config.json"
+
 OnnxOption = Annotated[Path | None, typer.Option("--onnx", metavar="FILE", help="An ONNX file.")]
 TorchOption = Annotated[
     str | None,
@@ -94,7 +97,9 @@ def network(model: str | None, source: Source) -> str | OpGraph | Arch:
     kind = source.kind
     if model is not None and kind is not None:
         raise InputError(f"give MODEL or --{kind}, not both")
-    if model is not None and model.endswith(".json"):
+    if model is not None and is_configuration(model):
+        source, model = replace(source, huggingface=Path(model)), None
+    elif model is not None and model.endswith(".json"):
         source, model = replace(source, graph=Path(model)), None
     found = model or load(source)
     if found is None:
@@ -106,6 +111,12 @@ def network(model: str | None, source: Source) -> str | OpGraph | Arch:
     if not isinstance(found, OpGraph):
         raise InputError("--examples states the batch of a program; --batch runs MODEL at one")
     return found.with_examples(source.examples)
+
+
+def is_configuration(model: str) -> bool:
+    """Whether a MODEL is a language model's ``config.json``, or a folder that holds it."""
+    path = Path(model)
+    return path.name == CONFIGURATION or (path / CONFIGURATION).is_file()
 
 
 def save(found: str | OpGraph | Arch, path: Path, options: Mapping[str, Any]) -> None:

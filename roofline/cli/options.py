@@ -49,7 +49,8 @@ FromOption = Annotated[
 ]
 EACH = "one value, or DEVICE=VALUE,..."
 ModelsArgument = Annotated[
-    list[str], typer.Argument(metavar="MODEL...", help="Model names, files, saved graphs (.json); comma lists too.")
+    list[str],
+    typer.Argument(metavar="MODEL...", help="Model names, files, saved graphs (.json), config.json; comma lists too."),
 ]
 DevicesOption = Annotated[list[str], typer.Option("--device", "-d", help="Repeat it, or give a comma list.")]
 SetOption = Annotated[

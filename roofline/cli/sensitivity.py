@@ -25,7 +25,9 @@ from roofline.text import significant
 
 @takes(OPTIONS, before="field")
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model name, a TOML file, or a saved graph (.json).")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model name, a TOML file, a saved graph (.json), or a config.json.")
+    ],
     device: DeviceOption,
     field: Annotated[
         list[str] | None, typer.Option("--field", help="Only this one; repeat it, or a comma list.")

@@ -41,7 +41,8 @@ def command(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]", help="A model name (roofline models), a TOML file, or a saved graph (.json)."
+            metavar="[MODEL]",
+            help="A model name (roofline models), a TOML file, a saved graph (.json), or a config.json.",
         ),
     ] = None,
     changes: SetOption = None,

@@ -198,3 +198,30 @@ def test_shapes_and_dimensions_are_read() -> None:
     for text in ("N", "N=", "=3", "N=-1", "N=x"):
         with pytest.raises(InputError, match="NAME=SIZE"):
             parse_dims([text])
+
+
+CONFIGURATION = {
+    "model_type": "llama", "vocab_size": 512, "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "intermediate_size": 256, "max_position_embeddings": 4096,
+}  # fmt: skip
+
+
+def test_a_configuration_of_a_language_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "lm").mkdir()
+    (folder / "lm" / "config.json").write_text(json.dumps(CONFIGURATION), encoding="utf-8")
+    shown = []
+    for given in (["--huggingface", "lm"], ["--huggingface", "lm/config.json"], ["lm"], ["lm/config.json"]):
+        options = ["--device", "h100-sxm", "--phase", "decode", "--context", "1000", "--format", "json"]
+        assert main(["simulate", *given, *options]) == 0
+        shown.append(json.loads(capsys.readouterr().out)["latency_s"])
+    assert len(set(shown)) == 1
+    expected = rf.simulate(rf.from_huggingface("lm"), "h100-sxm", phase="decode", context=1000)
+    assert shown[0] == pytest.approx(expected.latency_s, rel=1e-9)
+
+
+def test_a_configuration_that_is_none_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "config.json").write_text(json.dumps({**CONFIGURATION, "model_type": "lama"}), encoding="utf-8")
+    assert main(["simulate", "--huggingface", ".", "--device", "h100-sxm"]) == 2
+    assert capsys.readouterr().err.strip().endswith("unknown model_type 'lama'; nearest: 'llama'")
+    assert main(["simulate", "llama-3-8b", "--huggingface", ".", "--device", "h100-sxm"]) == 2
+    assert "give MODEL or --huggingface, not both" in capsys.readouterr().err
