@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from html import escape
+from typing import Any
 
+from roofline.report.answers import Answers
+from roofline.report.report import Report
 from roofline.text import counted, gibibytes, percent, significant
 
-if TYPE_CHECKING:
-    from roofline.report.generation import Generation
-    from roofline.report.report import Report
 
-
-def heading(found: Generation) -> str:
+def heading(found: Answers) -> str:
     """Return the line that says what was simulated."""
     work = found.work
     cached = f" behind {work.prefix:,} cached" if work.prefix else ""
@@ -23,7 +22,7 @@ def heading(found: Generation) -> str:
     )
 
 
-def summary_rows(found: Generation) -> list[tuple[str, str, str]]:
+def summary_rows(found: Answers) -> list[tuple[str, str, str]]:
     """Return the headline numbers as (name, value with unit, remark)."""
     ends, work, steady = found.expected_s, found.work, found.steady
     rows = [("Time to first token", _ms(found.ttft_s), _between(ends["prefill"], 1.0))]
@@ -61,7 +60,7 @@ def summary_rows(found: Generation) -> list[tuple[str, str, str]]:
     return rows
 
 
-def as_dict(found: Generation) -> dict[str, Any]:
+def as_dict(found: Answers) -> dict[str, Any]:
     """Return the numbers of a generation with their units in their names."""
     room = found.room
     head = {name: getattr(found, name) for name in ("model", "device", "runtime", "dtype")}
@@ -87,10 +86,8 @@ def as_dict(found: Generation) -> dict[str, Any]:
     )
 
 
-def notebook_html(found: Generation) -> str:
+def notebook_html(found: Answers) -> str:
     """Return the summary as a table for a notebook."""
-    from html import escape
-
     from roofline.report.page.tables import definition_table
 
     return f"<p><b>{escape(heading(found))}</b></p>{definition_table(summary_rows(found))}"
