@@ -28,6 +28,7 @@ from roofline.passes.merge import merge_products
 from roofline.passes.policy import Policy
 from roofline.passes.precision import apply_precision
 from roofline.passes.rotary import fold_rotary
+from roofline.passes.share_keys import share_keys
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,6 +62,7 @@ Pass: TypeAlias = Callable[[OpGraph, Policy], OpGraph]
 PASSES: tuple[Pass, ...] = (
     decompose_attention,  # into products and a softmax, where the runtime has no kernel for attention
     fold_batch_norm,  # into the convolution before it, where weights are fixed
+    share_keys,  # where attention reads what several query heads share as it is
     merge_products,  # of one operand, where the runtime keeps their weights side by side
     fold_rotary,  # what turns queries and keys, where one kernel does it
     split_composites,  # activations that the runtime computes in several kernels

@@ -40,6 +40,7 @@ class Policy:
     split: tuple[str, ...] = ()
     layout_copies: bool = False
     merge_products: bool = False
+    shared_keys: bool = False
     mode: Mode = "inference"
     optimizer: Optimizer | None = None
     recompute: bool = False

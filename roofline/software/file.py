@@ -28,7 +28,8 @@ class Fusion(SpecFile):
     `epilogue_functions` limits what the kernels of products absorb (all element-wise functions where it is missing);
     `batch_norm_functions` names what batch norms with stored statistics apply to their results, `split` functions that
     run as chains of simpler ones. With `layout_copies` tensors keep the memory format that the op before left, and are
-    copied where the next one wants another. With `merge_products` products of one operand become one.
+    copied where the next one wants another. With `merge_products` products of one operand become one, with
+    `shared_keys` keys that a program repeats for several query heads are read once.
     """
 
     fold_batch_norm: bool
@@ -43,6 +44,7 @@ class Fusion(SpecFile):
     split: tuple[str, ...] = ()
     layout_copies: bool = False
     merge_products: bool = False
+    shared_keys: bool = False
     why: str
 
 

@@ -36,6 +36,8 @@ class Stack:
     merge_products
         Whether products of one operand with several weights (queries, keys and values; a gate and what it gates) run as
         one.
+    shared_keys
+        Whether attention reads keys and values that query heads share once, where a program repeats them in copies.
     products, fused_attention, experts, paged_attention
         Kernel libraries that it calls, in order of preference; without one for a device, the constants below decide.
     kernels
@@ -59,6 +61,7 @@ class Stack:
     split: tuple[str, ...]
     layout_copies: bool
     merge_products: bool = False
+    shared_keys: bool = False
     products: tuple[ProductsLibrary, ...] = ()
     fused_attention: tuple[AttentionLibrary, ...] = ()
     experts: tuple[ExpertsLibrary, ...] = ()
