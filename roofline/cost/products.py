@@ -6,6 +6,7 @@ Times are in seconds, shapes are numbers or columns. The law, and what each effe
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -138,12 +139,17 @@ def product_times(
     return ProductTimes(tiles_s=tiles_s, memory_s=memory_s, launch_s=fixed_s, time_s=time_s)
 
 
+@lru_cache(maxsize=64)
+def _sides(tiles: tuple[tuple[int, int], ...]) -> Array:
+    return np.array(tiles, dtype=np.float64).T
+
+
 def _best(rows: list[Array], chip: Chip, kernels: ProductKernels) -> tuple[Array, ...]:
     """Return times of tiles, memory and launches, and the whole, of some rows."""
     m, n, k, batch, row_bytes, weight_bytes, far_bytes, macs_per_s, fraction, bandwidth_fraction = (
         x[:, None] for x in rows
     )
-    high, wide = np.array(kernels.tiles, dtype=np.float64).T
+    high, wide = _sides(kernels.tiles)
     multiplied_s = high * wide / (macs_per_s * fraction)  # for each element of K, by rows and tiles
     fed_s = (high * row_bytes + wide * weight_bytes) / feed_bytes_per_s(chip, kernels)
     element_s = joined(multiplied_s, fed_s, kernels.sharpness)[..., None]
@@ -155,21 +161,15 @@ def _best(rows: list[Array], chip: Chip, kernels: ProductKernels) -> tuple[Array
     # where groups of warps take turns, a tile begins while the one before it leaves
     starts = waves + chip.multicast * (1.0 - waves)
     tiles_s = waves * (deep[:, None, :] * element_s + left_s) + starts * kernels.latency_s
-    tile = np.argmin(tiles_s, axis=1)[:, None, :]
-    tiles_s = np.take_along_axis(tiles_s, tile, axis=1)[:, 0, :]  # by rows and splits
+    tile = np.argmin(tiles_s, axis=1)  # by rows and cuts
+    row, cut = np.arange(len(m)), np.arange(len(splits))
+    tiles_s = tiles_s[row[:, None], tile, cut]
     memory_s = far_bytes / (chip.far_bytes_per_s * bandwidth_fraction)
-    apart_s = np.where(splits > 1.0, kernels.split_launches * launch_s(chip, kernels), 0.0)
-    apart_s = np.where((splits > 1.0) & (k < STEP * splits), np.inf, apart_s)
-    whole_s = joined(tiles_s, memory_s, kernels.sharpness) + apart_s
-    split = np.argmin(whole_s, axis=1)[:, None]
-
-    def taken(candidates: Array) -> Array:
-        return np.take_along_axis(np.broadcast_to(candidates, whole_s.shape), split, axis=1)[:, 0]
-
-    blocks = taken(np.take_along_axis(blocks, tile, axis=1)[:, 0, :])
-    element_s = taken(np.take_along_axis(multiplied_s, tile[:, 0, :], axis=1))
-    busy_s = element_s * taken(deep) * blocks / chip.processors
-    tiles_s, apart_s, whole_s = taken(tiles_s), taken(apart_s), taken(whole_s)
+    added_s = np.where(splits > 1.0, kernels.split_launches * launch_s(chip, kernels), 0.0)
+    whole_s = joined(tiles_s, memory_s, kernels.sharpness) + added_s
+    cut = np.argmin(np.where((splits > 1.0) & (k < STEP * splits), np.inf, whole_s), axis=1)
+    tile, tiles_s, whole_s, added_s = tile[row, cut], tiles_s[row, cut], whole_s[row, cut], added_s[cut]
+    busy_s = multiplied_s[row, tile] * deep[row, cut] * blocks[row, tile, cut] / chip.processors
     load = power.full_load(
         replace(chip, macs_per_s=macs_per_s[:, 0]),
         mac_w=kernels.mac_w,
@@ -177,5 +177,5 @@ def _best(rows: list[Array], chip: Chip, kernels: ProductKernels) -> tuple[Array
         operand_bytes=row_bytes[:, 0],
     )
     slower = power.throttled_s(1.0, busy_s / whole_s, load=load)
-    fixed_s = launch_s(chip, kernels) + apart_s * slower
+    fixed_s = launch_s(chip, kernels) + added_s * slower
     return tiles_s * slower, memory_s[:, 0] * np.ones_like(slower), fixed_s, launch_s(chip, kernels) + whole_s * slower

@@ -59,12 +59,11 @@ def apply(table: KernelTable, machine: Machine, costs: KernelCosts) -> KernelCos
 def _governed(table: KernelTable, machine: Machine) -> NDArray[np.bool_]:
     """Return which products are the library's: dense ones on matrix units, alone in their kernel."""
     c, count = table.contractions, table.kernel_count
-    alone = fold.segment_sum(np.ones(len(c)), c.kernel, count)
-    others = np.zeros(count)
+    products = np.bincount(c.kernel, minlength=count)
     for part in (table.attentions, table.experts):
-        others[part.kernel] = 1.0
-    plain = (c.taps <= 1.0) * (c.windowed == 0.0) * (c.grouped == 0.0) * (machine.on_lanes[c.dtype] == 0.0)
-    return np.asarray((plain * (alone[c.kernel] == 1.0) * (others[c.kernel] == 0.0)) > 0.0)
+        products[part.kernel] += 1
+    plain = (c.taps <= 1.0) & (c.windowed == 0.0) & (c.grouped == 0.0) & (machine.on_lanes[c.dtype] == 0.0)
+    return np.asarray(plain & (products[c.kernel] == 1))
 
 
 def _by_kernel(
@@ -72,11 +71,11 @@ def _by_kernel(
 ) -> Iterator[tuple[KernelFacts, NDArray[np.int64]]]:
     """Yield the library's kernels that products are given to, and which products."""
     names = list(DTYPES)
-    asked = np.stack([c.dtype, c.stored, np.isfinite(c.scale_run)], axis=1)[ours]
-    formats, of_row = np.unique(asked, axis=0, return_inverse=True)
-    places = np.flatnonzero(ours)
-    for i, (compute, stored, runs) in enumerate(formats.tolist()):
-        yield kernel(machine, names[compute], names[stored], blocks=bool(runs)), places[of_row.ravel() == i]
+    asked = (c.dtype * len(names) + c.stored) * 2 + np.isfinite(c.scale_run)
+    for code in np.unique(asked[ours]).tolist():
+        pair, runs = divmod(code, 2)
+        compute, stored = divmod(pair, len(names))
+        yield kernel(machine, names[compute], names[stored], blocks=bool(runs)), np.flatnonzero(ours & (asked == code))
 
 
 def kernel(machine: Machine, compute: str, stored: str, *, blocks: bool) -> KernelFacts:
