@@ -138,3 +138,34 @@ def test_a_fit_finds_what_rows_were_made_with(bf16: Prepared) -> None:
     constants = {name: library_constants("products")[name] for name in made}
     found = fit_library(replace(some, measurements=rows), "products", constants)
     assert found.values == pytest.approx(made, rel=0.02)
+
+
+VIDUR = (
+    "device,model,attn_pre_proj_ms,attn_post_proj_ms,mlp_up_proj_ms,mlp_down_proj_ms,n_head,n_kv_head,n_embd,"
+    "n_expanded_embd,use_gated_mlp,num_tokens,num_tensor_parallel_workers\n"
+    "a100,llama,0.109,0.079,0.555,0.2435,64,8,8192,28672,True,912,8\n"
+)
+
+
+def test_a_layer_is_four_projections_of_one_worker(tmp_path: Path) -> None:
+    path = tmp_path / "ops.csv"
+    path.write_text(VIDUR, encoding="utf-8")
+    found = load(path).measurements
+    shapes = {m.family: (m.workload.n, m.workload.k) for m in found if isinstance(m.workload, ProductCall)}
+    assert shapes == {
+        "attn_pre_proj": ((64 + 2 * 8) * 128 // 8, 8192),
+        "attn_post_proj": (8192, 8192 // 8),
+        "mlp_up_proj": (2 * 28672 // 8, 8192),
+        "mlp_down_proj": (8192, 28672 // 8),
+    }
+    assert {m.device for m in found} == {"a100-80gb"}
+
+
+def test_projections_of_layers_are_as_accurate_as_they_were() -> None:
+    path = MEASUREMENTS / "llm" / "a100_transformer_ops.csv.gz"
+    if not path.exists():
+        pytest.skip(f"no measurements at {path}")
+    rows = prepare(load(path, Options(limit=500)).measurements)
+    found = by_library(rows, rows.predict())["all"]
+    assert found.median <= 0.115
+    assert found.tau >= 0.96
