@@ -58,6 +58,12 @@ class Answers:
         """Name of the precision."""
         return self.setting.policy.precision.name
 
+    @property
+    def format(self) -> str | None:
+        """Name of the number format; None where everything has the precision."""
+        found = self.setting.policy.format
+        return None if found is None else found.name
+
     @cached_property
     def prompt_run(self) -> Report:
         """Report of the last of the steps that prompts enter in."""

@@ -38,12 +38,12 @@ class Generation(Answers):
         return json_head() | as_dict(self)
 
     def __str__(self) -> str:
-        work = self.work
+        work, numbers = self.work, self.format or self.dtype
         tpot = "" if self.tpot_s is None else f"{self.tpot_s * 1e3:.2f} ms per token, "
         return (
-            f"{self.model} on {self.device} ({self.runtime}, {self.dtype}, batch {work.batch}, {work.prompt:,} + "
-            f"{work.output_tokens:,} tokens): first token {self.ttft_s * 1e3:.1f} ms, {tpot}{self.tokens_per_s:,.0f} "
-            f"tokens/s"
+            f"{self.model} on {self.device} ({self.runtime}, {numbers}, batch {work.batch}, {work.prompt:,} + "
+            f"{work.output_tokens:,} tokens): first token {self.ttft_s * 1e3:.1f} ms, {tpot}"
+            f"{self.tokens_per_s:,.0f} tokens/s"
         )
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ def heading(found: Answers) -> str:
     cached = f" behind {work.prefix:,} cached" if work.prefix else ""
     chunk = f", prompts in chunks of {work.chunk:,}" if work.chunk else ""
     return (
-        f"{found.model} on {found.device}: {found.runtime}, {found.dtype}, batch {work.batch:,}, "
+        f"{found.model} on {found.device}: {found.runtime}, {found.format or found.dtype}, batch {work.batch:,}, "
         f"prompts of {counted(work.prompt, 'token')}{cached}, answers of {work.output_tokens:,}{chunk}"
     )
 
@@ -63,7 +63,7 @@ def summary_rows(found: Answers) -> list[tuple[str, str, str]]:
 def as_dict(found: Answers) -> dict[str, Any]:
     """Return the numbers of a generation with their units in their names."""
     room = found.room
-    head = {name: getattr(found, name) for name in ("model", "device", "runtime", "dtype")}
+    head = {name: getattr(found, name) for name in ("model", "device", "runtime", "dtype", "format")}
     numbers = {
         name: getattr(found, name)
         for name in ("ttft_s", "tpot_s", "latency_s", "tokens_per_s", "decode_tokens_per_s", "bounds")

@@ -61,20 +61,25 @@ class Steady:
 
 @dataclass(frozen=True, kw_only=True)
 class _Stream:
-    """One workload's stream: the steps of a prompt as (new tokens, tokens before them), and how many decode beside."""
+    """One workload's stream on a core: the steps of a prompt as (new tokens, tokens before them).
+
+    Each of the `cores` that have requests runs a stream of its own, of `batch` requests.
+    """
 
     work: Workload
+    batch: int
+    cores: int
     chunks: tuple[tuple[float, float], ...]
 
     @property
     def full(self) -> bool:
         """Whether every step takes a part of a prompt along."""
-        return len(self.chunks) * (self.work.batch - 1) >= self.work.decode_steps
+        return len(self.chunks) * (self.batch - 1) >= self.work.decode_steps
 
     @property
     def beside(self) -> tuple[int, int]:
         """Sequences that decode beside a prompt: the whole numbers around their mean."""
-        mean = self.work.decode_steps / len(self.chunks) if self.full else self.work.batch - 1.0
+        mean = self.work.decode_steps / len(self.chunks) if self.full else self.batch - 1.0
         return math.floor(mean), math.ceil(mean)
 
     @property
@@ -83,8 +88,10 @@ class _Stream:
         return self.work.prefix + self.work.prompt + max(self.work.decode_steps - 1, 0) / 2.0
 
     def rows(self) -> list[tuple[float, ...]]:
-        """Return the mixed steps: new tokens, those before them, decoding sequences, what these keep."""
-        return [(*chunk, n, self.kept if n else 0.0) for n in self.beside for chunk in self.chunks]
+        """Return the mixed steps: prompts, new tokens, those before them, decoding sequences, what these keep."""
+        return [
+            (self.cores, *chunk, n * self.cores, self.kept if n else 0.0) for n in self.beside for chunk in self.chunks
+        ]
 
     def found(self, mixed_s: Array, plain_s: float) -> Steady:
         """Return the stream whose mixed steps take so long, and those without a prompt."""
@@ -92,36 +99,38 @@ class _Stream:
         low, high = self.beside
         share = steps / count - low if self.full and high > low else 0.0
         prompt_s = float((1.0 - share) * mixed_s[:count].sum() + share * mixed_s[count:].sum())
-        plain = 0.0 if self.full else (steps - count * (work.batch - 1.0)) / work.batch
+        plain = 0.0 if self.full else (steps - count * (self.batch - 1.0)) / self.batch
         request_s = prompt_s + plain * plain_s
         step_s = request_s / (count + plain)
         if not steps:
-            ttft_s, tpot_s = work.batch * request_s, None
+            ttft_s, tpot_s = self.batch * request_s, None
         elif self.full:
-            ttft_s, tpot_s = work.batch * request_s - steps * step_s, step_s
+            ttft_s, tpot_s = self.batch * request_s - steps * step_s, step_s
         else:
-            ttft_s, tpot_s = prompt_s, (work.batch * request_s - prompt_s) / steps
+            ttft_s, tpot_s = prompt_s, (self.batch * request_s - prompt_s) / steps
         return Steady(
             concurrency=work.batch,
             mixed_share=count / (count + plain),
             ttft_s=ttft_s,
             tpot_s=tpot_s,
-            requests_per_s=1.0 / request_s,
+            requests_per_s=work.batch / self.batch / request_s,
             output_tokens=work.output_tokens,
         )
 
 
 def steady_of(oracle: StepOracle, works: Sequence[Workload]) -> list[Steady]:
     """Return the steady stream of each workload, with its batch as the number of requests in flight."""
-    streams = [_Stream(work=work, chunks=_chunks(work)) for work in works]
-    new, context, beside, kept = np.array([row for stream in streams for row in stream.rows()]).T
-    mixed_s = oracle(1, new, context, decoding=beside, decoding_contexts=kept, remember=False)
-    plain_s = oracle([s.work.batch for s in streams], 1, [s.kept for s in streams], phase="decode", remember=False)
+    streams = [_stream(work, oracle.setting.cores) for work in works]
+    prompts, new, context, beside, kept = np.array([row for stream in streams for row in stream.rows()]).T
+    mixed_s = oracle(prompts, new, context, decoding=beside, decoding_contexts=kept, remember=False)
+    plain_s = oracle([s.batch * s.cores for s in streams], 1, [s.kept for s in streams], phase="decode", remember=False)
     ends = np.cumsum([len(stream.rows()) for stream in streams])
     parts = np.split(mixed_s, ends[:-1])
     return [stream.found(part, plain) for stream, part, plain in zip(streams, parts, plain_s.tolist(), strict=True)]
 
 
-def _chunks(work: Workload) -> tuple[tuple[float, float], ...]:
+def _stream(work: Workload, cores: int) -> _Stream:
     most = min(work.prompt, work.chunk or work.prompt)
-    return tuple((min(most, work.prompt - done), work.prefix + done) for done in range(0, work.prompt, most))
+    chunks = tuple((min(most, work.prompt - done), work.prefix + done) for done in range(0, work.prompt, most))
+    batch = math.ceil(work.batch / cores)
+    return _Stream(work=work, batch=batch, cores=math.ceil(work.batch / batch), chunks=chunks)

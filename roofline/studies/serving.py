@@ -45,8 +45,9 @@ class ServingCurve(Shown):
         """Draw tokens per second over time per token, a line per device and prompt; written to `path` where given."""
         from roofline.plot.serving import plot_serving
 
-        first = self.table.iloc[0]
-        title = f"{first['model']}, {first['runtime']}, {first['dtype']}: answers of {first['output_tokens']:,} tokens"
+        first = self.generations[0]
+        how = f"{first.model}, {first.runtime}, {first.format or first.dtype}"
+        title = f"{how}: answers of {first.work.output_tokens:,} tokens"
         return plot_serving(self.table, title=title, path=path)
 
     @property
@@ -116,7 +117,7 @@ def serving_curve(
 def row_of(found: Generation) -> dict[str, Any]:
     """Return a point of a curve as a flat row, with the unit in every name."""
     work, room, steady = found.work, found.room, found.steady
-    head = {name: getattr(found, name) for name in ("model", "device", "runtime", "dtype")}
+    head = {name: getattr(found, name) for name in ("model", "device", "runtime", "dtype", "format")}
     said = {name: getattr(work, name) for name in ("prompt", "output_tokens", "prefix", "batch")}
     times = {
         "ttft_ms": found.ttft_s * 1e3,

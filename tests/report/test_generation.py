@@ -153,6 +153,15 @@ def test_one_request_at_a_time_is_its_own_stream() -> None:
     assert found.steady.ttft_s == pytest.approx(found.ttft_s, rel=1e-9)
 
 
+def test_cores_run_streams_of_their_own() -> None:
+    chip = rf.device("tpu-v7x")
+    assert chip.cores == 2
+    both, one = (rf.generate("llama-3.2-3b", chip, prompt=512, output_tokens=64, batch=n, cores=n // 4) for n in (8, 4))
+    assert both.steady.requests_per_s == pytest.approx(2 * one.steady.requests_per_s)
+    assert both.steady.ttft_s == pytest.approx(one.steady.ttft_s)
+    assert both.steady.latency_s == pytest.approx(one.steady.latency_s)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
