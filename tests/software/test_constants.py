@@ -148,7 +148,7 @@ def test_two_constants_may_not_have_one_place_in_a_file() -> None:
 
 def test_every_number_of_a_runtime_is_declared() -> None:
     policy = {"fold_batch_norm", "attention", "epilogue", "prologue", "fuse_movement", "epilogue_functions", "split"}
-    policy |= {"batch_norm_functions", "nested_convolutions", "image_copies"}
+    policy |= {"batch_norm_functions", "nested_convolutions", "image_copies", "shared_keys"}
     told = {"name", "title", "device_kinds", "default_layout", "lane_layout", "layout_copies", "merge_products"}
     told |= {"products", "fused_attention", "experts", "paged_attention"}  # whose constants are their own
     told |= {"kernels"}  # which numbers there are kernels for

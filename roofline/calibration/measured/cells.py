@@ -22,6 +22,7 @@ DEVICES: dict[str, str] = {
     "a100_sxm": "a100-80gb",  # its products of experts stream 2.0 TB/s
     "Nvidia A100 GPU": "a100-40gb",  # of LLM-Inference-Bench: its machine has that one
     "h200_sxm": "h200",
+    "NVIDIA H200": "h200",
     "b200_sxm": "b200",
     "Google TPU v6e (Trillium)": "tpu-v6e",
 }
