@@ -29,6 +29,8 @@ class Chip:
         Capacity of the last cache; 0 where there is none.
     multicast
         1 where processors of a cluster share what they load, else 0.
+    operand_sharing
+        Processors that multiply one tile together: each fetches its own rows, and a part of the columns.
     budget_w
         Power limit of the card; infinite where nobody says one.
     """
@@ -44,3 +46,4 @@ class Chip:
     near_bytes: float
     multicast: float
     budget_w: float
+    operand_sharing: float = 1.0

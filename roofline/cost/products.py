@@ -117,7 +117,8 @@ def product_times(
 ) -> ProductTimes:
     """Return the times of products under the best tile and cut of K.
 
-    Tiles go over the processors in waves. A tile multiplies while its operands arrive, and leaves through an epilogue.
+    Tiles go over the processors in waves. A tile multiplies while its operands arrive, and leaves through an epilogue;
+    processors that multiply one tile together fetch its longer side once.
     The main memory streams beside that. A cut of K takes a second kernel that adds up. Long runs of full matrix
     units meet the power limit, where everything slows down.
 
@@ -151,7 +152,9 @@ def _best(rows: list[Array], chip: Chip, kernels: ProductKernels) -> tuple[Array
     )
     high, wide = _sides(kernels.tiles)
     multiplied_s = high * wide / (macs_per_s * fraction)  # for each element of K, by rows and tiles
-    fed_s = (high * row_bytes + wide * weight_bytes) / feed_bytes_per_s(chip, kernels)
+    rows_of, columns_of = high * row_bytes, wide * weight_bytes
+    of_both = np.minimum(rows_of, columns_of) + np.maximum(rows_of, columns_of) / chip.operand_sharing
+    fed_s = of_both / feed_bytes_per_s(chip, kernels)
     element_s = joined(multiplied_s, fed_s, kernels.sharpness)[..., None]
     left_s = (high * wide * RESULT_BYTES / result_bytes_per_s(chip, kernels))[:, None]
     splits = np.array(kernels.splits, dtype=np.float64)

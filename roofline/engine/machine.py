@@ -134,6 +134,7 @@ class Machine:
             far_bytes_per_s=self.bandwidths_bytes_per_s[0],
             near_bytes=device.shared_memory[0].capacity_bytes if near else 0.0,
             multicast=float((device.capability or 0.0) >= CLUSTERS),
+            operand_sharing=float(device.matrix.operand_sharing),
             budget_w=np.inf if device.tdp_w is None else device.tdp_w,
         )
 

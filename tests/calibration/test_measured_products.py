@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,6 +139,26 @@ def test_a_fit_finds_what_rows_were_made_with(bf16: Prepared) -> None:
     constants = {name: library_constants("products")[name] for name in made}
     found = fit_library(replace(some, measurements=rows), "products", constants)
     assert found.values == pytest.approx(made, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "device", "most"),
+    [("NVIDIA A100 SXM", "a100-80gb", 0.05), ("NVIDIA H100 SXM", "h100-sxm", 0.05), ("NVIDIA B200 SXM", "b200", 0.2)],
+)
+def test_best_products_of_a_search_over_shapes_are_met_by_constants_that_never_saw_them(
+    spelled: str, device: str, most: float, tmp_path: Path
+) -> None:
+    path = MEASUREMENTS / "max_achievable_matmul_flops.csv"
+    if not path.exists():
+        pytest.skip(f"no measurements at {path}")
+    with path.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if (row["dtype"], row["accelerator"]) == ("bf16", spelled)]
+    (row,) = rows
+    m, n, k = (int(size) for size in row["best_MxNxK"].split("x"))
+    best_s = 2.0 * m * n * k / (float(row["mamf_tflops"]) * 1e12)
+    asked = f"{device},TRTLLM,1,linear,bfloat16,{m},{n},{k},{1e3 * best_s}"
+    (found_s,) = prepare(load(written(tmp_path, asked)).measurements).predict()
+    assert found_s == pytest.approx(best_s, rel=most / (1.0 - most))
 
 
 VIDUR = (

@@ -86,6 +86,11 @@ def test_operands_that_arrive_slowly_decide() -> None:
     assert time_s(128, 128, 64, replace(BARE, feed_bytes_per_s=1e9)) == pytest.approx(64 * 256 * 2 / 1e9, rel=1e-6)
 
 
+def test_two_processors_of_one_tile_fetch_its_longer_side_once() -> None:
+    kernels, chip = replace(BARE, feed_bytes_per_s=1e9, tiles=((64, 128),)), replace(CHIP, operand_sharing=2.0)
+    assert time_s(64, 128, 64, kernels, chip) == pytest.approx(64 * (64 + 128 / 2) * 2 / 1e9, rel=1e-6)
+
+
 def test_a_product_without_a_sum_to_speak_of_leaves_at_the_rate_of_the_epilogue() -> None:
     kernels = replace(BARE, epilogue_bytes_per_clock=10.0)
     multiplied = 128 * 128 * 64 / 1e12
