@@ -66,6 +66,7 @@ TINY: list[tuple[str, dict[str, Any]]] = [
     ("DeepseekV3Config", {**LATENT, "q_lora_rank": None, "attention_bias": True}),
     ("DeepseekV32Config", {**LATENT, **INDEX}),
     ("GlmMoeDsaConfig", {**LATENT, **INDEX, "indexer_types": ["full", "shared", "full", "shared"]}),
+    ("GlmMoeDsaConfig", {**LATENT, **INDEX, "index_topk_freq": 2}),
     ("Qwen3_5TextConfig", {**HEADS, **DELTA}),
     ("Qwen3_5MoeTextConfig", {**HEADS, **DELTA, "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
                               "shared_expert_intermediate_size": 32}),
@@ -109,6 +110,18 @@ def test_parameters_are_those_that_the_library_makes(
     graph = build_graph(saved(config, tmp_path))
     graph.check_shapes()
     assert graph.params == params(transformers, config)
+
+
+@pytest.mark.parametrize(("cls", "keys"), TINY, ids=[f"{cls}{i}" for i, (cls, _) in enumerate(TINY)])
+def test_lists_that_hubs_leave_out_are_as_the_library_fills_them(
+    cls: str, keys: dict[str, Any], transformers: Any, tmp_path: Path
+) -> None:
+    config = getattr(transformers, cls)(**keys)
+    whole = saved(config, tmp_path)
+    table = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    lists = {"layer_types", "mlp_layer_types", "indexer_types", "no_rope_layers", "moe_layers"} - set(keys)
+    short = written(tmp_path, {key: value for key, value in table.items() if key not in lists})
+    assert rf.from_huggingface(short).stages == whole.stages
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -26,12 +26,13 @@ def balanced(config: Config, **fields: Any) -> Table:
     return experts(config, hidden=hidden, shared_hidden=shared, routing="sigmoid", correction=True, **fields)
 
 
-def dense_first(config: Config, layers: int) -> list[str]:
-    """Return which second part each layer has: as listed, or dense in the first few."""
+def dense_first(config: Config, layers: int, first: int = 0) -> list[str]:
+    """Return which second part each layer has: as listed, or dense in the first few (by default `first`)."""
     listed = config.words("mlp_layer_types", layers)
     if listed is not None:
         return ["experts" if word == "sparse" else "dense" for word in listed]
-    return ["dense" if i < config.number("first_k_dense_replace", 0, least=0) else "experts" for i in range(layers)]
+    first = config.number("first_k_dense_replace", first, least=0)
+    return ["dense" if i < first else "experts" for i in range(layers)]
 
 
 @family("mixtral")
@@ -103,7 +104,10 @@ def mimo(config: Config) -> list[Table]:
         "dense": mlp(config),
         "experts": balanced(config),
     }
-    pairs = zip(kinds_of(config, layers), dense_first(config, layers), strict=True)
+    kinds = kinds_of(config, layers, 6)
+    if config.words("layer_types", layers) is None:
+        kinds[0] = "full"
+    pairs = zip(kinds, dense_first(config, layers, 1), strict=True)
     return decoder(config, parts, [" ".join(pair) for pair in pairs])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from roofline.errors import InputError
 from roofline.frontends.huggingface.config import Config
 from roofline.frontends.huggingface.dense import mlp
 from roofline.frontends.huggingface.experts import balanced, dense_first
@@ -34,6 +35,19 @@ def sparse(config: Config) -> list[Table]:
     heads = config.number("index_n_heads", 64 if config.table.get("model_type") == "deepseek_v32" else 32)
     indexed = {**shared, "index_heads": heads, "index_size": config.number("index_head_dim", 128)}
     parts = {"attention": indexed, "shared": shared, "dense": mlp(config), "experts": balanced(config)}
-    listed = config.words("indexer_types", layers) or ["full"] * layers
-    first = ["shared" if word == "shared" else "attention" for word in listed]
+    first = ["attention" if own else "shared" for own in _indexed(config, layers)]
     return decoder(config, parts, [" ".join(p) for p in zip(first, dense_first(config, layers), strict=True)])
+
+
+def _indexed(config: Config, layers: int) -> list[bool]:
+    """Return which layers have an index of their own: as listed, by a pattern of F and S, or every so often."""
+    listed = config.words("indexer_types", layers)
+    pattern = config.table.get("index_topk_pattern")
+    if listed is None and pattern is not None:
+        listed = [{"F": "full", "S": "shared"}.get(str(letter), str(letter)) for letter in pattern]
+    if listed is not None:
+        if len(listed) != layers or not set(listed) <= {"full", "shared"}:
+            raise InputError(f"{config.where}: indexer_types must be 'full' or 'shared' for each of {layers} layers")
+        return [word == "full" for word in listed]
+    every, offset = config.number("index_topk_freq", 1), config.number("index_skip_topk_offset", 2, least=0)
+    return [max(i - offset + 1, 0) % every == 0 for i in range(layers)]
