@@ -59,10 +59,10 @@ class Around:
 
 #: what surrounds attention, by library, and whether the chip is of capability 9.0 or later. Fitted to the same rows
 AROUND: dict[tuple[str, bool], Around] = {
-    ("vllm", False): Around(2.4, 0.0, 0.0, 1.0e-6),
-    ("vllm", True): Around(4.6, 0.3, 0.0, 1.0e-6),
-    ("tensorrt_llm", False): Around(2.4, 1.1, 0.66, 0.0),
-    ("tensorrt_llm", True): Around(0.9, 1.2, 0.36, 0.0),
+    ("vllm", False): Around(3.0, 0.0, 0.0, 1.1e-6),
+    ("vllm", True): Around(5.85, 0.5, 0.0, 1.1e-6),
+    ("tensorrt_llm", False): Around(2.7, 1.35, 0.6, 0.0),
+    ("tensorrt_llm", True): Around(1.1, 1.6, 0.53, 0.0),
 }
 HOPPER = 9.0
 

@@ -168,7 +168,7 @@ def _step(
         windows=float(facts.windows),
         block_cycles=facts.block_cycles,
         row_cycles=library.row_cycles,
-        load_bytes_per_clock=library.load_bytes_per_clock,
+        load_bytes_per_clock=library.load_bytes_per_clock * facts.depth,
         convert_ops=library.convert_ops * facts.converts * (a.kept != a.dtype),
         resident=library.resident,
         combine_cycles=facts.combine_cycles,
@@ -177,10 +177,10 @@ def _step(
         mixing=library.step_mixing,
         memory_mixing=library.memory_mixing,
     )
-    cache_s = moving_s(cost.cache_bytes(shape, windows=kernel.windows), library, chip, warm=warm)
+    cache_s = moving_s(cost.cache_bytes(shape, windows=kernel.windows), library, chip, warm=warm) / facts.reach
     found = cost.step_times(shape, kernel, chip, cache_s=cache_s)
-    regroups = facts.regroups * (a.batch > 1.0) * (a.kv_heads > 1.0) * (a.heads > a.kv_heads)
-    return found, np.asarray(facts.floor_us * 1e-6 + regroups * library.regroup_cycles / chip.clock_hz)
+    regroups = (a.batch > 1.0) * (a.kv_heads > 1.0) * (a.heads > a.kv_heads)
+    return found, np.asarray(facts.floor_us * 1e-6 + regroups * facts.regroup_cycles / chip.clock_hz)
 
 
 def moving_s(moved_bytes: Array, library: AttentionLibrary, chip: Chip, *, warm: float) -> Array:

@@ -67,7 +67,12 @@ class PromptFacts(AttentionKernel):
 
 
 class StepFacts(AttentionKernel):
-    """A kernel for one query of each sequence; see `roofline.cost.attention.StepKernel`."""
+    """A kernel for one query of each sequence; see `roofline.cost.attention.StepKernel`.
+
+    `regroup_cycles` is that of two copies that put the queries of a group side by side, and back, where sequences and
+    heads of keys are several. `reach` is the share that it gets of the bandwidth other kernels get, `depth` how much
+    more it keeps in flight.
+    """
 
     shares: bool = True
     rows: int = 16
@@ -75,7 +80,9 @@ class StepFacts(AttentionKernel):
     splits: int = 128
     windows: bool = True
     converts: bool = False
-    regroups: bool = False
+    regroup_cycles: float = 0.0
+    reach: float = 1.0
+    depth: float = 1.0
     block_cycles: float
     combine_cycles: float = 0.0
     combine_each_cycles: float = 0.0
@@ -99,7 +106,6 @@ class AttentionLibrary(Library):
     softmax_ops: float = constant(
         "scores.softmax_ops",
         "lane operations for each score beside its exponential",
-        fitted=Range(1.0, 30.0, "scale, maximum, subtraction, sum and a conversion, some of them fused", kinds=GPU),
         told_by="long prompts of narrow heads",
         without=Without(0.0, "softmax of scores", "softmax costs its exponentials alone", kinds=GPU),
     )
@@ -145,14 +151,12 @@ class AttentionLibrary(Library):
         "step.far",
         "share of the main memory's bandwidth that reading a cache reaches",
         unit="fraction",
-        fitted=Range(0.6, 0.95, "streams reach 0.75 to 0.92 of the nominal bandwidth", kinds=GPU),
         told_by="long caches",
         without=Without(1.0, "achieved bandwidth of caches", "caches are read at the nominal bandwidth", kinds=GPU),
     )
     near_speedup: float = constant(
         "step.near",
         "bandwidth of the last cache, in units of the main memory's nominal one",
-        fitted=Range(1.0, 6.0, "2.4 on V100 (measured) to 4.6 on A100 (theoretical)", kinds=GPU),
         told_by="caches that fit into L2, read again",
     )
     load_bytes_per_clock: float = constant(
@@ -184,14 +188,6 @@ class AttentionLibrary(Library):
         told_by="eight-bit caches on chips before Hopper",
         without=Without(0.0, "conversion of caches", "narrow caches are read without conversion", kinds=GPU),
     )
-    regroup_cycles: float = constant(
-        "step.regroup",
-        "of the two copies that put the queries of a group side by side, and back",
-        unit="cycles",
-        fitted=Range(1000.0, 20000.0, "two kernels that wait for each other", kinds=GPU),
-        told_by="short caches of grouped heads",
-        without=Without(0.0, "regrouped queries", "queries of a group lie side by side", kinds=GPU),
-    )
     step_mixing: float = constant(
         "step.mixing",
         "exponent under which one block and all of them make the time",
@@ -201,6 +197,5 @@ class AttentionLibrary(Library):
     memory_mixing: float = constant(
         "step.memory_mixing",
         "the same of what processors load and what memory delivers",
-        fitted=Range(1.0, 8.0, "from one after the other to the longer alone", kinds=GPU),
         told_by="long caches",
     )
