@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from roofline.cost.chip import Chip
-from roofline.cost.products import RESULT_BYTES, ProductKernels, feed_bytes_per_s, joined, result_bytes_per_s
+from roofline.cost.products import RESULT_BYTES, STEP, ProductKernels, feed_bytes_per_s, joined, result_bytes_per_s
 from roofline.numeric import Array, Numeric
 from roofline.routing import Load
 
@@ -70,15 +70,15 @@ def tiles_time_s(
     """
     fed_bytes_per_s = feed_bytes_per_s(chip, kernels.products)
     left_bytes_per_s = result_bytes_per_s(chip, kernels.products)
-    best: Array = np.asarray(np.inf)
+    deep, best = STEP * np.ceil(k / STEP), np.asarray(np.inf)
     for height in kernels.heights:
         rows = max(height, INSTRUCTION_ROWS)
         tiles_high = load.tiles(height)
         for width in WIDTHS:
             waves = tiles_high * np.ceil(n / width) / chip.processors
             waves = np.maximum(1.0, waves + kernels.tail * (waves > 1.0))
-            multiplied_s = k * rows * width / (chip.macs_per_s * kernels.fraction)
-            fed_s = k * (height * row_bytes + width * weight_bytes) / fed_bytes_per_s
+            multiplied_s = deep * rows * width / (chip.macs_per_s * kernels.fraction)
+            fed_s = deep * (height * row_bytes + width * weight_bytes) / fed_bytes_per_s
             left_s = height * width * RESULT_BYTES / left_bytes_per_s
             best = np.minimum(best, waves * (joined(multiplied_s, fed_s, kernels.sharpness) + left_s))
     return best

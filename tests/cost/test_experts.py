@@ -106,32 +106,40 @@ def test_even_rows_have_whole_tiles() -> None:
 def test_tiles_fill_waves() -> None:
     # 8 experts of 256 rows by 1,600 columns: 8 x 2 x 25 tiles of 128 x 64 on 100 processors are 4 waves; of 128 x 128
     # 8 x 2 x 13 = 208 are 2.08 waves of twice the work; of 128 x 256 1.12 of four times: no better than 4.16 and 4.48
-    time_s = tiles_time_s(even(2048, 8), n=1600, k=1000, row_bytes=0.0, weight_bytes=0.0, chip=CHIP, kernels=PLAIN)
-    assert time_s == pytest.approx(4 * 128 * 64 * 1000 / 1e12)
+    time_s = tiles_time_s(even(2048, 8), n=1600, k=1024, row_bytes=0.0, weight_bytes=0.0, chip=CHIP, kernels=PLAIN)
+    assert time_s == pytest.approx(4 * 128 * 64 * 1024 / 1e12)
 
 
 def test_a_few_rows_cost_a_tile_of_the_smallest_instruction() -> None:
     few, one = (
-        tiles_time_s(even(rows, 8), n=64, k=1000, row_bytes=0.0, weight_bytes=0.0, chip=CHIP, kernels=PLAIN)
+        tiles_time_s(even(rows, 8), n=64, k=1024, row_bytes=0.0, weight_bytes=0.0, chip=CHIP, kernels=PLAIN)
         for rows in (8 * 16, 8)
     )
-    assert one == few == pytest.approx(16 * 64 * 1000 / 1e12)  # one wave
+    assert one == few == pytest.approx(16 * 64 * 1024 / 1e12)  # one wave
+
+
+def test_a_short_sum_takes_a_whole_step() -> None:
+    short, step = (
+        tiles_time_s(even(128, 8), n=64, k=k, row_bytes=0.0, weight_bytes=0.0, chip=CHIP, kernels=PLAIN)
+        for k in (8, 64)
+    )
+    assert short == step  # 128 bytes of 16-bit numbers are loaded at a time
 
 
 def test_feeding_a_tile_takes_its_rows_and_columns() -> None:
     slow = replace(FREE, feed_bytes_per_s=10e9, port_bytes_per_clock=20.0)
     fed = replace(PLAIN, products=slow, sharpness=64.0, heights=(128,))
-    load, sizes = even(128, 1), {"n": 64, "k": 1000, "row_bytes": 2.0, "weight_bytes": 1.0}
+    load, sizes = even(128, 1), {"n": 64, "k": 1024, "row_bytes": 2.0, "weight_bytes": 1.0}
     time_s = tiles_time_s(load, **sizes, chip=CHIP, kernels=fed)
-    assert time_s == pytest.approx(1000 * (128 * 2 + 64) / 10e9)  # slower than 128 x 64 x 1000 / 1e12
+    assert time_s == pytest.approx(1024 * (128 * 2 + 64) / 10e9)  # slower than 128 x 64 x 1024 / 1e12
     clusters = replace(CHIP, multicast=1.0)
     assert tiles_time_s(load, **sizes, chip=clusters, kernels=fed) == pytest.approx(time_s / 2)
 
 
 def test_results_leave_after_a_tile() -> None:
     slow = replace(PLAIN, products=replace(FREE, epilogue_bytes_per_clock=4.0), heights=(128,))
-    time_s = tiles_time_s(even(128, 1), n=64, k=1000, row_bytes=2.0, weight_bytes=1.0, chip=CHIP, kernels=slow)
-    assert time_s == pytest.approx(128 * 64 * 1000 / 1e12 + 128 * 64 * 2 / 4e9)
+    time_s = tiles_time_s(even(128, 1), n=64, k=1024, row_bytes=2.0, weight_bytes=1.0, chip=CHIP, kernels=slow)
+    assert time_s == pytest.approx(128 * 64 * 1024 / 1e12 + 128 * 64 * 2 / 4e9)
 
 
 def test_weights_that_stay_in_the_cache_are_read_from_it() -> None:

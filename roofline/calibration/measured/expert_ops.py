@@ -18,7 +18,7 @@ from roofline.calibration.measured.files import Sheet
 from roofline.calibration.measured.formats import measured_format
 from roofline.calibration.measured.types import LibraryCall, Measurement, Options
 from roofline.cost.experts import memory_time_s, tiles_time_s
-from roofline.cost.products import RESULT_BYTES, joined
+from roofline.cost.products import RESULT_BYTES, joined, launch_s
 from roofline.engine.libraries.experts import grouped_kernels
 from roofline.engine.machine import Machine
 from roofline.engine.table import DTYPE_CODES
@@ -68,7 +68,7 @@ class ExpertsCall(LibraryCall):
         weight_bytes = np.array([NUMBERS[c.numbers][2] / 8.0 for c in calls])
         row_bytes = machine.element_bytes[compute]
         first = inner * (1.0 + np.array([f.gated for f in facts]))
-        total_s = np.array([2.0 * f.launches * machine.runtime.floor_s for f in facts])
+        total_s = np.array([2.0 * f.launches for f in facts]) * launch_s(chip, kernels.products)
         for n, k in ((first, hidden), (hidden, inner)):
             tiles_s = tiles_time_s(
                 load, n=n, k=k, row_bytes=row_bytes, weight_bytes=weight_bytes, chip=chip, kernels=kernels

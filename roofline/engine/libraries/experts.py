@@ -10,7 +10,7 @@ import numpy as np
 from roofline.cost import fold
 from roofline.cost.combine import ENGINES
 from roofline.cost.experts import GroupedKernels, memory_time_s, tiles_time_s
-from roofline.cost.products import joined
+from roofline.cost.products import joined, launch_s
 from roofline.dtypes import DTYPES
 from roofline.engine.costs import KernelCosts
 from roofline.engine.libraries.products import product_kernels
@@ -57,7 +57,7 @@ def apply(table: KernelTable, machine: Machine, costs: KernelCosts) -> KernelCos
         "tiles": fold.segment_sum(tiles_s, e.kernel, count),
         "memory": fold.segment_sum(memory_s, e.kernel, count),
         "joined": fold.segment_sum(joined(tiles_s, memory_s, kernels.sharpness), e.kernel, count),
-        "floor": fold.segment_sum(launches * machine.runtime.floor_s, e.kernel, count),
+        "floor": fold.segment_sum(launches * launch_s(chip, kernels.products), e.kernel, count),
     }
     engine_s = costs.engine_s.copy()
     engine_s[MATRIX] = np.where(ours, at["tiles"], engine_s[MATRIX])

@@ -28,7 +28,7 @@ class KernelFacts(SpecFile):
     fraction, bandwidth_fraction
         Share of the matrix units' rate, and of the main memory's bandwidth.
     launches
-        Floors of the runtime that one of the two products of a layer pays, with its half of what sorts rows by expert.
+        Launches of a dense product that one of the two of a layer takes, with its half of what sorts rows by expert.
     passes
         How often rows are moved once more around both products, sorted, activated, quantized and summed; 1: read and
         written once in two bytes an element.
@@ -90,7 +90,7 @@ class ExpertsLibrary(Library):
     near_fraction: float = constant(
         "memory.near_fraction",
         "times the last cache's bandwidth that a device file states: most of those are estimates",
-        fitted=Range(0.1, 3.0, "reads by few processors, up to estimates that are too low", kinds=GPU),
+        fitted=Range(0.1, 4.0, "reads by few processors, up to estimates that are too low", kinds=GPU),
     )
     resident_share: float = constant(
         "memory.resident_share",
