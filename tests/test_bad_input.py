@@ -50,7 +50,7 @@ def refused(error: type[RooflineError], **request: Any) -> str:
         ({"model": ""}, "unknown model ''", ""),
         ({"model": "meta-llama/Meta-Llama-3-8B"}, "unknown model 'meta-llama/Meta-Llama-3-8B'", "rf.from_torch"),
         ({"model": "gpt-neo-125m"}, "unknown model 'gpt-neo-125m'", "--torch package.module:function"),
-        ({"model": "mistral"}, "unknown model 'mistral'", "rf.from_torch"),
+        ({"model": "mistral"}, "unknown model 'mistral'", "'mistral-7b"),
         ({"device": "tpu-v9"}, "unknown device 'tpu-v9'", "'tpu-v"),
         ({"device": "a100-60gb"}, "unknown device 'a100-60gb'", "'a100-40gb'"),
         ({"runtime": "xlaa"}, "unknown runtime 'xlaa'", "'xla'"),

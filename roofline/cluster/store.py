@@ -286,7 +286,20 @@ class _Kind(NamedTuple):
 
 _TEXT, _WHOLE = _Kind("string", "string"), _Kind("Int64", "int64")
 _FLAG, _NUMBER = _Kind("boolean", "bool"), _Kind("float64", "float64")
-TEXT = {"unit", "network", "model", "device", "runtime", "dtype", "layout", "bound", "base_device", "error", "phase"}
+TEXT = {
+    "unit",
+    "network",
+    "model",
+    "device",
+    "runtime",
+    "dtype",
+    "layout",
+    "bound",
+    "base_device",
+    "error",
+    "phase",
+    "format",
+}
 WHOLE = {"point", "batch", "cores", "image_size", "length"}
 
 

@@ -261,3 +261,17 @@ def test_a_scheduler_that_is_not_there(tmp_path: Path) -> None:
     words = ["sweep", str(tmp_path / "plan.toml"), "-o", str(tmp_path / "a.sqlite"), "--scheduler", "tcp://127.0.0.1:9"]
     done = subprocess.run([sys.executable, "-m", "roofline.cli", *words], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and "no Dask scheduler answers" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_steps_of_decoders_and_number_formats_are_axes(tmp_path: Path) -> None:
+    lists = {"phase": ("decode",), "context": (512, "4k"), "format": ("bf16", "fp8-kv8")}
+    plan = Plan(models=("llama-3.2-1b",), devices=("h100-sxm",), batch=(1, 4), runtime=("vllm",), **lists)
+    frame = sweep(tmp_path / "a.sqlite", plan)
+    assert frame["error"].isna().all() and len(frame) == 2 * 2 * 2
+    assert set(frame["context"]) == {512.0, 4096.0} and set(frame["format"]) == {"bf16", "fp8-kv8"}
+    one = frame[(frame["batch"] == 4) & (frame["context"] == 4096.0) & (frame["format"] == "fp8-kv8")]
+    run = rf.simulate(
+        "llama-3.2-1b", "h100-sxm", runtime="vllm", phase="decode", context=4096, batch=4, format="fp8-kv8"
+    )
+    assert one["latency_ms"].item() == run.latency_ms and one["phase"].item() == "decode"
+    pd.testing.assert_frame_equal(frame, sweep(tmp_path / "a.sqlite", plan), check_exact=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 import roofline as rf
 from roofline.errors import InputError
 from roofline.report.summary import heading, summary_rows
+from roofline.serve.schemas import Simulation
+from roofline.serve.service import Service
 
 LAYERS, KV_HEADS, HEAD = 32, 8, 128  # of Llama 3 8B
 TOKEN_BYTES = LAYERS * 2 * KV_HEADS * HEAD * 2  # keys and values of a token in bf16: 128 KiB
@@ -94,3 +97,12 @@ def test_an_engine_takes_time_for_each_sequence() -> None:
     assert oracle(32, 1, 1000) == pytest.approx(slow.latency_s, rel=1e-12)
     bert, same = (rf.simulate("bert-base", "h100-sxm", runtime=runtime) for runtime in (plain, engine))
     assert bert.latency_s == same.latency_s, "an encoder has no steps"
+
+
+@pytest.mark.parametrize("context", [1536, "1k:1,2k:1"])
+def test_the_service_takes_steps(context: int | str) -> None:
+    options: dict[str, Any] = {"runtime": "tensorrt", "phase": "decode", "batch": 4}
+    asked = Simulation(device="h100-sxm", model="llama-3-8b", context=context, **options)
+    run = rf.simulate("llama-3-8b", "h100-sxm", context=1536, **options)
+    found = Service().simulate(asked)
+    assert found["latency_ms"] == run.latency_ms and found["context"] == 1536 and found["tokens"] == 4
