@@ -24,6 +24,7 @@ DEVICES: dict[str, str] = {
     "h200_sxm": "h200",
     "NVIDIA H200": "h200",
     "b200_sxm": "b200",
+    "gb200": "b200",  # its two chips are these, beside a host of their own; 1200 W of power have no file
     "Google TPU v6e (Trillium)": "tpu-v6e",
 }
 #: two figures of one row that say the same thing may differ by this share, from rounding
