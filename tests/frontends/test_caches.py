@@ -112,6 +112,20 @@ def test_a_prompt_leaves_its_cache(library: Any, given: str | None) -> None:
     assert report.cache_bytes >= cache_bytes(graph) and report.memory_bytes["activations"] > 0
 
 
+def test_a_cache_that_is_given_stays_as_it_was(library: Any) -> None:
+    """Each lowering adds a token, and takes it back: the next one finds the same cache."""
+    made, network = model(library, "llama")
+    cache = library.DynamicCache(config=made)
+    prompt, token = (torch.zeros(B, tokens, dtype=torch.long) for tokens in (PROMPT, 1))
+    rf.from_torch(network, (prompt,), kwargs={"past_key_values": cache})
+    assert cache.get_seq_length() == 0
+    with torch.no_grad():
+        network(prompt.to("meta"), past_key_values=cache)
+    found = [rf.from_torch(network, (token,), kwargs={"past_key_values": cache}) for _ in range(2)]
+    assert cache.get_seq_length() == PROMPT
+    assert [cache_bytes(graph) for graph in found] == [B * ROW_BYTES * LAYERS * PROMPT] * 2
+
+
 @pytest.mark.parametrize("kind", ["growing", "static"])
 def test_latent_attention_keeps_latent_rows(library: Any, kind: str) -> None:
     graph = step(library, "deepseek", kind)

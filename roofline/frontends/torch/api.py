@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from roofline.frontends.torch.asked import raised_at
 from roofline.frontends.torch.catch import Catcher, attention_caught, eager, flex_attention_caught
 from roofline.frontends.torch.exported import open_program, own_inputs
 from roofline.frontends.torch.files import load_program
+from roofline.frontends.torch.given import as_it_was, reached
 from roofline.frontends.torch.kept import take_back
 from roofline.frontends.torch.module import meta_twin, signature_of, without_data
 from roofline.frontends.torch.reader import Tracer
@@ -86,7 +86,7 @@ def from_torch(
         raise InputError(f"cannot lower {type(module).__name__!r}: give a module, a function or an exported program")
     title = name or (type(module).__name__ if isinstance(module, torch.nn.Module) else _function_name(module))
     args, named = pytree.tree_map_only(np.ndarray, torch.from_numpy, _inputs(example_inputs, dict(kwargs or {})))
-    with torch.inference_mode(False):  # its tensors are taken apart later than others
+    with torch.inference_mode(False), as_it_was((args, named)):  # its tensors are taken apart later than others
         graph = _lowered(tracer, module, args, named, title)
     take_back(tracer.release())
     return graph
@@ -145,7 +145,7 @@ def _lowered_part(tracer: Tracer, module: torch.nn.Module, given: Between) -> tu
         node.role, node.axes = "activation", given.order
     with without_data(tracer, module) as call:
         out = _run(tracer, call, args, named, title)
-        found = list(_output_tensors(out))
+        found = [x for x in reached(out) if isinstance(x, torch.Tensor)]
         if len(found) != 1:
             raise InputError(f"{title} returns {len(found)} tensors: parts of a network hand on one")
         node.role = "input"
@@ -248,7 +248,7 @@ def _finish(tracer: Tracer, out: Any, title: str) -> OpGraph:
             f"{title}: no lowering rule for {kinds}; register one with "
             "@roofline.frontends.torch.lowering('namespace.op')"
         )
-    found = list(_output_tensors(out))
+    found = [x for x in reached(out) if isinstance(x, torch.Tensor)]
     if not found:
         raise InputError(f"{title} returns no tensor (got {type(out).__name__!r})")
     if not any(x.numel() for x in found):
@@ -259,23 +259,3 @@ def _finish(tracer: Tracer, out: Any, title: str) -> OpGraph:
     tracer.writer.name_memory()
     graph = without_empty(OpGraph(tracer.writer.ops, tracer.writer.tensors, outputs, title))
     return with_state(with_routing(graph))
-
-
-def _output_tensors(out: Any, seen: set[int] | None = None) -> Iterator[torch.Tensor]:
-    """Yield the tensors in what a program returns: containers, and objects with tensors as attributes."""
-    seen = set() if seen is None else seen
-    if isinstance(out, torch.Tensor):
-        yield out
-    elif id(out) not in seen:
-        seen.add(id(out))
-        for item in _members(out):
-            yield from _output_tensors(item, seen)
-
-
-def _members(out: Any) -> Iterable[Any]:
-    if isinstance(out, Mapping):
-        return tuple(out.values())
-    if isinstance(out, (list, tuple, set)):
-        return tuple(out)
-    plain = hasattr(out, "__dict__") and not isinstance(out, (torch.nn.Module, type, ModuleType)) and not callable(out)
-    return tuple(vars(out).values()) if plain else ()
