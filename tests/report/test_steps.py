@@ -41,7 +41,7 @@ def test_a_prefill_leaves_its_tokens_in_the_cache() -> None:
 
 
 def test_a_mixed_step_costs_more_than_either_and_less_than_both() -> None:
-    shared = {"runtime": "tensorrt", "dtype": "bf16"}
+    shared: dict[str, Any] = {"runtime": "tensorrt", "dtype": "bf16"}
     prompt = rf.simulate("llama-3-8b", "h100-sxm", length=512, **shared)
     decode = rf.simulate("llama-3-8b", "h100-sxm", phase="decode", batch=32, context=2000, **shared)
     both = rf.simulate("llama-3-8b", "h100-sxm", phase="mixed", length=512, decoding=32, context=2000, **shared)
@@ -102,7 +102,7 @@ def test_an_engine_takes_time_for_each_sequence() -> None:
 @pytest.mark.parametrize("context", [1536, "1k:1,2k:1"])
 def test_the_service_takes_steps(context: int | str) -> None:
     options: dict[str, Any] = {"runtime": "tensorrt", "phase": "decode", "batch": 4}
-    asked = Simulation(device="h100-sxm", model="llama-3-8b", context=context, **options)
+    asked = Simulation(device="h100-sxm", model="llama-3-8b", **options | {"context": context})
     run = rf.simulate("llama-3-8b", "h100-sxm", context=1536, **options)
     found = Service().simulate(asked)
     assert found["latency_ms"] == run.latency_ms and found["context"] == 1536 and found["tokens"] == 4
