@@ -102,5 +102,5 @@ def test_pytorch_xla_is_the_compiler_of_xla_tpu() -> None:
     """Where they differ is what PyTorch/XLA adds, and what was fitted to its networks."""
     mine, shared = rf.runtime("pytorch_xla"), rf.runtime("xla_tpu")
     own = {"name", "title", "default_layout", "lane_layout", "result_padding", "trace_s"}
-    own |= {"movement_fraction", "overlap"}
+    own |= {"movement_fraction", "overlap", "kernels"}
     assert {name for name in vars(mine) if getattr(mine, name) != getattr(shared, name)} == own
