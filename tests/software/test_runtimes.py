@@ -88,7 +88,7 @@ def test_compilers_are_faster_than_eager_execution(name: str) -> None:
         [{"model": name, "device": "a100-40gb", "runtime": r, "dtype": "fp16"} for r in stacks]
     )
     assert best.latency_s < compiled.latency_s < eager.latency_s
-    assert len(best.kernels) < len(compiled.kernels) < len(eager.kernels)
+    assert len(best.kernels) <= len(compiled.kernels) < len(eager.kernels)  # a decoder has nothing more to fold
 
 
 def test_eager_execution_is_bound_by_its_host_at_batch_one() -> None:
