@@ -170,7 +170,6 @@ class AttentionLibrary(Library):
     resident: float = constant(
         "step.resident",
         "blocks that share a processor at full speed",
-        fitted=Range(1.0, 8.0, "shared memory holds the loads in flight of so many", kinds=GPU),
         told_by="short caches of many heads",
     )
     row_cycles: float = constant(
