@@ -24,7 +24,8 @@ from roofline.calibration.measured.serving_tpu import RUNTIME, PagedAttentionCal
 from roofline.calibration.offsets import robust_cost
 from roofline.calibration.predict import prepare
 from roofline.numeric import Array
-from roofline.report.interval import COVERAGE, RuntimeInterval, SetScore
+from roofline.report.interval import RuntimeInterval, SetScore
+from roofline.report.kernel_interval import COVERAGE
 from roofline.software.spec import Runtime
 from roofline.stats import conformal_quantile
 

@@ -19,7 +19,8 @@ from roofline.errors import InputError
 from roofline.files import write_text
 from roofline.numeric import Array
 from roofline.quantity import SpecFile
-from roofline.report.interval import COVERAGE, IntervalFile, RuntimeInterval
+from roofline.report.interval import IntervalFile, RuntimeInterval
+from roofline.report.kernel_interval import COVERAGE, KernelInterval
 from roofline.specfile import load_spec
 from roofline.stats import conformal_quantile
 
@@ -143,27 +144,31 @@ def kind_shares(group: Group) -> dict[str, Array]:
     return {str(kind): group.total_of_kernels(time_s * (kinds == kind)) / whole for kind in np.unique(kinds)}
 
 
-def write_interval(runtime: str, width: RuntimeInterval, path: Path) -> None:
-    """Put the widths of one runtime into a file of intervals, in place of what it had.
+def write_interval(name: str, width: RuntimeInterval | KernelInterval, path: Path) -> None:
+    """Put the widths of one runtime, or of one kind of library, into a file of intervals, in place of what it had.
 
     Raises
     ------
     InputError
         The file cannot be written.
     """
-    known = dict(load_spec(path, IntervalFile).runtimes) if path.is_file() else {}
-    known[runtime] = width
-    parts = [HEAD]
-    for name, entry in sorted(known.items()):
-        lines = [f"[runtimes.{name}]"]
-        for field in RuntimeInterval.model_fields:
-            value = getattr(entry, field)
-            if isinstance(value, dict):
-                lines += [f"{field}.{_key(name)} = {_inline(part)}" for name, part in value.items()]
-            elif value is not None and value is not False:
-                lines.append(f"{field} = {_toml(value)}")
-        parts.append("\n".join(lines))
-    write_text(path, "\n\n".join(parts) + "\n")
+    file = load_spec(path, IntervalFile) if path.is_file() else IntervalFile(runtimes={})
+    tables: dict[str, dict[str, SpecFile]] = {"runtimes": {**file.runtimes}, "kernels": {**file.kernels}}
+    tables["runtimes" if isinstance(width, RuntimeInterval) else "kernels"][name] = width
+    parts = [_table(f"{part}.{key}", one) for part, entries in tables.items() for key, one in sorted(entries.items())]
+    write_text(path, "\n\n".join([HEAD, *parts]) + "\n")
+
+
+def _table(name: str, entry: SpecFile) -> str:
+    lines = [f"[{name}]"]
+    for field in type(entry).model_fields:
+        value = getattr(entry, field)
+        if isinstance(value, dict):
+            rows = {key: _inline(one) if isinstance(one, SpecFile) else _toml(one) for key, one in value.items()}
+            lines += [f"{field}.{_key(key)} = {text}" for key, text in rows.items()]
+        elif value is not None and value is not False:
+            lines.append(f"{field} = {_toml(value)}")
+    return "\n".join(lines)
 
 
 def _inline(part: SpecFile) -> str:
@@ -173,7 +178,7 @@ def _inline(part: SpecFile) -> str:
 
 
 def _key(name: str) -> str:
-    return name if name.replace("_", "").isalnum() else json.dumps(name)
+    return name if name.replace("_", "").replace("-", "").isalnum() else json.dumps(name)
 
 
 def _toml(value: Any) -> str:
@@ -184,4 +189,6 @@ HEAD = """# How far predictions may be off: bounds on |log(measured / predicted)
 # Written by `roofline calibrate --intervals`. half_width: families the fit had not seen; new_device: devices it had not
 # seen; covered: share of networks inside, each family judged by the others. ratios: the same of the ratio of two
 # networks, by what they have in common; pairs with a family (or device) judged by the pairs without it. sets: where
-# networks come from few places, half_width is that of the worst, and each place is judged by the others."""
+# networks come from few places, half_width is that of the worst, and each place is judged by the others.
+# kernels: the same of single kernels of a kind of library, by device; new_device: the worst device that was left out of
+# a fit; written by tools/fit_libraries.py --intervals."""

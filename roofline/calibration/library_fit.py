@@ -46,7 +46,7 @@ class LibraryFit:
 
 def with_constants(kind: str, values: dict[str, Any]) -> Callable[[Runtime], Runtime]:
     """Return what gives a runtime whose libraries of a kind have other constants."""
-    field = FIELDS[lookup(kind, FIELDS, "kind of library")]
+    field = lookup(kind, FIELDS, "kind of library")
 
     def adapt(runtime: Runtime) -> Runtime:
         libraries = tuple(replace(library, **values) for library in getattr(runtime, field))
@@ -143,16 +143,28 @@ def by_library(prepared: Prepared, predicted_s: Array) -> dict[str, Agreement]:
     return found | {"all": agreement(predicted_s, measured_s)}
 
 
+def left_out_s(prepared: Prepared, kind: str, constants: dict[str, Fitted]) -> Array:
+    """Return predictions [s] of each device's rows under constants that were fitted to all others; NaN without any."""
+    devices = np.array([m.device for m in prepared.measurements])
+    found = np.full(len(devices), np.nan)
+    for name in np.unique(devices):
+        own = devices == name
+        if not own.all():
+            fit = fit_library(prepared.subset(~own), kind, constants)
+            found[own] = fit.predict(prepared.subset(own))
+    return found
+
+
 def left_out(prepared: Prepared, kind: str, constants: dict[str, Fitted]) -> dict[str, Agreement]:
     """Return the statistics of each device's rows under constants that were fitted to all others."""
+    predicted_s = left_out_s(prepared, kind, constants)
     devices = np.array([m.device for m in prepared.measurements])
     found: dict[str, Agreement] = {}
-    for name in dict.fromkeys(devices.tolist()):
-        rest, own = prepared.subset(devices != name), prepared.subset(devices == name)
-        if len(rest) and len(own):
-            predicted_s = fit_library(rest, kind, constants).predict(own)
-            found |= {label: one for label, one in by_library(own, predicted_s).items() if label != "all"}
-            found[name] = agreement(predicted_s, own.measured_s)
+    for name in dict.fromkeys(devices[np.isfinite(predicted_s)].tolist()):
+        own = prepared.subset(devices == name)
+        of_device = by_library(own, predicted_s[devices == name])
+        found[name] = of_device.pop("all")
+        found |= of_device
     return found
 
 

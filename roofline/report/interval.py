@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from roofline.quantity import SpecFile
+from roofline.report.kernel_interval import COVERAGE, KernelInterval, bounded, library_shares
 from roofline.report.numbers import Run
 from roofline.specfile import load_spec
 from roofline.text import counted
@@ -23,7 +24,6 @@ UNSEEN_FACTOR = 2.0
 WORTH_SAYING = 0.05
 #: a runtime that too few networks were measured under
 UNKNOWN_HALF_WIDTH = math.log(UNSEEN_FACTOR)
-COVERAGE = 0.9
 
 
 class RatioWidth(SpecFile):
@@ -98,9 +98,10 @@ class RuntimeInterval(SpecFile):
 
 
 class IntervalFile(SpecFile):
-    """``intervals.toml``: one table per runtime."""
+    """``intervals.toml``: one table per runtime, and one per kind of library whose kernels were measured."""
 
     runtimes: dict[str, RuntimeInterval]
+    kernels: dict[str, KernelInterval] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,12 @@ class Width:
 @lru_cache(maxsize=1)
 def known_intervals() -> dict[str, RuntimeInterval]:
     """Return what is known of each runtime, by name."""
-    return load_spec(Path(__file__).with_name("intervals.toml"), IntervalFile).runtimes
+    return _file().runtimes
+
+
+@lru_cache(maxsize=1)
+def _file() -> IntervalFile:
+    return load_spec(Path(__file__).with_name("intervals.toml"), IntervalFile)
 
 
 def interval(run: Run, known: Mapping[str, RuntimeInterval] | None = None) -> Interval:
@@ -186,6 +192,9 @@ def width_of(run: Run, known: Mapping[str, RuntimeInterval] | None = None) -> Wi
     """Return how wide the interval of a run is; arguments as `interval`."""
     table = known_intervals() if known is None else known
     found = table.get(run.runtime)
+    if found is None and library_shares(run):
+        half_width, unseen, reasons = bounded(run, _file().kernels, UNKNOWN_HALF_WIDTH)
+        return Width(shared=half_width, unseen=unseen, coverage=COVERAGE, reasons=tuple(reasons))
     if found is None:
         reason = f"too few networks were measured under {run.runtime} to bound the error"
         return Width(shared=UNKNOWN_HALF_WIDTH, unseen={}, coverage=COVERAGE, reasons=(reason,))
