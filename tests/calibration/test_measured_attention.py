@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from measured_files import write
 
+from roofline.calibration.library_fit import library_constants, with_constants
 from roofline.calibration.measured import Options, load
 from roofline.calibration.measured.attention_ops import AROUND, AttentionCall
 from roofline.calibration.predict import prepare
 from roofline.calibration.validate import validate
+from roofline.software.load import runtime
 
 SHARED = Path(__file__).parents[3] / "shared" / "measurements" / "llm"
 HEAD = (
@@ -88,3 +90,10 @@ def test_median_error_of_the_tables(kind: str, bar: float) -> None:
     error = np.concatenate([np.abs(c.predicted_s / c.measured_s - 1.0) for c in found.comparisons])
     assert 100 * np.median(error) < bar
     assert all(c.agreement().tau > 0.75 for c in found.comparisons)
+
+
+def test_the_constants_that_all_libraries_share_can_be_fitted_again() -> None:
+    """Nine, below the ten that a kind may have; a runtime gets them where it keeps libraries of attention."""
+    assert len(library_constants("attention")) == 9
+    adapted = with_constants("attention", {"row_cycles": 1.0})(runtime("vllm", "gpu"))
+    assert {one.row_cycles for one in adapted.fused_attention} == {1.0}
