@@ -30,7 +30,7 @@ from roofline.calibration.ratios import LeftOut, by_kind, coverages, group_width
 from roofline.calibration.sets import witnesses
 from roofline.calibration.validate import Comparison, compare
 from roofline.errors import InputError
-from roofline.report.interval import COVERAGE
+from roofline.report.kernel_interval import COVERAGE
 from roofline.report.ratios import KINDS
 from roofline.stats import Agreement
 from roofline.version import __version__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def naive_rank(tokens: int, top_k: int, experts: int, ranks: int, exponent: floa
         by_rank = counts.reshape(ranks, -1)
         fullest = by_rank[by_rank.sum(axis=1).argmax()]
         found.append([fullest.sum(), (fullest > 0).sum(), np.ceil(fullest / 64).sum()])
-    return np.mean(found, axis=0)
+    return np.asarray(np.mean(found, axis=0))
 
 
 @pytest.mark.parametrize("arguments", [(16, 8, 256, 4, 1.01), (2048, 8, 256, 8, 1.2), (512, 4, 128, 1, 1.01)])
@@ -91,7 +92,7 @@ def test_rows_without_a_library_are_rejected(tmp_path: Path) -> None:
 @pytest.mark.skipif(not MOE.is_file(), reason="needs the shared measurements")
 def test_experts_are_predicted() -> None:
     found = validate([MOE], Options(limit=3000))
-    scores = {}
+    scores: dict[str, list[np.ndarray[Any, Any]]] = {}
     for c in found.comparisons:
         scores.setdefault(c.device, []).append(np.abs(c.predicted_s / c.measured_s - 1.0))
     every = np.concatenate([e for errors in scores.values() for e in errors])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from measured_files import real, write
@@ -55,7 +56,7 @@ def test_a_row(tmp_path: Path) -> None:
     ],
 )
 def test_rows_that_say_something_else_are_refused(tmp_path: Path, change: dict[str, object], reason: str) -> None:
-    found = load(file(tmp_path, row(), row(**change)))
+    found = load(file(tmp_path, row(), row(**change)))  # type: ignore[arg-type]
     assert len(found.measurements) == 1 and reason in found.rejected[0].reason
 
 
@@ -127,7 +128,7 @@ def test_formats_of_a_program_are_kept() -> None:
     """A tensor that is widened, squared and narrowed again: 4 bytes for what is wide, 2 for the rest."""
     torch = pytest.importorskip("torch")
 
-    def program(x: torch.Tensor) -> torch.Tensor:
+    def program(x: Any) -> Any:
         return (x.float() ** 2).to(torch.bfloat16)
 
     graph, count = rf.from_torch(program, torch.empty(1000, 1000, dtype=torch.bfloat16)), 1000 * 1000

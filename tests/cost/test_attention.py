@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_tiles_are_those_with_a_score_that_somebody_sees(rows: int, columns: int
     for queries, before, window in product((2, 7, 16, 33), (0, 1, 5, 8, 24, 31), (np.inf, 1, 3, 8, 13, 40)):
         keys = queries + before
         found = cost.attended_tiles(_shape(queries, keys, window=window), rows=rows, columns=columns)
-        sizes = {"causal": True, "window": window, "rows": rows, "columns": columns}
+        sizes: dict[str, Any] = {"causal": True, "window": window, "rows": rows, "columns": columns}
         assert found == _counted(queries, keys, **sizes), (queries, before, window)
     whole = cost.attended_tiles(_shape(9, 9, causal=False), rows=rows, columns=columns)
     assert whole == _counted(9, 9, causal=False, window=np.inf, rows=rows, columns=columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_convolutions_are_not_the_librarys() -> None:
     assert (kernel_costs(table, found).time_s == kernel_costs(table, without).time_s).all()
 
 
-def simulated_s(format_name: str, device_name: str = "h100-sxm", stack: str = "tensorrt_llm", **asked: object) -> float:
+def simulated_s(format_name: str, device_name: str = "h100-sxm", stack: str = "tensorrt_llm", **asked: Any) -> float:
     return rf.simulate("llama-3-8b", device=device_name, runtime=stack, format=format_name, **asked).latency_s
 
 

@@ -95,7 +95,7 @@ def test_a_decode_step(library: Any, family: str, kind: str) -> None:
 def test_a_prompt_leaves_its_cache(library: Any, given: str | None) -> None:
     """Made during the run or there before it: the keys and values of the prompt, or all slots."""
     made, network = model(library, "llama")
-    cache = None
+    cache: Any = None
     if given == "growing":
         cache = library.DynamicCache(config=made)
     elif given is not None:

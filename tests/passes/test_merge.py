@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_training_keeps_its_products() -> None:
 def test_a_decoder_runs_two_products_fewer_for_queries_and_one_for_its_gate() -> None:
     """... in each of its 32 layers; what is multiplied, stored and kept is the same."""
     base = rf.runtime("jax_serving", "tpu")
-    asked = {"device": "tpu-v6e", "phase": "decode", "context": 512, "batch": 4}
+    asked: dict[str, Any] = {"device": "tpu-v6e", "phase": "decode", "context": 512, "batch": 4}
     apart, merged = (
         rf.simulate("llama-3.1-8b", runtime=replace(base, merge_products=on), **asked) for on in (False, True)
     )

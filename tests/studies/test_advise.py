@@ -237,7 +237,7 @@ def test_no_numbers_are_proposed_for_which_the_runtime_has_no_kernels() -> None:
 
 
 def test_formats_are_proposed_where_device_and_runtime_have_them() -> None:
-    how = {"phase": "decode", "context": 512, "batch": 4}
+    how: dict[str, Any] = {"phase": "decode", "context": 512, "batch": 4}
     found = {
         device: proposed(rf.advise("llama-3-8b", device, runtime="tensorrt", **how), "format")
         for device in ("a100-80gb", "h100-sxm", "b200")
