@@ -138,7 +138,7 @@ def product_kernels(machine: Machine, facts: KernelFacts) -> ProductKernels:
         split_launches=library.split_launches,
         fraction=facts.fraction,
         bandwidth_fraction=library.memory_fraction * facts.bandwidth_fraction,
-        mac_w=library.mac_w,
+        mac_w=library.drawn_w(machine.device.capability),
         processor_w=library.processor_w,
         tiles=tuple(tile for tile in tiles if min(tile) >= facts.narrowest),
         splits=tuple(parts for parts in SPLITS if parts <= facts.splits),

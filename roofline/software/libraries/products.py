@@ -61,10 +61,19 @@ class KernelFacts(SpecFile):
         return span is None or (capability is not None and span[0] <= capability <= span[1])
 
 
+class Draw(SpecFile):
+    """Chips of some compute capabilities whose multiply-accumulates draw only a share of what others do."""
+
+    capabilities: tuple[float, float]
+    share: float = Field(gt=0, le=1)
+    source: str
+
+
 class ProductsFacts(Facts):
-    """What files of such libraries say beside constants: their kernels, in order of preference."""
+    """What files of such libraries say beside constants: their kernels, in order of preference, and what chips draw."""
 
     kernels: tuple[KernelFacts, ...] = Field(min_length=1)
+    draws: tuple[Draw, ...] = ()
 
 
 @library_kind("products")
@@ -159,6 +168,11 @@ class ProductsLibrary(Library):
         unit="W",
         without=Without(0.0, part_of="power"),
     )
+
+    def drawn_w(self, capability: float | None) -> float:
+        """Return what one multiply-accumulate a clock draws at 1 GHz on chips of a compute capability [W]."""
+        shares = [d.share for d in self.facts.draws if d.capabilities[0] <= (capability or 0.0) <= d.capabilities[1]]
+        return self.mac_w * min(shares, default=1.0)
 
     def kernel(self, compute: str, stored: str, blocks: bool, *, capability: float | None) -> KernelFacts:
         """Return the kernel for a product: of its formats, else of the nearest that there is.
