@@ -90,6 +90,7 @@ MEASUREMENTS ?=
 accuracy: .venv/installed-accuracy
 	@test -n "$(MEASUREMENTS)" || { echo "error: make accuracy MEASUREMENTS=path/to/measurements" >&2; exit 1; }
 	$(BIN)/python tools/accuracy.py "$(MEASUREMENTS)" --cache .venv/traced
+	$(BIN)/python tools/library_accuracy.py "$(MEASUREMENTS)" --cache .venv/traced
 
 format: .venv/installed-test
 	$(BIN)/ruff format
@@ -122,6 +123,7 @@ clean:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[torch,calibrate]"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm==1.0.31 torchvision==0.28.0
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pillow huggingface_hub safetensors pyyaml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check transformers diffusers accelerate
 	@touch $@
 
 # timm and torchvision without their dependencies: only their Python part is needed, and it wants another torch.

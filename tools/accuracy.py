@@ -38,7 +38,7 @@ from roofline.version import __version__
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, RECIPES = ROOT / "docs" / "accuracy.md", ROOT / "docs" / "calibration.md"
 #: sections of the page that other tools write
-HEADS = {"witness": "## Against XLA's own compiler"}
+HEADS = {"libraries": "## Language models", "witness": "## Against XLA's own compiler"}
 #: tells how far it is
 say = partial(print, file=sys.stderr, flush=True)
 #: validated, though no constant is fitted to them

@@ -22,7 +22,7 @@ from roofline.calibration.library_fit import fit_library, library_constants
 from roofline.calibration.measured import load
 from roofline.calibration.measured.serving_tpu import RUNTIME, PagedAttentionCall
 from roofline.calibration.offsets import robust_cost
-from roofline.calibration.predict import prepare
+from roofline.calibration.predict import Prepared, prepare
 from roofline.numeric import Array
 from roofline.report.interval import RuntimeInterval, SetScore
 from roofline.report.kernel_interval import COVERAGE
@@ -42,8 +42,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args(arguments)
-    errors = projections(chosen.folder / "tpu_v6e_layers.csv.gz")
-    errors["attention"] = attention(chosen.folder / "tpu_v6e_attention.csv.gz")
+    layers, calls = (rows(chosen.folder / f"tpu_v6e_{name}.csv.gz") for name in ("layers", "attention"))
+    of_layers, families = np.abs(projections(layers)), np.array([m.family for m in layers.measurements])
+    errors = {one: of_layers[families == one] for one in sorted(set(families))}
+    errors["attention"] = np.abs(attention(calls))
     scores = {name: score(name, errors) for name in errors}
     for name, found in scores.items():
         print(f"{name:10} left out: median {np.median(np.expm1(errors[name])):.1%}, 9 of 10 within {found.half_width}")
@@ -52,9 +54,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def projections(path: Path) -> dict[str, Array]:
-    """Return |log(predicted / measured)| of each layer where it was left out of the fit."""
-    prepared = prepare([m for m in load(path).measurements if m.apart is None])
+def rows(path: Path) -> Prepared:
+    """Return the rows of a file that are a test of the model."""
+    return prepare([m for m in load(path).measurements if m.apart is None])
+
+
+def projections(prepared: Prepared) -> Array:
+    """Return log(predicted / measured) of each row where its layer was left out of the fit, and print what all say."""
     families = np.array([m.family for m in prepared.measurements])
     grid = {at: np.log(prepared.predict(Stated(*at)) / prepared.measured_s) for at in product(OVERLAPS, BANDWIDTHS)}
     layers = sorted(set(families))
@@ -64,7 +70,10 @@ def projections(path: Path) -> dict[str, Array]:
 
     overlap, fraction = best(layers)
     print(f"launch.overlap = {overlap}, memory.fraction = {fraction}")
-    return {one: np.abs(grid[best([x for x in layers if x != one])][families == one]) for one in layers}
+    errors = np.empty(len(families))
+    for one in layers:
+        errors[families == one] = grid[best([x for x in layers if x != one])][families == one]
+    return errors
 
 
 class Stated:
@@ -78,16 +87,15 @@ class Stated:
         return replace(runtime, overlap=self.overlap, bandwidth_fraction=self.fraction)
 
 
-def attention(path: Path) -> Array:
+def attention(prepared: Prepared) -> Array:
     """Return the same of attention, each half of the contexts under constants fitted to the other."""
-    prepared = prepare(load(path).measurements)
     calls = [m.workload for m in prepared.measurements]
     short = np.array([isinstance(call, PagedAttentionCall) and call.context <= CONTEXT for call in calls])
     constants, errors = library_constants("paged_attention"), np.empty(len(short))
     for inside in (short, ~short):
         rest = prepared.subset(~inside)
         predicted_s = fit_library(prepared.subset(inside), "paged_attention", constants).predict(rest)
-        errors[~inside] = np.abs(np.log(predicted_s / rest.measured_s))
+        errors[~inside] = np.log(predicted_s / rest.measured_s)
     return errors
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roofline.calibration.constants import MOST_FITTED, Fitted, fitted_on
 from roofline.calibration.predict import Prepared
@@ -143,14 +144,20 @@ def by_library(prepared: Prepared, predicted_s: Array) -> dict[str, Agreement]:
     return found | {"all": agreement(predicted_s, measured_s)}
 
 
-def left_out_s(prepared: Prepared, kind: str, constants: dict[str, Fitted]) -> Array:
-    """Return predictions [s] of each device's rows under constants that were fitted to all others; NaN without any."""
+def left_out_s(
+    prepared: Prepared, kind: str, constants: dict[str, Fitted], seen: NDArray[np.bool_] | None = None
+) -> Array:
+    """Return predictions [s] of each device's rows under constants that were fitted to all others; NaN without any.
+
+    `seen` says which rows a fit may see at all; by default every one.
+    """
     devices = np.array([m.device for m in prepared.measurements])
     found = np.full(len(devices), np.nan)
     for name in np.unique(devices):
         own = devices == name
-        if not own.all():
-            fit = fit_library(prepared.subset(~own), kind, constants)
+        others = ~own if seen is None else ~own & seen
+        if others.any():
+            fit = fit_library(prepared.subset(others), kind, constants)
             found[own] = fit.predict(prepared.subset(own))
     return found
 

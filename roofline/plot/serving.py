@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
+from numpy.typing import NDArray
 
 from roofline.errors import InputError
+from roofline.numeric import Array
 from roofline.plot.labels import Label, place
 from roofline.plot.style import INK, MARKERS, SERIES, canvas, clean, few_decades, save
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: points of a line that differ by less are one to the eye
+COINCIDE = 0.01
 
 
 def plot_serving(table: pd.DataFrame, *, title: str = "", path: str | Path | None = None) -> Figure:
@@ -56,7 +61,7 @@ def plot_serving(table: pd.DataFrame, *, title: str = "", path: str | Path | Non
         fits = line["fits"].to_numpy(bool)
         for chosen, face in ((fits, colour), (~fits, "white")):
             ax.plot(x[chosen], y[chosen], marker, color=colour, markerfacecolor=face, markersize=5, linestyle="none")
-        notes += [Label(x=a, y=b, text=f"{n:,}") for a, b, n in zip(x, y, line["batch"], strict=True)]
+        notes += batches(x, y, line["batch"].to_numpy(int))
     ax.margins(0.08)
     few_decades(ax)
     for axis in (ax.xaxis, ax.yaxis):
@@ -70,3 +75,13 @@ def plot_serving(table: pd.DataFrame, *, title: str = "", path: str | Path | Non
     place(ax, notes, notes, [points])
     save(figure, path)
     return figure
+
+
+def batches(x: Array, y: Array, batch: NDArray[np.int64]) -> list[Label]:
+    """Return the batches of a line as labels; batches whose points coincide, where requests only wait, share one."""
+    apart = [0, *(1 + np.flatnonzero((abs(np.diff(np.log(x))) > COINCIDE) | (abs(np.diff(np.log(y))) > COINCIDE)))]
+    ends = [*(start - 1 for start in apart[1:]), len(x) - 1]
+    return [
+        Label(x=x[i], y=y[i], text=f"{batch[i]:,}" if i == j else f"{batch[i]:,} to {batch[j]:,}")
+        for i, j in zip(apart, ends, strict=True)
+    ]

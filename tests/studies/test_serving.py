@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.text import Text
 
 import roofline as rf
 from roofline.cli import main
 from roofline.errors import InputError
+from roofline.plot.serving import plot_serving
 from roofline.studies.serving import ServingCurve
 
 MODEL = "llama-3-8b"
@@ -60,6 +62,14 @@ def test_the_picture_names_lines_and_batches(curve: ServingCurve, tmp_path: Path
     assert [list(line.get_xdata()) for line in drawn] == [  # type: ignore[arg-type]
         list(line["steady_tpot_ms"]) for _, line in curve.table.groupby(["device", "prompt"], sort=False)
     ]
+
+
+def test_batches_that_only_wait_share_a_number() -> None:
+    times_ms, rates = [1.0, 2.0, 2.0, 2.005, 3.0], [10.0, 40.0, 40.0, 40.0, 40.0]
+    line = pd.DataFrame({"steady_tpot_ms": times_ms, "steady_tokens_per_s": rates, "batch": [1, 512, 800, 1024, 2000]})
+    figure = plot_serving(line.assign(device="a", prompt=1, fits=True))
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert sorted(words) == ["1", "2,000", "512 to 1,024"]
 
 
 @pytest.mark.parametrize(
