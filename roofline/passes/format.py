@@ -14,10 +14,10 @@ import numpy as np
 
 from roofline.dtypes import DType
 from roofline.graph.indexing import Gather, Update
-from roofline.graph.movement import Embedding, Reshape
+from roofline.graph.movement import Concat, Embedding, Reshape
 from roofline.graph.op import Op
 from roofline.graph.opgraph import OpGraph
-from roofline.graph.ops import Attention, GroupedMatMul, MatMul
+from roofline.graph.ops import Attention, Cast, GroupedMatMul, MatMul
 from roofline.graph.quantize import Quantize
 from roofline.graph.tensor import Tensor
 from roofline.numeric import Numeric, same
@@ -83,10 +83,9 @@ class _Formatter:
             elif isinstance(op, MatMul) and (kind := part_of(self.graph, op.inputs[1])):
                 number: Number | None = getattr(self.format, kind)
                 self._quantize_parameter(op.inputs[1], number, -2)
-                if number is not None and self.format.activations is not None:
-                    del self.new.ops[op_id]  # it comes after what quantizes its operand
-                    x = self._quantize_activation(kept.inputs[0], self.format.activations, op_id)
-                    self.new.ops[op_id] = replace(kept, inputs=(x, *kept.inputs[1:]))
+                del self.new.ops[op_id]  # it comes after what quantizes its operand
+                x = self._rows(kept.inputs[0], None if number is None else self.format.activations, op_id)
+                self.new.ops[op_id] = replace(kept, inputs=(x, *kept.inputs[1:]))
             elif isinstance(op, Attention) and self.format.queries and self.new.tensors[op.inputs[1]].scales:
                 del self.new.ops[op_id]
                 x = self._quantize_activation(kept.inputs[0], self.format.queries, op_id)
@@ -113,6 +112,23 @@ class _Formatter:
         scales = replace(scales, bytes=scales.bytes * share)
         for t in (root, *self._views(root)):
             self.new.put(self.new.tensors[t].quantized(number.dtype, scales))
+
+    def _rows(self, tensor_id: str, number: Number | None, reader: str) -> str:
+        """Return the rows of a product with a parameter: of `number`, else wide; what is kept may be neither yet."""
+        kept = self.new.tensors[tensor_id]
+        if kept.scales and number is not None and kept.dtype is number.dtype:
+            return tensor_id
+        if kept.scales:
+            tensor_id = self._widened(tensor_id, reader)
+        return tensor_id if number is None else self._quantize_activation(tensor_id, number, reader)
+
+    def _widened(self, tensor_id: str, reader: str) -> str:
+        """Return rows of a quantized cache as they were before."""
+        op_id, wide = f"{reader}.widen", self.graph.tensors[tensor_id]
+        made = f"{op_id}:0"
+        self.new.ops[op_id] = Cast(inputs=(tensor_id,), outputs=(made,), times=self.graph.op(reader).times)
+        self.new.put(Tensor(id=made, shape=wide.shape, dtype=wide.dtype))
+        return made
 
     def _quantize_activation(self, tensor_id: str, number: Number, reader: str) -> str:
         """Return the quantized form of an activation; the first of its readers adds the op that makes it.
@@ -181,10 +197,14 @@ class _Formatter:
                 op = self.graph.op(reader)
                 attended = attended or (isinstance(op, Attention | MatMul) and t in op.inputs[1:3])
                 keeps = op.family in ("free", "movement") and (not isinstance(op, Update | Gather) or t == op.inputs[0])
-                if keeps:
+                if keeps and not self._joined_wider(op):
                     waiting += (made := [y for y in op.outputs if y not in held and _wide(self.graph.tensors[y].dtype)])
                     held.update(made)
         return held, attended
+
+    def _joined_wider(self, op: Op) -> bool:
+        """Whether an op makes rows longer, by what was computed of them: those are not what is kept."""
+        return isinstance(op, Concat) and op.axis in (-1, len(self.graph.tensors[op.outputs[0]].shape) - 1)
 
     def _views(self, root: str) -> list[str]:
         found: list[str] = []

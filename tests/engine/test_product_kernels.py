@@ -125,3 +125,24 @@ def test_kernels_are_the_nearest_of_what_is_asked_for() -> None:
     assert library.kernel("fp8", "fp8", True, capability=8.9).capabilities == (8.9, 8.9)
     assert library.kernel("fp8", "fp8", True, capability=9.0).capabilities == (9.0, 9.0)
     assert not library.kernel("fp8", "fp8", False, capability=9.0).blocks
+
+
+def test_both_16_bit_floats_have_the_same_kernels() -> None:
+    found = runtime("vllm", "gpu")
+    libraries: list[Any] = [*found.products, *found.experts]
+    for library in libraries:
+        for stored, scaled in (("int4", True), ("int8", False), ("nvfp4", True)):
+            wide, narrow = (library.kernel(c, stored, scaled, capability=8.9) for c in ("bf16", "fp16"))
+            assert wide is narrow
+            assert stored != "int4" or narrow.stored == "int4", library.name
+
+
+@pytest.mark.parametrize("name", ["a100-80gb", "h100-sxm", "l40s", "rtx-4090"])
+@pytest.mark.parametrize("stack", ["vllm", "tensorrt_llm"])
+def test_weights_that_are_widened_gain_nothing_in_long_prompts(name: str, stack: str) -> None:
+    wide, *narrow = (
+        rf.simulate("llama-3-8b", name, runtime=stack, length=4096, format=f).latency_s
+        for f in (None, "w8a16", "w4a16")
+    )
+    for found in narrow:
+        assert 0.98 * wide < found < 1.3 * wide

@@ -332,3 +332,15 @@ def test_a_file_that_breaks_the_schema_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(RooflineError, match=says) as caught:
             rf.format(str(path))
         assert "mine.toml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["a100-80gb", "h100-sxm"])
+def test_latent_rows_of_a_narrow_cache_are_widened_before_they_are_expanded(device: str) -> None:
+    """The matrix that expands them is wide; keys and values that it makes are activations, and stay so."""
+    tokens, latent, rotary, heads, layers = 256, 512, 64, 128, 61
+    wide, narrow = (rf.simulate("deepseek-v3", device, runtime="vllm", length=tokens, format=f) for f in (None, "kv8"))
+    assert narrow.cache_bytes == wide.cache_bytes / 2 == tokens * (latent + rotary) * layers
+    # rounded: scale, clamp 2, conversion; widened: what is expanded, and, scaled too, the keys that all heads share
+    more = 4 * (latent + rotary) + latent + 2 * rotary * heads
+    assert narrow.vector_ops - wide.vector_ops == tokens * layers * more
+    assert narrow.latency_s == pytest.approx(wide.latency_s, rel=0.01)

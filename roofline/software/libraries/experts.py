@@ -9,7 +9,7 @@ from pydantic import Field
 
 from roofline.quantity import SpecFile
 from roofline.software.constant import GPU, Range, Without, constant
-from roofline.software.libraries.library import Facts, Library, library_kind
+from roofline.software.libraries.library import Facts, Library, Span, covers, family, library_kind
 
 
 class KernelFacts(SpecFile):
@@ -42,7 +42,7 @@ class KernelFacts(SpecFile):
     compute: str
     stored: str
     blocks: bool = False
-    capabilities: tuple[float, float] | None = None
+    capabilities: Span | None = None
     fraction: float = Field(gt=0, le=1)
     bandwidth_fraction: float = Field(gt=0, le=1)
     launches: float = Field(ge=0)
@@ -53,8 +53,7 @@ class KernelFacts(SpecFile):
 
     def runs_on(self, capability: float | None) -> bool:
         """Whether it is taken on devices of a compute capability."""
-        span = self.capabilities
-        return span is None or (capability is not None and span[0] <= capability <= span[1])
+        return covers(self.capabilities, capability)
 
 
 class ExpertsFacts(Facts):
@@ -113,4 +112,4 @@ class ExpertsLibrary(Library):
         """
         gated = [k for k in self.facts.kernels if k.gated]
         taken = [k for k in gated if k.runs_on(capability)] or gated
-        return max(taken, key=lambda k: (k.compute == compute, k.stored == stored, k.blocks == blocks))
+        return max(taken, key=lambda k: (k.compute == family(compute), k.stored == family(stored), k.blocks == blocks))

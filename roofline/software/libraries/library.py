@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
 from pydantic import Field
 
@@ -12,6 +12,19 @@ from roofline.hardware.silicon import Kind
 from roofline.quantity import SpecFile
 from roofline.registry import filed
 from roofline.software.constant import constants_of
+
+#: the lowest and the highest compute capability
+Span: TypeAlias = tuple[float, float]
+
+
+def covers(span: Span | None, capability: float | None) -> bool:
+    """Whether kernels for a span of compute capabilities run on a device of one; those without a span run on all."""
+    return span is None or (capability is not None and span[0] <= capability <= span[1])
+
+
+def family(number: str) -> str:
+    """Return the format that files of libraries name for all that their kernels take alike: both 16-bit floats."""
+    return "bf16" if number == "fp16" else number
 
 
 class Facts(SpecFile):
@@ -21,7 +34,7 @@ class Facts(SpecFile):
     missing.
     """
 
-    capabilities: tuple[float, float] | None = None
+    capabilities: Span | None = None
     why: str
 
 
@@ -41,8 +54,7 @@ class Library:
         """Whether it has kernels for a kind of device of a compute capability."""
         if kind not in self.device_kinds:
             return False
-        span = self.facts.capabilities
-        return span is None or (capability is not None and span[0] <= capability <= span[1])
+        return covers(self.facts.capabilities, capability)
 
     def without(self, effect: str) -> Self:
         """Return it without an effect: the constants that stand for it, or for a part of it, have no effect."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from roofline.quantity import SpecFile
 from roofline.software.constant import GPU, Range, Without, constant
-from roofline.software.libraries.library import Facts, Library, library_kind
+from roofline.software.libraries.library import Facts, Library, Span, covers, family, library_kind
 
 #: a rate so high that the work it stands for costs nothing
 FREE = 1e18
@@ -44,7 +44,7 @@ class KernelFacts(SpecFile):
     compute: str
     stored: str
     blocks: bool = False
-    capabilities: tuple[float, float] | None = None
+    capabilities: Span | None = None
     fraction: float = Field(default=1.0, gt=0, le=1.2)
     bandwidth_fraction: float = Field(default=1.0, gt=0, le=1.2)
     tiles: tuple[tuple[int, int], ...] | None = None
@@ -57,8 +57,7 @@ class KernelFacts(SpecFile):
 
     def runs_on(self, capability: float | None) -> bool:
         """Whether it is taken on devices of a compute capability."""
-        span = self.capabilities
-        return span is None or (capability is not None and span[0] <= capability <= span[1])
+        return covers(self.capabilities, capability)
 
 
 class Draw(SpecFile):
@@ -185,8 +184,8 @@ class ProductsLibrary(Library):
             self.facts.kernels,
             key=lambda k: (
                 (k.compute != k.stored) == widened,
-                k.compute == compute,
-                k.stored == stored,
+                k.compute == family(compute),
+                k.stored == family(stored),
                 k.blocks == blocks,
                 k.runs_on(capability),
             ),
