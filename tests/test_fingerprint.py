@@ -16,6 +16,7 @@ import pytest
 from places import ROOT
 
 from roofline.fingerprint import _data, _imported, closure, code_hash, code_of, versions
+from roofline.paths import FOLDERS
 from roofline.search.evolution.aging import Aging
 
 PACKAGE = ROOT / "roofline"
@@ -93,7 +94,7 @@ def run(code: str, root: Path, folder: Path, *words: str) -> str:
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("copy")
-    for folder in ("roofline", "hardware_specs", "runtimes", "models", "spaces"):
+    for folder in ("roofline", *FOLDERS):
         shutil.copytree(ROOT / folder, root / folder)
     return root
 

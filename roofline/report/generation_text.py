@@ -8,6 +8,7 @@ from typing import Any
 
 from roofline.report.answers import Answers
 from roofline.report.report import Report
+from roofline.report.summary import filled
 from roofline.text import counted, gibibytes, percent, significant
 
 
@@ -36,15 +37,11 @@ def summary_rows(found: Answers) -> list[tuple[str, str, str]]:
     if found.decode_run is not None:
         rows.append(("Decode bound", found.decode_run.bound, _shares(found.decode_run)))
     room = found.room
-    fits = "fits" if room.fits else "DOES NOT FIT"
-    share = (
-        "" if room.usable_bytes == room.memory_bytes else f", {percent(room.usable_bytes / room.memory_bytes)} of all"
-    )
     rows += [
         ("Weights", gibibytes(room.weight_bytes), ""),
         ("Cache", gibibytes(room.cache_bytes), f"keys and values of {work.kept:,} tokens each, when the answers end"),
         ("Activations", gibibytes(room.activation_bytes), "at the widest point of a step"),
-        ("Memory", gibibytes(room.total_bytes), f"of {gibibytes(room.usable_bytes)}{share}: {fits}"),
+        ("Memory", *filled(room.total_bytes, room.usable_bytes, room.memory_bytes)),
         ("Largest batch", f"{room.largest_batch:,}", "sequences of this length that fit"),
         ("Longest context", f"{room.longest_context:,} tokens", "that fit at this batch"),
         (

@@ -28,10 +28,16 @@ def heading(run: Run) -> str:
     )
 
 
+def filled(need_bytes: float, usable_bytes: float, all_bytes: float) -> tuple[str, str]:
+    """Return what is needed of a memory, and what there is of it, with a verdict."""
+    share = "" if usable_bytes == all_bytes else f", {percent(usable_bytes / all_bytes)} of all"
+    fits = "fits" if need_bytes <= usable_bytes else "DOES NOT FIT"
+    return gibibytes(need_bytes), f"of {gibibytes(usable_bytes)}{share}: {fits}"
+
+
 def summary_rows(run: Run) -> list[tuple[str, str, str]]:
     """Return the headline numbers as (name, value with unit, remark)."""
     shares = ", ".join(f"{name} {percent(share)}" for name, share in run.bound_shares.items())
-    fits = "fits" if run.fits else "DOES NOT FIT"
     parts = f"program {engineering(run.program_s, 's')}, device {engineering(run.device_s, 's')}"
     expected = interval(run)
     between = f"{significant(expected.low_s * 1e3, 3)} to {significant(expected.high_s * 1e3, 3)} ms"
@@ -48,7 +54,7 @@ def summary_rows(run: Run) -> list[tuple[str, str, str]]:
         ("Parameters", engineering(run.params, digits=4), f"{engineering(run.weight_bytes, 'B')} of weights"),
         ("Traffic", engineering(run.traffic_bytes, "B"), "across kernel boundaries, unpadded"),
         *_memory_rows(run),
-        ("Peak memory", gibibytes(run.peak_memory_bytes), f"of {gibibytes(run.memory_capacity_bytes)}: {fits}"),
+        ("Peak memory", *filled(run.peak_memory_bytes, run.usable_bytes, run.memory_capacity_bytes)),
         (
             "Intensity I",
             f"{significant(run.intensity_flops_per_byte)} FLOP/B",

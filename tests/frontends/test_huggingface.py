@@ -224,6 +224,7 @@ def written(tmp_path: Path, table: Any) -> Path:
         ({**LLAMA, "num_key_value_heads": 3}, "4 heads do not share 3 key heads evenly"),
         ({**LLAMA, "hidden_act": "silo"}, "unknown hidden_act 'silo'; nearest: 'silu'"),
         ({**MIXTRAL, "num_experts_per_tok": 5}, "a token takes 5 of 4 experts: top_k is at most experts"),
+        ({**LLAMA, "sliding_window": 65}, "a window of 65 is longer than the 64 positions"),
         ({**LLAMA, "num_hidden_layers": 10**9}, "num_hidden_layers must be a whole number in 1..20000, got 1000000000"),
         ("{", "is no JSON"),
         ("[" * 100_000, "is no JSON"),

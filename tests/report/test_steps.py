@@ -106,3 +106,11 @@ def test_the_service_takes_steps(context: int | str) -> None:
     run = rf.simulate("llama-3-8b", "h100-sxm", context=1536, **options)
     found = Service().simulate(asked)
     assert found["latency_ms"] == run.latency_ms and found["context"] == 1536 and found["tokens"] == 4
+
+
+def test_a_step_is_held_against_the_memory_that_its_engine_uses() -> None:
+    """A batch that is between 90 % and all of the memory does not fit under vLLM, and the table says of how much."""
+    report = rf.simulate("llama-3-8b", "h100-sxm", runtime="vllm", phase="decode", context=8000, batch=57)
+    assert 0.9 * report.memory_capacity_bytes < report.peak_memory_bytes < report.memory_capacity_bytes
+    rows = {name: remark for name, _, remark in summary_rows(report)}
+    assert rows["Peak memory"] == "of 67.1 GiB, 90.0 % of all: DOES NOT FIT"

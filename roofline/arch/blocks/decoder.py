@@ -120,6 +120,10 @@ class DecoderStage(DecodingStage):
         for name in " ".join(self.pattern).split():
             if name not in self.parts:
                 raise ValueError(f"pattern: no part {name!r}{nearest(name, self.parts)}")
+        for name, part in self.parts.items():
+            window = getattr(part, "window", 0)
+            if self.positions and window > self.positions:
+                raise ValueError(f"{name}: a window of {window!r} is longer than the {self.positions!r} positions")
         return self
 
     def __hash__(self) -> int:
