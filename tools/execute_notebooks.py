@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nbclient
 import nbformat
@@ -27,7 +28,20 @@ def execute(path: Path) -> None:
     for number, cell in enumerate(content.cells):
         cell.id = f"cell-{number}"  # times and random ids would be a difference on every run
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
     nbformat.write(content, path)  # type: ignore[no-untyped-call]
+
+
+def joined(outputs: list[Any]) -> list[Any]:
+    """Return outputs with what was printed in a row as one: how a kernel cuts it differs from run to run."""
+    found: list[Any] = []
+    for output in outputs:
+        if found and output.output_type == "stream" == found[-1].output_type and output.name == found[-1].name:
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 if __name__ == "__main__":

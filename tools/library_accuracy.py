@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import fit_serving_tpu
 import numpy as np
@@ -21,10 +22,10 @@ from accuracy import COLUMNS, HEADS, PAGE, cells, percent, rejected, table, with
 from roofline.calibration.library_fit import left_out_s, library_constants, sampled
 from roofline.calibration.measured import Dataset, load
 from roofline.calibration.measured.graphs import GraphSource
-from roofline.calibration.predict import Prepared, prepare
+from roofline.calibration.predict import Prepared, agreement_per_example, prepare
 from roofline.numeric import Array
 from roofline.software.spec import Runtime
-from roofline.stats import Agreement, agreement
+from roofline.stats import Agreement
 from roofline.version import __version__
 
 #: rows of each device, framework and family (a kernel and a number format) that are drawn
@@ -114,17 +115,15 @@ class Line:
 
 def lines(part: Part, whole_family: bool) -> Iterator[Line]:
     """Yield what each file, device, runtime and format (or family of rows) says, file by file."""
-    measured_s, predicted_s = part.prepared.measured_s, part.prepared.predict()
-    keys = [
-        (m.dataset, m.device, m.runtime, m.family if whole_family else m.family.rpartition(" ")[2])
-        for m in part.prepared.measurements
-    ]
+    rows, predicted_s = part.prepared.measurements, part.prepared.predict()
+    keys = [(m.dataset, m.device, m.runtime, m.family if whole_family else m.family.rpartition(" ")[2]) for m in rows]
     for key in sorted(dict.fromkeys(keys), key=lambda names: names[0]):
         own = np.array([other == key for other in keys])
+        chosen = [rows[i] for i in np.flatnonzero(own)]
         yield Line(
             names=key,
-            shipped=agreement(predicted_s[own], measured_s[own]),
-            apart=None if part.apart_s is None else agreement(part.apart_s[own], measured_s[own]),
+            shipped=agreement_per_example(chosen, predicted_s[own]),
+            apart=None if part.apart_s is None else agreement_per_example(chosen, part.apart_s[own]),
         )
 
 
@@ -134,6 +133,9 @@ def section(folder: Path, graphs: GraphSource) -> str:
     names += [GENERATIONS, TPU_ATTENTION, TPU_LAYERS, *UNSEEN]
     read = [load(folder / name) for name in names if (folder / name).is_file()]
     found = list(parts(read, graphs))
+    refused: dict[str, Sequence[Any]] = {
+        part.prepared.measurements[0].dataset: part.prepared.rejected for part in found
+    }
     missing = sorted({*names} - {m.dataset for part in found for m in part.prepared.measurements})
     by_kernel = [line for part in found for line in lines(part, True) if line.shipped.count >= FEWEST]
     worst = sorted(by_kernel, key=lambda line: -line.shipped.median)[:WORST]
@@ -145,7 +147,7 @@ def section(folder: Path, graphs: GraphSource) -> str:
         table(head, [line.cells() for part in found for line in lines(part, False)], 4),
         "### The worst kernels",
         table(head, [line.cells() for line in worst], 4),
-        rejected(read, {}).replace("## Rows left out", "### Rows refused"),
+        rejected(read, refused).replace("## Rows left out", "### Rows refused"),
     ]
     return "\n\n".join(text)
 
