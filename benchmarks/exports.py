@@ -35,7 +35,7 @@ def read_back(name: str, size: int | None) -> Iterator[tuple[str, OpGraph]]:
     """Yield every form of a network with the graph that is read from it."""
     with torch.device("meta"):
         module = rf.to_torch(name, image_size=size).eval()
-    yield "torch", rf.from_torch(module, images_of(rf.model(name).with_image_size(size), "meta", BATCH))
+    yield "torch", rf.from_torch(module, images_of(rf.model(name).with_input_size(size), "meta", BATCH))
     with tempfile.TemporaryDirectory() as folder:
         (path,) = rf.to_onnx(name, Path(folder) / "net.onnx", weights=False, image_size=size)
         yield "onnx", rf.from_onnx(path, dims={"N": BATCH})

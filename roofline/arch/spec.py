@@ -126,7 +126,7 @@ class Arch:
         if image_size is not None and self.input == "tokens":
             told = f"image_size of a network of tokens ends with version 0.3: give length ({self.name!r})"
             warnings.warn(told, DeprecationWarning, stacklevel=3)
-        return self._of_size(image_size, "image size")
+        return self.with_input_size(image_size, "image size")
 
     def with_length(self, length: int | None) -> Arch:
         """Return the same network for another number of tokens per sequence.
@@ -138,9 +138,16 @@ class Arch:
         """
         if length is not None and self.input == "image":
             raise InputError(f"length is for networks of tokens, and {self.name!r} takes images: give image_size")
-        return self._of_size(length, "length")
+        return self.with_input_size(length, "length")
 
-    def _of_size(self, size: int | None, what: str) -> Arch:
+    def with_input_size(self, size: int | None, what: str = "input size") -> Arch:
+        """Return the same network for pixels per side, or tokens per sequence: whichever it takes.
+
+        Raises
+        ------
+        InputError
+            The size is not in 1..131072; the message says `what` it is.
+        """
         if size is None:
             return self
         found = whole_number(size, what, most=MAX_INPUT_SIZE)

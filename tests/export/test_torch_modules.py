@@ -115,9 +115,9 @@ def small_language(name: str) -> rf.Arch:
     """Return a language model of two blocks that is quick to run."""
     if name == "bert":
         arch = rf.edit_stage("bert-base", "embed", width=64, vocab=100, positions=32)
-        return rf.edit_stage(arch, "encoder", heads=4, repeats=2).with_image_size(16)
+        return rf.edit_stage(arch, "encoder", heads=4, repeats=2).with_input_size(16)
     arch = rf.edit_stage("gpt2", "decoder", width=64, heads=4, repeats=2, vocab=100, positions=32)
-    return rf.edit_stage(arch, "head", vocab=100).with_image_size(16)
+    return rf.edit_stage(arch, "head", vocab=100).with_input_size(16)
 
 
 @pytest.mark.filterwarnings("ignore")

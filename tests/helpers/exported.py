@@ -107,7 +107,7 @@ def tiny(name: str) -> rf.Arch:
         few |= {"classes": 10} if hasattr(stage, "classes") else {}
         fields = few | CHANGES.get(name, {}).get(stage.name, {})
         arch = rf.edit_stage(arch, stage.name, **fields) if fields else arch
-    return arch.with_image_size(TINY[name])
+    return arch.with_input_size(TINY[name])
 
 
 def images_of(model: str | rf.Arch, device: str, batch: int = 2) -> tuple[Any, ...]:
