@@ -87,10 +87,11 @@ def tiles_time_s(
 def memory_time_s(*, weight_bytes: Numeric, other_bytes: Numeric, chip: Chip, kernels: GroupedKernels) -> Array:
     """Time of moving the weights of experts that have rows, and all else [s].
 
-    Weights that fit into the last cache are still there from the run before where nothing else ran.
+    Weights that fit into the last cache are still there from the run before where nothing else ran: where
+    `resident_share` is 0 nothing is.
     """
-    kept_bytes = max(kernels.resident_share * chip.near_bytes, 1.0)
-    missed = np.clip(weight_bytes / kept_bytes - 1.0, 0.0, 1.0)
+    kept_bytes = kernels.resident_share * chip.near_bytes
+    missed = np.where(kept_bytes > 0.0, np.clip(weight_bytes / np.maximum(kept_bytes, 1.0) - 1.0, 0.0, 1.0), 1.0)
     far_s = 1.0 / (chip.far_bytes_per_s * kernels.bandwidth_fraction)
     near_s = np.minimum(1.0 / (chip.near_bytes_per_s * kernels.near_fraction), far_s)
     return np.asarray((weight_bytes + other_bytes) * (missed * far_s + (1.0 - missed) * near_s))
