@@ -273,7 +273,10 @@ MISTAKES = [
     (DATA.format(name="model"), "model 'resnet-50' is there already"),
     (DATA.format(name="stray"), "the name of variant 'resnet-5000' must begin with 'mine', the file's"),
     (DATA.format(name="space"), "search space 'vit' is there already"),
-    (DATA.format(name="nothing"), "has none of the folders 'hardware_specs', 'runtimes', 'models', 'spaces'"),
+    (
+        DATA.format(name="nothing"),
+        "has none of the folders 'hardware_specs', 'runtimes', 'libraries', 'formats', 'models'",
+    ),
     (DATA.format(name="broken"), "not valid TOML"),
 ]
 FILES = {

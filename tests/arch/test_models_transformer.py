@@ -77,7 +77,7 @@ def test_every_op_has_a_work_rule(name: str) -> None:
     ],
 )
 def test_counts_at_another_input_size(name: str, size: int, params: int, macs: int) -> None:
-    graph = build_graph(model(name).with_image_size(size))
+    graph = build_graph(model(name).with_input_size(size))
     assert (graph.params, graph.macs) == (params, macs)
 
 
@@ -216,7 +216,7 @@ def test_few_templates_serve_all_networks() -> None:
 )
 def test_inputs_that_do_not_fit_are_refused(name: str, size: int, message: str) -> None:
     with pytest.raises(RooflineError, match=message) as caught:
-        build_graph(model(name).with_image_size(size))
+        build_graph(model(name).with_input_size(size))
     assert f"of {name!r} at input size {size}" in str(caught.value.__notes__)
 
 

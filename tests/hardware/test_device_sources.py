@@ -38,6 +38,7 @@ FIELDS = {
     r"matrix\.rates\.fp32": "peak_matrix_bf16|peak_vector_fp32|peak_matrix_fp32",  # TPU | NVIDIA | AMD
     r"matrix\.rates\.fp64": "peak_matrix_fp64|peak_vector_fp64",
     r"matrix\.rates\.fp16": "peak_matrix_fp16|peak_matrix_fp16_fp32acc",
+    r"matrix\.rates\.(nv|mx)fp4": "peak_matrix_fp4",
     r"matrix\.rates\.(\w+)": r"peak_matrix_\1",
     r"matrix\.rates\.fp16\.macs_per_clock": "matrix_fma_per_clk_per_core_fp16",
     r"matrix\.rates\.fp32\.macs_per_clock": "fp32_lanes_per_core",

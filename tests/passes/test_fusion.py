@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from families import RUNTIMES, SAMPLE, asking, lowered, macs_of, policy_of
@@ -97,8 +99,22 @@ PRENORM_KERNELS = {
     " attn/attention/context | attn/proj | attn_residual norm2 | mlp/fc1 mlp/gelu | mlp/fc2",
 }
 
+#: runtimes that build upon another one, and fuse what it fuses
+ALIKE = {
+    "pytorch_xla": "xla_tpu",
+    "jax_serving": "xla_tpu",
+    "vllm": "pytorch_compile",
+    "vllm-0.4": "pytorch_compile",
+    "tensorrt_llm": "tensorrt",
+    "tensorrt_llm-0.10": "tensorrt",
+    "xdit": "pytorch_eager",
+}
 for KERNELS in (MBCONV_KERNELS, PRENORM_KERNELS):
-    KERNELS["pytorch_xla"] = KERNELS["xla_tpu"]  # the same compiler
+    KERNELS |= {name: KERNELS[base] for name, base in ALIKE.items()}
+#: but for attention, which is one kernel where a library has it
+PRENORM_KERNELS["jax_serving"] = re.sub(
+    r"attn/attention/scores.*attn/attention/context", "attn/attention", PRENORM_KERNELS["xla_tpu"]
+)
 
 
 def prenorm() -> OpGraph:
