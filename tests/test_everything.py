@@ -30,6 +30,8 @@ BATCHES = (1, 8, 128)
 #: relative; sums of thousands of kernels in another order
 ROUNDING = 1e-9
 MODELS = tuple(rf.models())
+#: 1 for those that pay for each of their sequences, else 0
+DECODES = np.array([1.0 * rf.model(name).decodes for name in MODELS])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +91,8 @@ def latencies(batch: int) -> Iterator[tuple[Device, Runtime, Precision, Array]]:
         def total(column: Array, everyone: Crowd = everyone) -> Array:
             return fold.segment_sum(column[everyone.order], everyone.network, len(MODELS))
 
-        latency = fold.latency_s(total(blocks.device_s), total(blocks.host_s), program_s=runtime.program_s)
+        run_s = runtime.run_s(core_batch * DECODES)
+        latency = fold.latency_s(total(blocks.device_s), total(blocks.host_s), program_s=run_s)
         assert np.isfinite(latency).all() and (latency > 0).all()
         # no network outruns its traffic at the nominal bandwidth of the nearest level that can hold it
         assert (latency >= total(blocks.ideal_memory_s) * (1 - ROUNDING)).all()

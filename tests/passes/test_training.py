@@ -24,15 +24,17 @@ OF_TRAINING = {
 }  # fmt: skip
 #: and those that number formats make: nobody trains in one
 OF_FORMATS = {"quantize"}
+#: recurrences and indexes of decoders: training through them ends in one line (see below)
+NOT_TRAINED = {"recurrence", "index_scores"}
 
 
-@pytest.mark.parametrize("kind", sorted(op_classes().keys() - OF_TRAINING - OF_FORMATS))
+@pytest.mark.parametrize("kind", sorted(op_classes().keys() - OF_TRAINING - OF_FORMATS - NOT_TRAINED))
 def test_every_op_has_a_backward_rule(kind: str) -> None:
     assert op_classes()[kind] in RULES, "register one in roofline/passes/backward"
 
 
 def test_every_function_has_a_derivative_or_is_flat_or_refused() -> None:
-    by_hand = {"add", "identity", "sub", "neg", "scale", "mul", "select", "div"}
+    by_hand = {"add", "identity", "sub", "neg", "scale", "mul", "select", "div", "rotary"}
     refused = {"quantize", "dequantize"}
     forward = {name for name in FUNCTIONS if not name.endswith("_grad")}
     assert forward == by_hand | refused | FLAT_FUNCTIONS | IN_RESULT | IN_OPERANDS | CELLS
@@ -53,6 +55,17 @@ def test_an_op_without_a_backward_rule_is_named() -> None:
         x = b.add_op(name, Unheard, x)
     with pytest.raises(UnknownOpError, match=r"net: no backward rule for 'Unheard' x2, first at 'first' \(4x8\): regi"):
         step(b.graph([x]))
+
+
+@pytest.mark.parametrize(("model", "op"), [("qwen3.5-27b", "Recurrence"), ("deepseek-v3.2", "IndexScores")])
+def test_decoders_that_are_not_trained_say_which_op_is_why(model: str, op: str) -> None:
+    with pytest.raises(UnknownOpError, match=f"no backward rule for '{op}'"):
+        rf.simulate(model, "h100-sxm", mode="training", length=16)
+
+
+def test_decoders_of_attention_are_trained() -> None:
+    prompt, trained = (rf.simulate("llama-3.2-1b", "h100-sxm", mode=m, length=64) for m in ("inference", "training"))
+    assert trained.macs > 2.5 * prompt.macs
 
 
 def test_what_data_alone_feeds_needs_no_rule() -> None:

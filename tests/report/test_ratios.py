@@ -176,8 +176,8 @@ def test_a_single_family_is_judged_by_nobody() -> None:
 
 
 def test_the_shipped_widths_of_ratios_cover_what_they_say() -> None:
-    for known in known_intervals().values():
-        assert "same_family" in known.ratios
+    for name, known in known_intervals().items():
+        assert ("same_family" in known.ratios) == (name != "jax_serving")  # which rests on kernels: nothing to pair
         for kind, found in known.ratios.items():
             assert kind in KINDS and 0 < found.half_width < math.log(2)
             assert found.covered is None or found.covered >= known.coverage - 0.05
