@@ -70,7 +70,7 @@ def precisions_of(device: Device) -> list[Precision]:
 def machines() -> list[tuple[Policy, Device, Runtime, Precision]]:
     """Every device, runtime and precision; neighbours share the policy that their networks are lowered for."""
     found = [
-        (policy(runtime, precision), device, runtime, precision)
+        (policy(runtime, precision), device.joined() if runtime.joins_cores else device, runtime, precision)
         for device in map(rf.device, rf.devices())
         for runtime in runtimes_of(device)
         for precision in precisions_of(device)

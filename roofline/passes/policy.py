@@ -74,6 +74,8 @@ def policy(
             raise InputError(f"unknown optimizer {optimizer!r}{nearest(optimizer, STATES)}")
         if runtime.fold_batch_norm:
             raise InputError(f"runtime {runtime.name!r} does not train: it folds batch norms into fixed weights")
+        if runtime.serves:
+            raise InputError(f"runtime {runtime.name!r} does not train: it serves")
         if precision.storage.kind != "float" or precision.storage.bits < TRAINABLE_BITS:
             raise InputError(f"no training in {precision.name!r}: weights and gradients need fp32, bf16, fp16 or amp")
     else:

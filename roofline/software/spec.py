@@ -350,6 +350,11 @@ class Runtime(Stack):
         default=1.0,
     )
 
+    @property
+    def serves(self) -> bool:
+        """Whether it is an engine that answers requests: it keeps a cache in blocks, or a share of the memory for it."""
+        return self.block_tokens > 1.0 or self.memory_share < 1.0
+
     def run_s(self, sequences: Numeric = 0.0) -> Numeric:
         """Return the time per run [s]: of a step of a decoder also that of the sequences in it."""
         return self.program_s + self.sequence_s * sequences

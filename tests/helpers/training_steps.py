@@ -12,7 +12,7 @@ from roofline.passes.pipeline import Phase, Program, program
 from roofline.passes.policy import Policy, policy
 from roofline.software.load import runtime
 
-TRAINING_RUNTIMES = tuple(name for name in RUNTIMES if not runtime(name).fold_batch_norm)
+TRAINING_RUNTIMES = tuple(name for name in RUNTIMES if not (runtime(name).fold_batch_norm or runtime(name).serves))
 
 
 def training(runtime_name: str = "pytorch_eager", dtype: str = "fp32", **options: Any) -> Policy:

@@ -112,6 +112,7 @@ def test_what_was_saved_is_never_found_on_chip() -> None:
         ({"recompute": True, "mode": "forward_saving"}, "recompute is for mode 'training', not 'forward_saving'"),
         ({"mode": "training", "dtype": "int8"}, "no training in 'int8': weights and gradients need fp32, bf16, fp16"),
         ({"mode": "training", "runtime": "tensorrt"}, "runtime 'tensorrt' does not train: it folds batch norms"),
+        ({"mode": "training", "runtime": "vllm"}, "runtime 'vllm' does not train: it serves"),
     ],
 )
 def test_bad_input(options: dict[str, Any], message: str) -> None:
