@@ -352,7 +352,7 @@ class Runtime(Stack):
 
     @property
     def serves(self) -> bool:
-        """Whether it is an engine that answers requests: it keeps a cache in blocks, or a share of the memory for it."""
+        """Whether it is an engine that answers requests: it keeps a cache in blocks, or memory for it."""
         return self.block_tokens > 1.0 or self.memory_share < 1.0
 
     def run_s(self, sequences: Numeric = 0.0) -> Numeric:
