@@ -101,5 +101,5 @@ def op_graph(model: str | Path | Arch, *, batch: int = 1, image_size: int | None
     >>> op_graph("efficientnet-b0").params
     5288548.0
     """
-    arch = load.model(model).with_input_size(image_size)
+    arch = load.model(model).with_input_size(image_size, "image size")
     return build_graph(arch, whole_number(batch, "batch", most=MAX_BATCH))

@@ -45,7 +45,7 @@ def network_of(unit: Unit, batch: int = 1) -> Arch | OpGraph:
         It cannot be found, built or lowered.
     """
     if unit.kind == "model" or (unit.kind == "file" and ".toml" in unit.name):
-        return load_model(unit.name).with_input_size(unit.image_size)
+        return load_model(unit.name).with_input_size(unit.image_size, "image size")
     if unit.kind == "timm":
         return trace(TimmNetwork(name=unit.name, image_size=unit.image_size or _timm_size(unit.name)), batch)
     if unit.kind == "transformers":

@@ -32,7 +32,7 @@ def network(model: str | Path | Arch | OpGraph, *, image_size: int | None = None
     if isinstance(model, OpGraph):
         graph, title, family, blocks = model, model.name, "", {}
     else:
-        arch = find(model).with_input_size(image_size)
+        arch = find(model).with_input_size(image_size, "image size")
         graph, title, family = build_graph(arch, 1), arch.title, arch.family
         blocks = {instance.name: instance.block for instance in instances(arch, 1)}
     return Network(
