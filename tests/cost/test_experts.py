@@ -6,26 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from chips import CHIP
 
-from roofline.cost.chip import Chip
 from roofline.cost.experts import GroupedKernels, memory_time_s, tiles_time_s
 from roofline.cost.products import ProductKernels, joined
 from roofline.routing import active_experts, even, routed
 
-#: 100 processors of 1e12 multiply-accumulates a second at 1 GHz, 1 TB/s far and 4 TB/s near
-CHIP = Chip(
-    processors=100.0,
-    clock_hz=1e9,
-    macs_per_s=1e12,
-    lane_ops_per_s=1.0,
-    transcendental_ops_per_s=1.0,
-    local_bytes_per_s=1.0,
-    near_bytes_per_s=4e12,
-    far_bytes_per_s=1e12,
-    near_bytes=50e6,
-    multicast=0.0,
-    budget_w=np.inf,
-)
 #: products whose operands arrive, and whose results leave, at once
 FREE = ProductKernels(
     launch_s=0.0,

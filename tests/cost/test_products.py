@@ -7,26 +7,13 @@ from math import ceil
 
 import numpy as np
 import pytest
+from chips import CHIP
 
 from roofline.cost.chip import Chip
 from roofline.cost.matrix import Product
 from roofline.cost.products import GROUP_TILES, SPLITS, WARP_TILES, ProductKernels, product_times
 from roofline.numeric import Array
 
-#: 100 processors of 1e12 multiply-accumulates a second at 1 GHz, 1 TB/s
-CHIP = Chip(
-    processors=100.0,
-    clock_hz=1e9,
-    macs_per_s=1e12,
-    lane_ops_per_s=1.0,
-    transcendental_ops_per_s=1.0,
-    local_bytes_per_s=1.0,
-    near_bytes_per_s=4e12,
-    far_bytes_per_s=1e12,
-    near_bytes=50e6,
-    multicast=0.0,
-    budget_w=np.inf,
-)
 REAL = ProductKernels(
     launch_s=1e-6,
     launch_cycles=2000.0,

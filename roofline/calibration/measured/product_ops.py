@@ -182,6 +182,23 @@ def _check_reachable(device: Device, compute: str, flops: float, weight_bytes: f
         )
 
 
+def layer(cells: Cells) -> tuple[int, int, int, str, str]:
+    """Return rows, outputs, inputs and numbers of a row's linear layer, and the runtime that ran it.
+
+    Raises
+    ------
+    InputError
+        Numbers or a framework that there are not.
+    """
+    m, n, k = cells.integers("m", "n", "k")
+    numbers, framework = cells.text("gemm_dtype"), cells.text("framework")
+    if numbers not in NUMBERS:
+        raise InputError(f"gemm_dtype {numbers!r} is none of {', '.join(map(repr, NUMBERS))}")
+    if framework not in RUNTIMES:
+        raise InputError(f"framework {framework!r} is none of {', '.join(map(repr, RUNTIMES))}")
+    return m, n, k, numbers, RUNTIMES[framework]
+
+
 @measured_format(
     "aiconfigurator-gemm",
     "aiconfigurator's table of products",
@@ -189,13 +206,8 @@ def _check_reachable(device: Device, compute: str, flops: float, weight_bytes: f
 )
 def products(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measurement]:
     """Read a linear layer; latency in milliseconds."""
-    m, n, k = cells.integers("m", "n", "k")
-    numbers, framework = cells.text("gemm_dtype"), cells.text("framework")
-    if numbers not in NUMBERS:
-        raise InputError(f"gemm_dtype {numbers!r} is none of {', '.join(map(repr, NUMBERS))}")
-    if framework not in RUNTIMES:
-        raise InputError(f"framework {framework!r} is none of {', '.join(map(repr, RUNTIMES))}")
-    device, latency_s, runtime = cells.device("system"), cells.number("latency") * 1e-3, RUNTIMES[framework]
+    m, n, k, numbers, runtime = layer(cells)
+    device, latency_s = cells.device("system"), cells.number("latency") * 1e-3
     form = NUMBERS[numbers]
     weight_bytes = n * k * (DTYPES[form.stored].bytes + form.scale_bytes)
     _check_reachable(load_device(device), form.compute, 2.0 * m * n * k, weight_bytes, latency_s)

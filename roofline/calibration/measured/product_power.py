@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from roofline.calibration.measured.cells import Cells
 from roofline.calibration.measured.files import Sheet
 from roofline.calibration.measured.formats import measured_format
-from roofline.calibration.measured.product_ops import NUMBERS, REPLAYS, RUNTIMES, WIDE, ProductCall
+from roofline.calibration.measured.product_ops import REPLAYS, WIDE, ProductCall, layer
 from roofline.calibration.measured.types import STEADY_POWER, Measurement, Options
-from roofline.errors import InputError
 
 #: a card that draws this share of its limit on average is at it: NVML's means hold the pauses between runs, too
 AT_THE_LIMIT = 0.97
@@ -22,14 +21,8 @@ AT_THE_LIMIT = 0.97
 )
 def products_and_power(cells: Cells, sheet: Sheet, options: Options) -> Iterator[Measurement]:
     """Read a linear layer that runs for so long that its power settles; latency in milliseconds, power in watts."""
-    m, n, k = cells.integers("m", "n", "k")
-    numbers, framework = cells.text("gemm_dtype"), cells.text("framework")
-    if numbers not in NUMBERS:
-        raise InputError(f"gemm_dtype {numbers!r} is none of {', '.join(map(repr, NUMBERS))}")
-    if framework not in RUNTIMES:
-        raise InputError(f"framework {framework!r} is none of {', '.join(map(repr, RUNTIMES))}")
+    m, n, k, numbers, runtime = layer(cells)
     drawn = cells.number("power") / cells.number("power_limit")
-    runtime = RUNTIMES[framework]
     yield Measurement(
         row=cells.row,
         label=f"{m} x {n} x {k} {numbers}",

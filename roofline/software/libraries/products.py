@@ -170,7 +170,7 @@ class ProductsLibrary(Library):
 
     def drawn_w(self, capability: float | None) -> float:
         """Return what one multiply-accumulate a clock draws at 1 GHz on chips of a compute capability [W]."""
-        shares = [d.share for d in self.facts.draws if d.capabilities[0] <= (capability or 0.0) <= d.capabilities[1]]
+        shares = [d.share for d in self.facts.draws if covers(d.capabilities, capability)]
         return self.mac_w * min(shares, default=1.0)
 
     def kernel(self, compute: str, stored: str, blocks: bool, *, capability: float | None) -> KernelFacts:
